@@ -1,0 +1,1 @@
+"""Where faces come from: every source gives the same `Sample`."""

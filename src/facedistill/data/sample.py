@@ -1,0 +1,84 @@
+"""The words of the data room: a sample, its key, and what a data set promises."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+KEY_BYTES = 16
+
+
+class Sample(NamedTuple):
+    """One face as every reader gives it.
+
+    Attributes:
+        image: uint8 RGB, shape (H, W, 3).
+        label: Identity 0..M-1, or -1 where unknown.
+        key: 16 bytes that name the image wherever it is stored: the hash of its encoded bytes.
+    """
+
+    image: np.ndarray
+    label: int
+    key: bytes
+
+
+def content_key(encoded: bytes | memoryview) -> bytes:
+    """Return the 16-byte BLAKE2b digest of an encoded image."""
+    return hashlib.blake2b(encoded, digest_size=KEY_BYTES).digest()
+
+
+class FaceDataset(ABC):
+    """A set of faces with random access, safe to use in forked and spawned workers.
+
+    A reader says where an image's bytes are (`encoded`), what its label is (`labels`) and how to
+    name its place in a message (`where`); decoding, keys and the fingerprint follow from these.
+    """
+
+    name: str
+    """What to call this data set in messages: usually its path."""
+
+    labels: np.ndarray
+    """int64 (N,), 0..M-1 or -1."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def encoded(self, index: int) -> bytes:
+        """Return the image file's bytes (JPEG, PNG, ...) of sample `index`."""
+
+    @abstractmethod
+    def where(self, index: int) -> str:
+        """Return the place of sample `index` for messages, e.g. `train.rec key 17`."""
+
+    def key(self, index: int) -> bytes:
+        """Return the 16-byte key of sample `index` without decoding it."""
+        return content_key(self.encoded(index))
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return sample `index`, decoded.
+
+        Raises:
+            FacedistillError: If the image does not decode; the message names its place.
+        """
+        from facedistill.data.decode import decode_image
+
+        encoded = self.encoded(index)
+        image = decode_image(encoded, self.where(index))
+        return Sample(image, int(self.labels[index]), content_key(encoded))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest over size, labels and up to 1,000 evenly spread keys.
+
+        Cheap on data sets that take hours to read, and different for any two that matter.
+        """
+        digest = hashlib.blake2b(digest_size=KEY_BYTES)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
+        for index in np.unique(np.linspace(0, len(self) - 1, num=min(1000, len(self))).astype(int)):
+            digest.update(self.key(int(index)))
+        return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The reason to exist: one method per file, and the teacher bank."""

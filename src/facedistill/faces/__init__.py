@@ -1,0 +1,1 @@
+"""One face as an array: template and alignment, augmentation, procedural faces."""

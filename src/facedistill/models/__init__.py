@@ -1,0 +1,1 @@
+"""One architecture per file, heads, model files, foreign weights, ONNX networks."""
