@@ -1,0 +1,287 @@
+"""ONNX files that know what to be fed, checked against the network they came from.
+
+By default the graph starts at raw pixels: input `image`, uint8 RGB (batch, size, size, 3), and
+colour order and normalisation happen inside, so that no caller can get them wrong. Without
+`preprocessing` the input is `image`, float32 (batch, 3, size, size), already normalised. The
+output is `embedding`, float32 (batch, D). The batch is dynamic, height and width are fixed: ONNX
+Runtime names the expected and the given size when they differ.
+
+The model's metadata has one entry, `facedistill`, a JSON object with these keys:
+
+- `format`: 1.
+- `input`: `kind` (`uint8_nhwc_rgb` or `float32_nchw`), `size`, `color`, `mean`, `std`. For
+  `uint8_nhwc_rgb` the caller always gives raw RGB, and color, mean and std only say what the graph
+  does inside. For `float32_nchw` the caller puts channels in `color`'s order and computes
+  (pixel - mean) / std.
+- `embedding_size`: D.
+- `normalised`: whether embeddings leave the graph with length 1.
+- `thresholds`: smallest cosine that means "same person" by false accept rate, `{"1e-3": 0.31}`.
+- `licences`: `teacher` and `data`, null where unknown.
+- `name`, `architecture`, `teacher`, `recipe_hash`, `library_version`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facedistill.atomic import atomic_path
+from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+
+FORMAT = 1
+METADATA_KEY = "facedistill"
+OPSET = 18
+"""The oldest opset that torch's exporter writes without conversion: the most engines read it."""
+MIN_COSINE = 1 - 1e-5
+
+_BATCHES = (1, 3)
+_LARGEST_BYTES = 2**31 - 1  # of a protobuf message
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how closely it agrees with the network.
+
+    Attributes:
+        path: The file.
+        bytes: Its size.
+        opset: Its ONNX operator set.
+        min_cosine: Smallest cosine between the file's and the network's embedding of a face.
+        max_abs_diff: Largest difference of an embedding's element.
+        faces: Number of faces compared.
+    """
+
+    path: Path
+    bytes: int
+    opset: int
+    min_cosine: float
+    max_abs_diff: float
+    faces: int
+
+
+class ExportedGraph(nn.Module):
+    """What goes into the file: optional preprocessing, the backbone, optional normalisation."""
+
+    def __init__(self, network: FaceNetwork, *, preprocessing: bool, normalise: bool) -> None:
+        super().__init__()
+        self.preprocess = network.preprocess if preprocessing else nn.Identity()
+        self.backbone = network.backbone
+        self.normalise = normalise
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the embeddings of a batch of images, float32 (B, D)."""
+        embedding: Tensor = self.backbone(self.preprocess(image)).float()
+        return F.normalize(embedding) if self.normalise else embedding
+
+
+def export_onnx(
+    network: FaceNetwork,
+    path: str | Path,
+    *,
+    preprocessing: bool = True,
+    normalise: bool = False,
+    opset: int = OPSET,
+    samples: np.ndarray | None = None,
+) -> ExportReport:
+    """Write a network as one self-contained ONNX file and check it with ONNX Runtime.
+
+    Embeddings are not normalised by default: the sum over an image and its mirror image, and the
+    norm as a measure of quality, need them raw, and a cosine does not care.
+
+    Args:
+        network: What to export; it is not changed, whatever its mode and device.
+        path: Where to, a name that ends in .onnx. The file appears only once it has been checked.
+        preprocessing: Whether the file takes raw uint8 RGB or normalised float32.
+        normalise: Whether embeddings leave the file with length 1.
+        opset: ONNX operator set, 18 or higher.
+        samples: uint8 RGB (N, size, size, 3), faces to compare on besides random pixels.
+
+    Raises:
+        FacedistillError: If the network cannot be exported, the file disagrees with it (cosine
+            below 1 - 1e-5), samples do not fit, or the write is refused. No file is left then.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise FacedistillError(f"cannot write {path}: an ONNX file's name ends in .onnx")
+    faces = _faces(network, samples)
+    # A copy: exporting must neither move the caller's network nor take it out of training mode.
+    graph = ExportedGraph(
+        copy.deepcopy(network).cpu(), preprocessing=preprocessing, normalise=normalise
+    ).eval()
+    images = faces if preprocessing else _normalised(network, faces)
+    model = _to_onnx(graph, images[:2], opset, network.name)
+    _describe(model, network, preprocessing=preprocessing, normalise=normalise)
+    with atomic_path(path) as temporary:
+        size = _write(model, temporary, network.name)
+        cosine, difference = _compare(graph, images, temporary, path)
+    return ExportReport(path, size, opset, cosine, difference, len(images))
+
+
+def onnx_metadata(
+    network: FaceNetwork, *, preprocessing: bool = True, normalise: bool = False
+) -> dict[str, Any]:
+    """Return the document that an exported file carries; the module's docstring lists its keys."""
+    about = network.metadata
+    kind = "uint8_nhwc_rgb" if preprocessing else "float32_nchw"
+    return {
+        "format": FORMAT,
+        "input": {"kind": kind, **network.input.to_dict()},
+        "embedding_size": network.embedding_size,
+        "normalised": normalise,
+        "thresholds": dict(about.thresholds),
+        "licences": {"teacher": about.teacher_licence, "data": about.data_licence},
+        "name": network.name,
+        "architecture": network.architecture,
+        "teacher": about.teacher,
+        "recipe_hash": about.recipe_hash,
+        "library_version": _library_version(),
+    }
+
+
+def _faces(network: FaceNetwork, samples: np.ndarray | None) -> np.ndarray:
+    """Return random faces, then the samples; enough for every batch size compared."""
+    side = network.input.size
+    shape = (side, side, 3)
+    faces = np.random.default_rng(0).integers(256, size=(sum(_BATCHES), *shape), dtype=np.uint8)
+    if samples is None:
+        return faces
+    if samples.dtype != np.uint8 or samples.ndim != 4 or samples.shape[1:] != shape:
+        raise FacedistillError(
+            f"sample faces are {samples.dtype} {samples.shape}: network {network.name} is compared "
+            f"on uint8 RGB (N, {side}, {side}, 3)"
+        )
+    return np.concatenate([faces, samples])
+
+
+@torch.no_grad()
+def _normalised(network: FaceNetwork, faces: np.ndarray) -> np.ndarray:
+    preprocess = copy.deepcopy(network.preprocess).cpu()
+    return preprocess(torch.from_numpy(faces)).contiguous().numpy()
+
+
+def _to_onnx(graph: nn.Module, example: np.ndarray, opset: int, name: str) -> onnx.ModelProto:
+    if opset < OPSET:
+        raise FacedistillError(f"cannot export {name} to opset {opset}: take {OPSET} or higher")
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                graph,
+                (torch.from_numpy(example),),
+                dynamo=True,
+                input_names=["image"],
+                output_names=["embedding"],
+                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+                opset_version=opset,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise FacedistillError(f"cannot export {name} to ONNX: {reason}") from error
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    written = {entry.domain: entry.version for entry in model.opset_import}.get("")
+    if written != opset:
+        raise FacedistillError(
+            f"cannot export {name} to opset {opset}: the exporter wrote {written}"
+        )
+    return model
+
+
+def _describe(
+    model: onnx.ModelProto, network: FaceNetwork, *, preprocessing: bool, normalise: bool
+) -> None:
+    """Replace the exporter's notes, source paths among them, by the one metadata entry."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for tensor in graph.initializer:
+        tensor.ClearField("metadata_props")
+        tensor.ClearField("doc_string")
+    document = onnx_metadata(network, preprocessing=preprocessing, normalise=normalise)
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document)})
+    model.producer_name, model.producer_version = "facedistill", _library_version()
+
+
+def _write(model: onnx.ModelProto, path: Path, name: str) -> int:
+    if model.ByteSize() > _LARGEST_BYTES:
+        raise FacedistillError(
+            f"cannot export {name}: it takes {model.ByteSize():,} bytes, and one ONNX file holds "
+            f"{_LARGEST_BYTES:,}"
+        )
+    onnx.checker.check_model(model, full_check=True)
+    return path.write_bytes(model.SerializeToString())
+
+
+def _compare(graph: nn.Module, images: np.ndarray, path: Path, target: Path) -> tuple[float, float]:
+    """Return smallest cosine and largest difference between the network and the file at `path`."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    wanted, found = [], []
+    with torch.inference_mode():
+        for batch in _cut(images):
+            wanted.append(graph(torch.from_numpy(batch)).double().numpy())
+            found.append(session.run(["embedding"], {"image": batch})[0].astype(np.float64))
+    ours, theirs = np.concatenate(wanted), np.concatenate(found)
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    if not np.isfinite(norms).all() or not norms.all():
+        raise FacedistillError(
+            f"not written: {target}: the network gives embeddings that are not finite or all zero"
+        )
+    cosine = float(((ours * theirs).sum(axis=1) / norms).min())
+    difference = float(np.abs(ours - theirs).max())
+    if cosine < MIN_COSINE:
+        raise FacedistillError(
+            f"not written: {target}: ONNX Runtime's embedding differs from the network's, cosine "
+            f"{cosine:.7f} is below {MIN_COSINE:.7f}"
+        )
+    return cosine, difference
+
+
+def _cut(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield one batch of each size compared, then the rest in batches of the largest size."""
+    start = 0
+    for size in _BATCHES:
+        yield images[start : start + size]
+        start += size
+    for rest in range(start, len(images), _BATCHES[-1]):
+        yield images[rest : rest + _BATCHES[-1]]
+
+
+def _library_version() -> str:
+    try:
+        return version("facedistill")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "unknown"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's remarks about packages it does not need."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,170 @@
+import json
+import logging
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from facedistill.errors import FacedistillError
+from facedistill.export import onnx as module
+from facedistill.export.onnx import METADATA_KEY, export_onnx
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def network() -> FaceNetwork:
+    torch.manual_seed(0)
+    spec = InputSpec(size=SIDE, color="BGR", mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
+    network = FaceNetwork.create("mobilefacenet", spec, width=0.25, embedding_size=16)
+    pixels = torch.randint(256, (8, SIDE, SIDE, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(pixels)  # give the batch norms statistics worth folding
+    return network
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "student.onnx"
+    return export_onnx(network, path, samples=faces(5))
+
+
+def faces(count: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(256, size=(count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def answer(path, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": images})[0]
+
+
+@torch.no_grad()
+def torch_embedding(network: FaceNetwork, images: np.ndarray) -> np.ndarray:
+    training = network.training
+    embedding = network.eval()(torch.from_numpy(images)).embedding.numpy()
+    network.train(training)
+    return embedding
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_file_takes_raw_faces_in_any_number_and_agrees_with_torch(network, exported, batch):
+    images = faces(batch)
+    ours, theirs = torch_embedding(network, images), answer(exported.path, images)
+    np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
+
+
+def test_report_tells_what_was_written(exported):
+    assert exported.bytes == exported.path.stat().st_size
+    assert exported.faces == 9
+    assert 1 - 1e-5 <= exported.min_cosine <= 1 + 1e-9
+    assert exported.max_abs_diff < 1e-4
+    assert onnx.load(exported.path).opset_import[0].version == exported.opset == 18
+
+
+def test_export_leaves_network_in_training_mode(network, exported):
+    assert all(part.training for part in network.modules())
+
+
+def test_metadata_says_how_to_feed_the_file(network, exported):
+    properties = {p.key: p.value for p in onnx.load(exported.path).metadata_props}
+    assert set(properties) == {METADATA_KEY}
+    document = json.loads(properties[METADATA_KEY])
+    assert document["format"] == 1
+    assert document["input"] == {
+        "kind": "uint8_nhwc_rgb",
+        "size": SIDE,
+        "color": "BGR",
+        "mean": [100.0, 110.0, 120.0],
+        "std": [50.0, 60.0, 70.0],
+    }
+    assert document["embedding_size"] == 16
+    assert document["normalised"] is False
+    assert set(document) >= {"thresholds", "licences", "recipe_hash", "library_version"}
+
+
+def test_file_is_alone_and_names_no_source_path(exported):
+    assert [entry.name for entry in exported.path.parent.iterdir()] == ["student.onnx"]
+    assert b".py" not in exported.path.read_bytes()
+
+
+def test_batch_norm_is_folded_into_convolutions(exported):
+    operators = {node.op_type for node in onnx.load(exported.path).graph.node}
+    assert "BatchNormalization" not in operators
+    assert "PRelu" in operators
+
+
+def test_wrong_size_is_refused_by_the_runtime_with_both_sizes(exported):
+    with pytest.raises(Exception, match=r"Got: 33 Expected: 32"):
+        answer(exported.path, np.zeros((1, 33, 33, 3), dtype=np.uint8))
+
+
+def test_without_preprocessing_normalised_planes_go_in_and_unit_vectors_come_out(network, tmp_path):
+    path = tmp_path / "bare.onnx"
+    export_onnx(network, path, preprocessing=False, normalise=True)
+    images = faces(2)
+    planes = images[..., ::-1].astype(np.float32)  # the network is BGR
+    planes = (planes - (100.0, 110.0, 120.0)) / (50.0, 60.0, 70.0)
+    embedding = answer(path, planes.transpose(0, 3, 1, 2).astype(np.float32))
+    raw = torch_embedding(network, images)
+    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    np.testing.assert_allclose(embedding, unit, rtol=1e-4, atol=1e-5)
+    document = json.loads(onnx.load(path).metadata_props[0].value)
+    assert document["input"]["kind"] == "float32_nchw"
+    assert document["normalised"] is True
+
+
+def test_disagreeing_file_is_not_written(network, tmp_path, monkeypatch):
+    write = module._write
+
+    def write_damaged(model, path, name):
+        for tensor in model.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.ndim == 2:  # the head
+                damaged = onnx.numpy_helper.from_array(values[::-1].copy(), tensor.name)
+                tensor.CopyFrom(damaged)
+                break
+        return write(model, path, name)
+
+    monkeypatch.setattr(module, "_write", write_damaged)
+    with pytest.raises(FacedistillError, match=r"student\.onnx: .* differs"):
+        export_onnx(network, tmp_path / "student.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_network_without_finite_embeddings_is_not_written(tmp_path):
+    spec = InputSpec(size=SIDE)
+    broken = FaceNetwork.create("mobilefacenet", spec, width=0.25, embedding_size=16)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(FacedistillError, match="not finite"):
+        export_onnx(broken, tmp_path / "student.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "message"),
+    [
+        ("student.pt", {}, r"ends in \.onnx"),
+        ("student.onnx", {"opset": 11}, "opset 11: take 18"),
+        ("student.onnx", {"samples": np.zeros((1, 8, 8, 3), np.uint8)}, "compared on uint8"),
+        ("student.onnx", {"samples": np.zeros((1, SIDE, SIDE, 3))}, "compared on uint8"),
+    ],
+)
+def test_wrong_arguments_are_refused(network, tmp_path, path, options, message):
+    with pytest.raises(FacedistillError, match=message):
+        export_onnx(network, tmp_path / path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_exporter_is_quiet(network, tmp_path, capfd, recwarn, caplog):
+    with caplog.at_level(logging.WARNING):
+        export_onnx(network, tmp_path / "student.onnx")
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+    assert not caplog.records
+    assert not list(recwarn)
