@@ -1,0 +1,64 @@
+"""A batch of samples on its way from the loader to the networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass
+class Batch:
+    """What the loader gives; every network converts the raw images for itself.
+
+    Attributes:
+        images: uint8 RGB (B, H, W, 3), augmented; what the student sees.
+        labels: int64 (B,).
+        flipped: bool (B,): the image was mirrored by augmentation.
+        keys: uint8 (B, 16) on the host: the rows to ask of a bank.
+        clean: uint8 RGB (B, H, W, 3) before augmentation, kept only for an online teacher that
+            is to see the clean view; else None.
+        skipped: Places of corrupt samples left out of this batch.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    flipped: torch.Tensor
+    keys: np.ndarray
+    clean: torch.Tensor | None = None
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors on `device`; the keys stay on the host."""
+        moved: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, torch.Tensor):
+                value = value.to(device, non_blocking=True)
+            moved[item.name] = value
+        return Batch(**moved)
+
+    def split(self, parts: int) -> list[Batch]:
+        """Cut the batch into `parts` nearly equal micro-batches for gradient accumulation.
+
+        Cuts are made where each micro-batch keeps at least one sample, so fewer than `parts` come
+        back when skipped samples left the batch smaller than that.
+        """
+        parts = min(parts, len(self))
+        bounds = np.linspace(0, len(self), parts + 1).astype(int)
+        return [
+            Batch(
+                images=self.images[a:b],
+                labels=self.labels[a:b],
+                flipped=self.flipped[a:b],
+                keys=self.keys[a:b],
+                clean=None if self.clean is None else self.clean[a:b],
+            )
+            for a, b in pairwise(bounds)
+        ]

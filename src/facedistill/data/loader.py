@@ -1,0 +1,316 @@
+"""From samples to batches: shuffled, augmented, in workers, and repeatable from any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from facedistill.data.batch import Batch
+from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
+from facedistill.errors import FacedistillError
+from facedistill.faces.augmentation import Augmentation, sample_rng
+from facedistill.progress import track
+
+Place = tuple[int, int]
+"""(epoch, index of the sample): all that a sample's augmentation depends on, beside the seed."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which samples are seen; a pure function of its fields and the step.
+
+    Attributes:
+        samples: Number of samples N.
+        batch_size: Samples per step over all processes.
+        seed: Seed of the run.
+        rank: This process.
+        world: Number of processes; must divide `batch_size`.
+    """
+
+    samples: int
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.world:
+            raise FacedistillError(
+                f"training.batch_size {self.batch_size} does not divide among {self.world} "
+                "processes: choose a multiple"
+            )
+        if self.batch_size > self.samples:
+            raise FacedistillError(
+                f"training.batch_size {self.batch_size} is larger than the training set "
+                f"({self.samples} images): lower it"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch; the rest of the permutation is left out that time."""
+        return self.samples // self.batch_size
+
+    def places(self, start: int, stop: int) -> Iterator[list[Place]]:
+        """Give this process's share of the batches of steps `start` to `stop`."""
+        share = self.batch_size // self.world
+        epoch, permutation = -1, np.empty(0, np.int64)
+        for step in range(start, stop):
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                permutation = np.random.default_rng((self.seed, epoch)).permutation(self.samples)
+            first = (step % self.steps_per_epoch) * self.batch_size + self.rank * share
+            yield [(epoch, int(i)) for i in permutation[first : first + share]]
+
+
+class Loader:
+    """Batches of a data set by global step, the same whatever the number of workers.
+
+    Args:
+        dataset: The faces; all crops of one size, or `image_size` set.
+        order: Which samples make which step.
+        augmentation: What is done to each image, seeded by (seed, epoch, index).
+        workers: Worker processes; 0 decodes in the calling process.
+        cache: `none` decodes every time, `ram` holds the decoded set in memory, `device` holds it
+            on the accelerator (flip only, no workers).
+        image_size: Resize crops to this side when read (area averaging); None keeps them.
+        keep_clean: Carry the image before augmentation too, for an online teacher.
+        on_error: `stop` raises at a corrupt image, `skip` leaves it out of its batch and names it
+            in `Batch.skipped`.
+        device: Where `cache: device` puts the images.
+    """
+
+    def __init__(
+        self,
+        dataset: FaceDataset,
+        order: Order,
+        *,
+        augmentation: Augmentation,
+        workers: int = 0,
+        cache: Literal["none", "ram", "device"] = "none",
+        image_size: int | None = None,
+        keep_clean: bool = False,
+        on_error: Literal["stop", "skip"] = "stop",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if cache == "device" and not augmentation.flip_only:
+            raise FacedistillError(
+                "data.cache: device can only mirror images: set data.cache: ram, or leave every "
+                "augmentation but flip at 0"
+            )
+        self.order = order
+        self.workers = workers
+        self.device = torch.device(device)
+        source: FaceDataset = Resized(dataset, image_size) if image_size else dataset
+        if cache != "none":
+            source = Cached(source, on_error)
+        self.on_error = on_error
+        self.faces = _AugmentedFaces(source, augmentation, order.seed, keep_clean)
+        self.on_device = (
+            torch.from_numpy(source.images).to(self.device)
+            if cache == "device" and isinstance(source, Cached)
+            else None
+        )
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """Give the batches of steps `start` to `stop`, in order."""
+        if self.on_device is not None:
+            yield from map(self._from_device, self.order.places(start, stop))
+            return
+        for batch in DataLoader(
+            self.faces,
+            batch_sampler=_Places(self.order, start, stop),
+            num_workers=self.workers,
+            collate_fn=collate,
+            worker_init_fn=_single_threaded,
+            prefetch_factor=4 if self.workers else None,
+        ):
+            if isinstance(batch, FacedistillError):
+                raise batch
+            if batch.skipped and self.on_error == "stop":
+                raise FacedistillError(batch.skipped[0])
+            yield batch
+
+    def _from_device(self, places: list[Place]) -> Batch:
+        assert self.on_device is not None
+        flips = [self.faces.flip(place) for place in places]
+        indices = np.array([index for _, index in places])
+        flipped = torch.tensor(flips, device=self.device)
+        images = self.on_device[torch.from_numpy(indices).to(self.device)]
+        source = self.faces.source
+        assert isinstance(source, Cached)
+        return Batch(
+            images=torch.where(flipped[:, None, None, None], images.flip(2), images),
+            labels=torch.from_numpy(source.labels[indices]).to(self.device),
+            flipped=flipped,
+            keys=source.keys[indices],
+            clean=images if self.faces.keep_clean else None,
+        )
+
+
+@dataclass
+class AugmentedSample:
+    """A sample after augmentation; or, where the image could not be read, the message why."""
+
+    image: np.ndarray | None
+    label: int = -1
+    key: bytes = b""
+    flipped: bool = False
+    clean: np.ndarray | None = None
+    problem: str = ""
+
+
+def collate(samples: list[AugmentedSample]) -> Batch | FacedistillError:
+    """Stack samples into a batch, leaving out the unreadable ones.
+
+    An error is returned, not raised: this runs in a worker, and an exception that crosses from
+    there arrives as a traceback instead of one clear line.
+    """
+    good = [sample for sample in samples if sample.image is not None]
+    skipped = [sample.problem for sample in samples if sample.image is None]
+    if not good:
+        return FacedistillError(f"no image of a whole batch could be read; first: {skipped[0]}")
+    shapes = {sample.image.shape for sample in good if sample.image is not None}
+    if len(shapes) > 1:
+        return FacedistillError(
+            f"the crops differ in size ({', '.join(map(str, sorted(shapes)))}): set "
+            "data.image_size, or pack aligned crops with `facedistill prepare`"
+        )
+    clean = [sample.clean for sample in good if sample.clean is not None]
+    return Batch(
+        images=torch.from_numpy(np.stack([s.image for s in good if s.image is not None])),
+        labels=torch.tensor([sample.label for sample in good], dtype=torch.int64),
+        flipped=torch.tensor([sample.flipped for sample in good]),
+        keys=np.frombuffer(b"".join(s.key for s in good), np.uint8).reshape(-1, KEY_BYTES),
+        clean=torch.from_numpy(np.stack(clean)) if clean else None,
+        skipped=skipped,
+    )
+
+
+class Resized(FaceDataset):
+    """A view of a data set whose crops are scaled to one side on reading; keys stay."""
+
+    def __init__(self, source: FaceDataset, size: int) -> None:
+        self.source, self.size = source, size
+        self.name, self.labels = source.name, source.labels
+
+    def encoded(self, index: int) -> bytes:
+        """Return the original file's bytes."""
+        return self.source.encoded(index)
+
+    def where(self, index: int) -> str:
+        """Return the place in the original."""
+        return self.source.where(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return the sample with its image resized by area averaging."""
+        sample = self.source[index]
+        if sample.image.shape[:2] == (self.size, self.size):
+            return sample
+        side = (self.size, self.size)
+        return sample._replace(image=cv2.resize(sample.image, side, interpolation=cv2.INTER_AREA))
+
+
+class Cached(FaceDataset):
+    """A data set decoded once into memory: uint8 (N, H, W, 3), shared with forked workers.
+
+    Args:
+        source: The data set; its crops must be of one size.
+        on_error: With `skip` a corrupt image keeps its error, raised when it is asked for.
+    """
+
+    def __init__(self, source: FaceDataset, on_error: Literal["stop", "skip"] = "stop") -> None:
+        self.source = source
+        self.name, self.labels = source.name, source.labels
+        self.broken: dict[int, str] = {}
+        first = source[0].image
+        self.images = np.zeros((len(source), *first.shape), np.uint8)
+        self.keys = np.zeros((len(source), KEY_BYTES), np.uint8)
+
+        def decode(index: int) -> None:
+            try:
+                sample = source[index]
+            except FacedistillError as error:
+                if on_error == "stop":
+                    raise
+                self.broken[index] = str(error)
+                return
+            if sample.image.shape != first.shape:
+                raise FacedistillError(
+                    f"{source.where(index)} is {sample.image.shape[:2]}, others are "
+                    f"{first.shape[:2]}: set data.image_size, or pack crops of one size"
+                )
+            self.images[index] = sample.image
+            self.keys[index] = np.frombuffer(sample.key, np.uint8)
+
+        with ThreadPoolExecutor() as pool:
+            done = pool.map(decode, range(len(source)))
+            for _ in track(done, "decode", len(source), "images"):
+                pass
+
+    def encoded(self, index: int) -> bytes:
+        """Return the original file's bytes."""
+        return self.source.encoded(index)
+
+    def where(self, index: int) -> str:
+        """Return the place in the original."""
+        return self.source.where(index)
+
+    def key(self, index: int) -> bytes:
+        """Return the remembered key."""
+        return self.keys[index].tobytes()
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return the decoded sample; its image is a view into the cache, not to be written to."""
+        if index in self.broken:
+            raise FacedistillError(self.broken[index])
+        return Sample(self.images[index], int(self.labels[index]), self.key(index))
+
+
+class _AugmentedFaces(Dataset[AugmentedSample]):
+    def __init__(
+        self,
+        source: FaceDataset,
+        augmentation: Augmentation,
+        seed: int,
+        keep_clean: bool,
+    ) -> None:
+        self.source, self.augmentation, self.seed = source, augmentation, seed
+        self.keep_clean = keep_clean
+
+    def __getitem__(self, place: Place) -> AugmentedSample:
+        epoch, index = place
+        try:
+            sample = self.source[index]
+        except FacedistillError as error:
+            return AugmentedSample(image=None, problem=str(error))
+        image, flipped = self.augmentation(sample.image, sample_rng(self.seed, epoch, index))
+        clean = sample.image if self.keep_clean else None
+        return AugmentedSample(image, sample.label, sample.key, flipped, clean)
+
+    def flip(self, place: Place) -> bool:
+        """Whether augmentation mirrors this image: the first draw of its generator."""
+        pixel = np.zeros((1, 1, 3), np.uint8)
+        return self.augmentation(pixel, sample_rng(self.seed, *place))[1]
+
+
+class _Places(Sampler[list[Place]]):
+    def __init__(self, order: Order, start: int, stop: int) -> None:
+        self.order, self.start, self.stop = order, start, stop
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        return self.order.places(self.start, self.stop)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def _single_threaded(_: int) -> None:
+    """Workers decode one image each at a time; OpenCV's own threads would fight over the cores."""
+    cv2.setNumThreads(0)

@@ -1,0 +1,149 @@
+"""What an objective is: the contract every method of this room fulfils, and their registry."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import nn
+
+from facedistill.data.batch import Batch
+from facedistill.errors import FacedistillError
+from facedistill.models.outputs import Outputs
+from facedistill.nearest import did_you_mean
+
+Parts = dict[str, torch.Tensor]
+"""Detached scalars by name, to log."""
+
+Loss = tuple[torch.Tensor, Parts]
+"""A scalar to minimise, and its parts."""
+
+_registry: dict[str, type[Objective]] = {}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every objective may know about the run when it is built.
+
+    Attributes:
+        student_size: Dimension of the student's embedding.
+        teacher_size: Dimension of the teacher's embedding; None when there is no teacher.
+        identities: Number of classes M in the training labels; 0 when the data has no labels.
+    """
+
+    student_size: int
+    teacher_size: int | None
+    identities: int
+
+    def require_teacher(self, objective: str) -> int:
+        """Return the teacher's dimension.
+
+        Raises:
+            FacedistillError: If the run has no teacher.
+        """
+        if self.teacher_size is None:
+            raise FacedistillError(
+                f"objective '{objective}' needs a teacher: give teacher.bank or teacher.model"
+            )
+        return self.teacher_size
+
+    def require_labels(self, objective: str) -> int:
+        """Return the number of identities.
+
+        Raises:
+            FacedistillError: If the training data is unlabelled.
+        """
+        if self.identities < 1:
+            raise FacedistillError(
+                f"objective '{objective}' needs labels and the training data has none: "
+                "remove it or give labelled data"
+            )
+        return self.identities
+
+
+class Objective(nn.Module, ABC):
+    """One term of the loss.
+
+    An objective owns whatever trains with it (class centres, projections) and says in `needs`
+    which outputs it reads: `student.embedding`, `student.feature_map`, `student.logits`,
+    `teacher.embedding`, `teacher.logits`, ... The loop asks the networks for just those.
+    """
+
+    name: ClassVar[str]
+    needs: frozenset[str]
+
+    @abstractmethod
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
+        """Return the scalar loss (mean over the batch) and detached parts to log by name."""
+
+
+class Classifier(Objective):
+    """An objective that classifies identities and so can give the student's logits to others."""
+
+    @abstractmethod
+    def logits(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Return the (B, M) class scores of an embedding, without margin."""
+
+
+AnyObjective = TypeVar("AnyObjective", bound=type[Objective])
+
+
+def objective(name: str) -> Callable[[AnyObjective], AnyObjective]:
+    """Register an objective class under the name that recipes use."""
+
+    def register(cls: AnyObjective) -> AnyObjective:
+        if name in _registry:
+            raise ValueError(f"objective '{name}' is registered twice")
+        cls.name = name
+        _registry[name] = cls
+        return cls
+
+    return register
+
+
+def objective_names() -> list[str]:
+    """Return the names of all objectives, sorted."""
+    _import_methods()
+    return sorted(_registry)
+
+
+def create_objective(name: str, setting: Setting, **arguments: Any) -> Objective:
+    """Build the objective `name` for a run.
+
+    Args:
+        name: A registered name.
+        setting: Facts about the run.
+        **arguments: The objective's own options, by the names in its constructor.
+
+    Raises:
+        FacedistillError: If the name or an argument is unknown, or the run cannot serve it.
+    """
+    _import_methods()
+    if name not in _registry:
+        raise FacedistillError(f"unknown objective '{name}': {did_you_mean(name, _registry)}")
+    cls = _registry[name]
+    parameters = inspect.signature(cls).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    forwards = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    for key in arguments:
+        if key not in known and not forwards:
+            raise FacedistillError(
+                f"unknown option '{key}' of objective '{name}': {did_you_mean(key, known)}"
+            )
+    try:
+        return cls(setting, **arguments)
+    except (TypeError, ValueError) as error:
+        raise FacedistillError(f"objective '{name}': {error}") from error
+
+
+def _import_methods() -> None:
+    """Import every file of this room once, so that a new method registers by being there."""
+    package = importlib.import_module("facedistill.distill")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"facedistill.distill.{module.name}")

@@ -1,0 +1,148 @@
+"""Teachers: a bank, or a frozen network, behind one call."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from facedistill.data.batch import Batch
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.bank import Bank
+from facedistill.errors import FacedistillError
+from facedistill.models.outputs import Outputs
+
+View = Literal["same", "clean"]
+"""Which image the teacher sees: the student's own (`same`), or the one before augmentation."""
+
+
+class Network(Protocol):
+    """What an online teacher must be: FaceNetwork and OnnxNetwork are."""
+
+    embedding_size: int
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over weights and input conventions."""
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Outputs it can be asked for, e.g. `embedding`, `feature_map`."""
+
+    def __call__(self, images: torch.Tensor, needs: Collection[str] = ...) -> Outputs:
+        """Return the asked outputs for uint8 RGB (B, H, W, 3)."""
+
+
+class Teacher(ABC):
+    """Anything that gives Outputs for a batch; never trained, never with margin.
+
+    Attributes:
+        name: What to call it in messages.
+        fingerprint: Identifies its knowledge.
+        embedding_size: Dimension D of its embedding.
+        gives: Outputs it can be asked for.
+        wants_clean: It reads `batch.clean`, which the loader must then keep.
+    """
+
+    name: str
+    fingerprint: str
+    embedding_size: int
+    gives: frozenset[str]
+    wants_clean: bool = False
+
+    @abstractmethod
+    def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
+        """Return at least the outputs named in `needs` for the batch, on its device."""
+
+    def check(self, needs: Collection[str]) -> None:
+        """Refuse a run whose objectives ask for what this teacher cannot give.
+
+        Raises:
+            FacedistillError: Naming what is missing.
+        """
+        missing = sorted(set(needs) - self.gives)
+        if missing:
+            raise FacedistillError(
+                f"the objectives need teacher.{', teacher.'.join(missing)}, but {self.name} gives "
+                f"only {', '.join(sorted(self.gives))}"
+            )
+
+
+class BankTeacher(Teacher):
+    """The cached teacher: embeddings come from the bank, in microseconds.
+
+    Args:
+        bank: The bank.
+        view: `same` teaches a mirrored image the flipped view and needs both in the bank;
+            `clean` teaches every image the plain view, whatever augmentation did to it.
+        scale: Scale s of its logits s cos(f, prototype), had after `learn_prototypes`.
+    """
+
+    def __init__(self, bank: Bank, view: View = "same", scale: float = 64.0) -> None:
+        self.bank = bank
+        self.view = view
+        self.name = f"bank {bank.folder}"
+        self.fingerprint = bank.info.teacher
+        self.embedding_size = bank.info.dimension
+        self.gives = frozenset({"embedding"})
+        self.scale = scale
+        self.prototypes: torch.Tensor | None = None
+
+    def learn_prototypes(self, faces: FaceDataset) -> None:
+        """Take the mean unit embedding of each identity as its class centre, to give logits.
+
+        Args:
+            faces: The training faces, labelled 0..M-1; their bytes are read once, for the keys.
+        """
+        keys = np.frombuffer(b"".join(faces.key(i) for i in range(len(faces))), np.uint8)
+        rows = self.bank.find(keys.reshape(len(faces), -1))
+        self.prototypes = torch.from_numpy(self.bank.prototypes(rows, faces.labels))
+        self.gives = self.gives | {"logits"}
+
+    def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
+        """Look the batch up by its keys."""
+        flipped = batch.flipped.cpu().numpy() if self.view == "same" else None
+        rows = self.bank.find(batch.keys)
+        embedding = torch.from_numpy(self.bank.embeddings(rows, flipped))
+        embedding = embedding.to(batch.labels.device, non_blocking=True)
+        outputs = Outputs(embedding=embedding)
+        if "logits" in needs:
+            assert self.prototypes is not None
+            self.prototypes = self.prototypes.to(embedding.device)
+            outputs.logits = self.scale * F.normalize(embedding, dim=1) @ self.prototypes.T
+        return outputs
+
+
+class NetworkTeacher(Teacher):
+    """The online teacher: a frozen network sees every batch.
+
+    Args:
+        network: A FaceNetwork or OnnxNetwork; torch modules are put in evaluation mode and their
+            parameters frozen.
+        view: Which image it sees.
+    """
+
+    def __init__(self, network: Network, view: View = "same") -> None:
+        if isinstance(network, torch.nn.Module):
+            network.eval().requires_grad_(False)
+        self.network = network
+        self.wants_clean = view == "clean"
+        self.name = network.name
+        self.fingerprint = network.fingerprint
+        self.embedding_size = network.embedding_size
+        self.gives = network.gives
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
+        """Run the network on the batch."""
+        images = batch.clean if self.wants_clean else batch.images
+        assert images is not None, "the loader keeps the clean view for a teacher that wants it"
+        return self.network(images, needs)

@@ -1,0 +1,275 @@
+"""What a run is: one YAML file, typed, documented and validated."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from facedistill.errors import FacedistillError
+from facedistill.faces.augmentation import Augmentation
+from facedistill.models.input_spec import InputSpec
+from facedistill.nearest import did_you_mean
+
+
+class Section(BaseModel):
+    """A part of a recipe; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataRecipe(Section):
+    """Which faces, and how they reach the networks."""
+
+    train: str = Field(description="RecordIO folder, image folder, list, or procedural: spec")
+    relabel: bool = Field(False, description="close holes in the labels")
+    validation_identities: int = Field(0, ge=0, description="people split from training")
+    validation_pairs: int = Field(3000, ge=20, description="pairs drawn among them")
+    augmentation: Augmentation = Augmentation()
+    image_size: int | None = Field(None, ge=16, le=1024, description="resize crops on reading")
+    cache: Literal["none", "ram", "device"] = "none"
+    workers: int = Field(2, ge=0, description="loader processes; the result does not depend on it")
+    on_error: Literal["stop", "skip"] = Field("stop", description="at a corrupt image")
+    licence: str = Field("unknown", description="licence of the training data")
+
+
+class TeacherRecipe(Section):
+    """Where knowledge comes from: a bank (cached) or a model file (online)."""
+
+    bank: str | None = Field(None, description="folder made by `facedistill embed`")
+    model: str | None = Field(None, description=".onnx, .safetensors or .pt; with a bank: a check")
+    input: InputSpec | None = Field(None, description="of a model file that does not say")
+    view: Literal["same", "clean"] = Field(
+        "same", description="teacher sees the student's image, or the one before augmentation"
+    )
+    licence: str = Field("unknown", description="licence of the teacher's weights")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> TeacherRecipe:
+        if not self.bank and not self.model:
+            raise ValueError("give bank or model")
+        return self
+
+
+class NetworkRecipe(Section):
+    """The network to train."""
+
+    network: str = "mobilefacenet"
+    arguments: dict[str, Any] = Field(default_factory=dict, description="of the architecture")
+    embedding_size: int = Field(512, ge=8, le=8192)
+    input: InputSpec = InputSpec()
+    init: str | None = Field(None, description="model file or run folder to start from")
+
+
+class ObjectiveRecipe(BaseModel):
+    """One term of the loss; further keys are the objective's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    weight: float = 1.0
+    start: float = Field(0.0, ge=0, le=1, description="share of training before which it is off")
+    stop: float = Field(1.0, ge=0, le=1, description="share of training from which it is off")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The objective's own options."""
+        return dict(self.model_extra or {})
+
+
+class OptimizerRecipe(Section):
+    """Optimiser."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.1, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay_all: bool = Field(False, description="decay biases and norms too")
+
+
+class ScheduleRecipe(Section):
+    """Learning rate over the run."""
+
+    name: Literal["constant", "cosine", "step", "one_cycle"] = "cosine"
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of training with linear rise")
+    final: float = Field(0.0, ge=0, le=1, description="factor at the end")
+    milestones: tuple[float, ...] = (0.5, 0.75, 0.9)
+    gamma: float = Field(0.1, gt=0, le=1)
+    peak: float = Field(0.3, gt=0, lt=1, description="of one_cycle")
+
+
+class TrainingRecipe(Section):
+    """The loop."""
+
+    epochs: float = Field(10, gt=0)
+    steps: int | None = Field(None, gt=0, description="length in steps instead of epochs")
+    batch_size: int = Field(128, ge=2, description="per optimiser step, over all processes")
+    accumulate: int = Field(1, ge=1, description="micro-batches per optimiser step")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 on an accelerator, fp32 on CPU"
+    )
+    clip: float | None = Field(5.0, gt=0, description="largest gradient norm")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights")
+    compile: bool = Field(False, description="torch.compile; on CPU needs a C++ compiler")
+    device: str | None = Field(None, description="cpu or cuda; default: the best there is")
+    checkpoint_minutes: float = Field(10, gt=0)
+    evaluate_every: float = Field(1.0, gt=0, description="epochs between evaluations")
+    log_every: int = Field(20, ge=1, description="steps between lines of metrics.jsonl")
+    tensorboard: bool = False
+
+
+class Recipe(Section):
+    """One run.
+
+    `evaluation` names verification pairs (a .bin file, a folder with pairs.txt, or a procedural:
+    spec) that the finished network is measured on once; checkpoints are chosen on the validation
+    identities split from training, never on these.
+    """
+
+    name: str
+    seed: int = Field(0, ge=0)
+    data: DataRecipe
+    teacher: TeacherRecipe | None = None
+    student: NetworkRecipe = NetworkRecipe()
+    objectives: dict[str, ObjectiveRecipe] = Field(min_length=1)
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    evaluation: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Hex digest of everything that decides the result."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+    def to_yaml(self) -> str:
+        """Return the recipe as the YAML text that gives it again."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    folder = resources.files("facedistill") / "recipes"
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
+
+
+def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        source: Name of a shipped recipe, or path of a YAML file.
+        overrides: `a.b=value` settings, the value in YAML; later ones win.
+
+    Raises:
+        FacedistillError: If the file is missing or no YAML, a key is unknown (the nearest is
+            named), or a value is out of its range.
+    """
+    tree = _parse(_read(source), str(source))
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise FacedistillError(f"recipe {source}: {_first_problem(error)}") from error
+
+
+def _read(source: str | Path) -> str:
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            return path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise FacedistillError(f"cannot read recipe {path}: {error}") from error
+    if str(source) not in shipped_recipes():
+        raise FacedistillError(
+            f"no recipe '{source}': {did_you_mean(str(source), shipped_recipes())} "
+            "(or give the path of a .yaml file)"
+        )
+    return (resources.files("facedistill") / "recipes" / f"{source}.yaml").read_text()
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise FacedistillError(f"recipe {source} is no YAML: {line}") from error
+    if not isinstance(tree, dict):
+        raise FacedistillError(f"recipe {source} is no mapping of keys to values")
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise FacedistillError(f"--set {override}: write it as a.b=value")
+    *parents, leaf = path.strip().split(".")
+    for parent in parents:
+        below = tree.get(parent)
+        if below is None:
+            below = tree[parent] = {}
+        if not isinstance(below, dict):
+            raise FacedistillError(f"--set {override}: '{parent}' is a value, it has no keys")
+        tree = below
+    value = _parse_value(text, override)
+    if value is None and isinstance(tree.get(leaf), dict):
+        del tree[leaf]
+    else:
+        tree[leaf] = value
+
+
+def _parse_value(text: str, override: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise FacedistillError(f"--set {override}: the value is no YAML") from error
+    if isinstance(value, str):
+        try:
+            # YAML 1.1 reads 3e-3 as text; everyone who types it means the number.
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Put pydantic's first complaint in one line; for an unknown key, name the nearest."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _fields_at(Recipe, place[:-1])
+        return f"unknown key '{'.'.join(place)}': {did_you_mean(place[-1], known)}{more}"
+    if first["type"] == "missing":
+        return f"key '{'.'.join(place)}' is missing{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(place)}: {message[0].lower()}{message[1:]}{more}"
+
+
+def _fields_at(root: type[BaseModel], place: list[str]) -> list[str]:
+    """Return the keys that a recipe knows at a place."""
+    section: Any = root
+    for part in place:
+        annotation = _annotations(section).get(part)
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        section = next((option for option in options if _annotations(option)), None)
+    return list(_annotations(section))
+
+
+def _annotations(section: Any) -> dict[str, Any]:
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    if dataclasses.is_dataclass(section):
+        return {field.name: field.type for field in dataclasses.fields(section)}
+    return {}

@@ -1,0 +1,322 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.progress import Progress, TaskID
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from facedistill.data.batch import Batch
+from facedistill.data.loader import Loader
+from facedistill.distill.objective import Parts
+from facedistill.distill.teacher import Teacher
+from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.outputs import Outputs
+from facedistill.progress import progress_bar
+from facedistill.training.checkpoint import load_checkpoint, save_checkpoint
+from facedistill.training.folder import CHECKPOINT
+from facedistill.training.interrupt import Interrupted, StopRequest, stop_request
+from facedistill.training.metrics import Averages, MetricsLog
+from facedistill.training.step import TrainingStep
+
+Evaluate = Callable[[FaceNetwork], dict[str, float]]
+"""A network's figures on the validation pairs; `accuracy` decides which weights are best."""
+
+Save = Callable[[FaceNetwork, str, dict[str, float]], None]
+"""Writes a model file of the given name with the given metrics."""
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How long and how.
+
+    Attributes:
+        steps: Optimiser steps of the whole run.
+        evaluate_every: Steps between evaluations; the last step is always evaluated.
+        log_every: Steps between records of metrics.jsonl.
+        checkpoint_seconds: Time between checkpoints.
+        accumulate: Micro-batches per optimiser step.
+        clip: Largest norm of the gradient; None leaves it.
+        ema: Decay of the averaged weights; None for none.
+        compile: Compile the student.
+        tensorboard: Write event files.
+        recipe: Hash of the recipe, which a checkpoint must carry to be resumed.
+    """
+
+    steps: int
+    evaluate_every: int
+    log_every: int = 20
+    checkpoint_seconds: float = 600
+    accumulate: int = 1
+    clip: float | None = None
+    ema: float | None = None
+    compile: bool = False
+    tensorboard: bool = False
+    recipe: str = ""
+
+
+@dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        step: Optimiser steps done.
+        best: Highest validation accuracy so far.
+        skipped: Places of corrupt samples left out so far.
+    """
+
+    step: int = 0
+    best: float = float("-inf")
+    skipped: set[str] = field(default_factory=set)
+
+
+class Fit:
+    """One training run: student, teacher, data and optimiser brought together.
+
+    Args:
+        folder: Where checkpoints and metrics go.
+        accelerator: Devices, precision and processes.
+        step: Student and objectives.
+        teacher: Source of `teacher.*` outputs; None if no objective needs one.
+        loader: Batches by step.
+        optimizer: Over the parameters of `step`.
+        factor: Step -> factor of the learning rate.
+        options: Length and ways.
+        evaluate: Figures on validation pairs; None where no people were split off.
+        save: Writes a model file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        accelerator: Accelerator,
+        step: TrainingStep,
+        teacher: Teacher | None,
+        loader: Loader,
+        optimizer: torch.optim.Optimizer,
+        factor: Callable[[int], float],
+        options: LoopOptions,
+        evaluate: Evaluate | None,
+        save: Save,
+    ) -> None:
+        if teacher is not None:
+            teacher.check(step.teacher_needs)
+        self.folder, self.accelerator, self.teacher = folder, accelerator, teacher
+        self.loader, self.options = loader, options
+        self.evaluate, self.save = evaluate, save
+        self.bare_step = step.to(accelerator.device)
+        # Evaluation runs on a twin, so that the student in training never changes mode and a
+        # compiled one is not compiled again for other batch sizes.
+        self.twin = copy.deepcopy(step.student)
+        self.average = _average(step.student, options.ema)
+        if options.compile:
+            step.student.compile()
+        prepared = accelerator.prepare(step, optimizer)
+        self.step: nn.Module = prepared[0]
+        self.optimizer: torch.optim.Optimizer = prepared[1]
+        self.factor = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        self.position = Position()
+        self.means = Averages()
+        self.saved_at = time.monotonic()
+        self.images_per_second = 0.0
+
+    def run(self) -> Position:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises:
+            Interrupted: After SIGTERM or SIGINT, with a checkpoint saved.
+            FacedistillError: If a loss is not finite, or data is broken.
+        """
+        self._resume()
+        start, steps = self.position.step, self.options.steps
+        started = time.monotonic()
+        log = self._open_log()
+        try:
+            with stop_request() as stop, progress_bar("images") as progress:
+                images = self.loader.order.batch_size
+                task = progress.add_task("train", total=steps * images, note="")
+                progress.advance(task, start * images)
+                for batch in self.loader.batches(start, steps):
+                    self._train(batch)
+                    self._report(progress, task, log)
+                    self._keep(stop)
+        finally:
+            if log:
+                log.close()
+        seconds = time.monotonic() - started
+        self.images_per_second = (steps - start) * self.loader.order.batch_size / seconds
+        return self.position
+
+    def _train(self, batch: Batch) -> None:
+        """One optimiser step."""
+        self.position.skipped.update(batch.skipped)
+        step, options = self.position.step, self.options
+        micros = batch.split(options.accumulate)
+        for number, micro in enumerate(micros):
+            micro = micro.to(self.accelerator.device)
+            said = self._ask_teacher(micro)
+            last = number == len(micros) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.step):
+                loss, parts = self.step(micro, said, step / options.steps)
+                self._guard(loss, parts, micro)
+                self.accelerator.backward(loss * (len(micro) / len(batch)))
+            self.means.add({"loss": loss, **parts})
+        if options.clip is not None:
+            self.accelerator.clip_grad_norm_(self.step.parameters(), options.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.factor.step()
+        if self.average is not None:
+            self.average.update_parameters(self.bare_step.student)
+        self.position.step += 1
+
+    def _ask_teacher(self, batch: Batch) -> Outputs:
+        needs = self.bare_step.teacher_needs
+        if not needs:
+            return Outputs()
+        if self.teacher is None:
+            raise FacedistillError(
+                f"the objectives need teacher.{', teacher.'.join(sorted(needs))} and the run has no"
+                " teacher: give teacher.bank or teacher.model"
+            )
+        return self.teacher(batch, needs)
+
+    def _guard(self, loss: torch.Tensor, parts: Parts, batch: Batch) -> None:
+        """Stop at the first loss that is not a number, naming the term and the batch."""
+        if torch.isfinite(loss):
+            return
+        terms = [name for name in self.bare_step.objectives if not _finite(parts.get(name))]
+        step = self.position.step
+        first = batch.keys[0].tobytes().hex() if len(batch.keys) else "none"
+        raise FacedistillError(
+            f"the loss of {', '.join(terms) or 'the sum'} is not finite at step {step} "
+            f"(epoch {step // self.loader.order.steps_per_epoch}, batch with first key {first}): "
+            f"lower optimizer.lr (now {self.factor.get_last_lr()[0]:.3g}), add warm-up, or check "
+            "the data; the last checkpoint is from before"
+        )
+
+    def _report(self, progress: Progress, task: TaskID, log: MetricsLog | None) -> None:
+        step, options = self.position.step, self.options
+        progress.advance(task, self.loader.order.batch_size)
+        if step % options.log_every == 0 or step == options.steps:
+            means = self.means.take()
+            epoch = step / self.loader.order.steps_per_epoch
+            lr = self.factor.get_last_lr()[0]
+            if log:
+                log.write(step, {"epoch": epoch, "lr": lr, **means})
+            progress.update(task, note=f"epoch {epoch:.2f}  loss {means['loss']:.4f}")
+        if step % options.evaluate_every == 0 or step == options.steps:
+            self._evaluate(log)
+
+    def _evaluate(self, log: MetricsLog | None) -> None:
+        """Measure the weights of now and write `last`, and `best` if they are."""
+        if self.accelerator.is_main_process:
+            student = self._current()
+            figures = self.evaluate(student) if self.evaluate else {}
+            if log and figures:
+                log.write(
+                    self.position.step,
+                    {f"validation.{name}": value for name, value in figures.items()},
+                )
+            self.save(student, "last", figures)
+            # Without validation people the last weights are the best that is known.
+            accuracy = figures.get("accuracy", float(self.position.step))
+            if accuracy > self.position.best:
+                self.position.best = accuracy
+                self.save(student, "best", figures)
+        self.accelerator.wait_for_everyone()
+
+    def _current(self) -> FaceNetwork:
+        """The network as it would be shipped now: averaged weights where there are such."""
+        weights = self.bare_step.student if self.average is None else self.average.module
+        self.twin.load_state_dict(weights.state_dict())
+        return self.twin.eval()
+
+    def _keep(self, stop: StopRequest) -> None:
+        """Save when it is time, when asked to stop, and at the end."""
+        asked = self._agreed(stop.received)
+        done = self.position.step == self.options.steps
+        due = time.monotonic() - self.saved_at > self.options.checkpoint_seconds
+        if not (asked or done or self._agreed(due)):
+            return
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.folder / CHECKPOINT, self._state())
+        self.saved_at = time.monotonic()
+        if asked and not done:
+            raise Interrupted(
+                f"stopped at step {self.position.step} of {self.options.steps}, saved in "
+                f"{self.folder}: run the same command to go on"
+            )
+
+    def _agreed(self, mine: bool) -> bool:
+        """Whether any process says so, so that all act at the same step."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        flag = torch.tensor(float(mine), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag) > 0)
+
+    def _open_log(self) -> MetricsLog | None:
+        if not self.accelerator.is_main_process:
+            return None
+        return MetricsLog(self.folder, self.position.step, self.options.tensorboard)
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "recipe": self.options.recipe,
+            "step": self.position.step,
+            "best": self.position.best,
+            "skipped": sorted(self.position.skipped),
+            "weights": self.bare_step.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": {"last_epoch": self.factor.last_epoch},
+            "means": self.means.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        if self.accelerator.scaler is not None:
+            state["scaler"] = self.accelerator.scaler.state_dict()
+        if torch.cuda.is_available():
+            state["random_device"] = torch.cuda.get_rng_state()
+        return state
+
+    def _resume(self) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        state = load_checkpoint(path, self.options.recipe)
+        self.position = Position(state["step"], state["best"], set(state["skipped"]))
+        self.bare_step.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.factor.last_epoch = state["schedule"]["last_epoch"]
+        self.factor._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self.means.load_state_dict(state["means"], self.accelerator.device)
+        torch.set_rng_state(state["random"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if torch.cuda.is_available() and "random_device" in state:
+            torch.cuda.set_rng_state(state["random_device"])
+
+
+def _average(student: FaceNetwork, decay: float | None) -> AveragedModel | None:
+    if decay is None:
+        return None
+    average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return average.requires_grad_(False)
+
+
+def _finite(value: torch.Tensor | None) -> bool:
+    return value is None or bool(torch.isfinite(value))

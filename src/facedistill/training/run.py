@@ -1,0 +1,386 @@
+"""From a recipe to a finished run: set the parts up, train, measure once, write it down."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+
+from facedistill.atomic import atomic_path
+from facedistill.data.labels import Subset, check_labels, split_identities
+from facedistill.data.loader import Loader, Order
+from facedistill.data.opening import open_dataset
+from facedistill.data.pairs import PairSet, open_pairs
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.bank import Bank
+from facedistill.distill.objective import Setting, create_objective
+from facedistill.distill.teacher import BankTeacher, NetworkTeacher, Teacher
+from facedistill.errors import FacedistillError
+from facedistill.evaluation.pairs import evaluate_pairs
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.metadata import ModelMetadata
+from facedistill.models.model_file import load_model, save_model
+from facedistill.models.opening import open_network
+from facedistill.recipe import NetworkRecipe, Recipe, TeacherRecipe
+from facedistill.training.folder import BEST, RECIPE, SUMMARY, claim
+from facedistill.training.loop import Evaluate, Fit, LoopOptions, Save
+from facedistill.training.optimizer import create_optimizer
+from facedistill.training.schedule import Schedule, schedule
+from facedistill.training.step import TrainingStep, Weight
+
+SPLIT_SEED = 0
+"""Of the validation people: the same for every seed of an experiment."""
+
+Say = Callable[[str], None]
+"""Takes one line for the user."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run has to show.
+
+    Attributes:
+        folder: The run's folder.
+        model: The best model file.
+        steps: Optimiser steps done.
+        validation: Best accuracy on validation people, 0..1; None where none were split off.
+        evaluation: By name of pairs, the report's figures.
+        skipped: Places of corrupt samples that were left out.
+        images_per_second: Training speed of this session, evaluations included.
+    """
+
+    folder: Path
+    model: Path
+    steps: int
+    validation: float | None = None
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    images_per_second: float = 0.0
+
+
+def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
+    """Train what a recipe describes, going on from the folder's checkpoint if there is one.
+
+    The folder then holds `recipe.yaml`, `metrics.jsonl`, `checkpoint.pt`, `last.safetensors`,
+    `best.safetensors` (highest accuracy on validation people) and `summary.json`.
+
+    Args:
+        recipe: What to do.
+        folder: Where to do it.
+        say: Takes a line about what goes on.
+
+    Raises:
+        Interrupted: After SIGTERM or Ctrl-C; a checkpoint was saved.
+        FacedistillError: If data, teacher, recipe or folder do not fit together.
+    """
+    folder = Path(folder)
+    accelerator = _accelerator(recipe)
+    with _claimed(folder, accelerator):
+        if accelerator.is_main_process:
+            with atomic_path(folder / RECIPE) as temporary:
+                temporary.write_text(recipe.to_yaml())
+        return _run(recipe, folder, accelerator, say)
+
+
+def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Summary:
+    faces, validation = split_data(recipe)
+    pair_sets = {name: open_pairs(source) for name, source in recipe.evaluation.items()}
+    teacher = open_teacher(recipe.teacher, faces) if recipe.teacher else None
+    _seed(recipe.seed)
+    step = _training_step(recipe, faces, teacher)
+    order = Order(
+        len(faces),
+        recipe.training.batch_size,
+        recipe.seed,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    options = _options(recipe, order)
+    say(_opening_line(recipe, faces, teacher, options))
+    fit = Fit(
+        folder,
+        accelerator,
+        step,
+        teacher,
+        _loader(recipe, faces, order, teacher, accelerator),
+        _optimizer(recipe, step),
+        _factor(recipe, options.steps),
+        options,
+        _validate_on(validation) if validation else None,
+        _saver(recipe, folder, teacher),
+    )
+    position = fit.run()
+    if not accelerator.is_main_process:
+        return Summary(folder, folder / BEST, position.step)
+    summary = Summary(
+        folder,
+        folder / BEST,
+        position.step,
+        position.best if validation else None,
+        _measure(folder / BEST, pair_sets, say),
+        sorted(position.skipped),
+        fit.images_per_second,
+    )
+    _write_summary(summary, recipe)
+    if summary.skipped:
+        say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
+    return summary
+
+
+def split_data(recipe: Recipe) -> tuple[FaceDataset, PairSet | None]:
+    """Open the training data, and split off people for validation if the recipe wants it.
+
+    The split does not depend on the recipe's seed: the seeds of one experiment share their
+    validation people, so that their figures can be compared.
+
+    Returns:
+        The faces to train on, labelled 0..M-1, and pairs of the people split off.
+    """
+    data = recipe.data
+    faces = open_dataset(data.train, relabel=data.relabel)
+    check_labels(faces.labels, faces.name)
+    if not data.validation_identities:
+        return faces, None
+    training, held_out = split_identities(faces.labels, data.validation_identities, SPLIT_SEED)
+    people = Subset(faces, held_out)
+    return Subset(faces, training), PairSet.from_dataset(people, data.validation_pairs, SPLIT_SEED)
+
+
+def open_teacher(recipe: TeacherRecipe, faces: FaceDataset) -> Teacher:
+    """Open the recipe's teacher: the bank where there is one, else the network.
+
+    Raises:
+        FacedistillError: If the bank is of other data, or of another teacher than `model`.
+    """
+    network = open_network(recipe.model, input=recipe.input) if recipe.model else None
+    if recipe.bank is None:
+        assert network is not None
+        return NetworkTeacher(network, recipe.view)
+    bank = Bank(recipe.bank)
+    bank.check_dataset(faces)
+    if network is not None:
+        bank.check_teacher(network.fingerprint, network.name)
+    return BankTeacher(bank, recipe.view)
+
+
+def _training_step(recipe: Recipe, faces: FaceDataset, teacher: Teacher | None) -> TrainingStep:
+    student = create_student(recipe.student)
+    setting = Setting(
+        student_size=student.embedding_size,
+        teacher_size=teacher.embedding_size if teacher else None,
+        identities=int(faces.labels.max()) + 1,
+    )
+    objectives = {
+        name: create_objective(name, setting, **term.arguments)
+        for name, term in recipe.objectives.items()
+    }
+    weights = {
+        name: Weight(term.weight, term.start, term.stop) for name, term in recipe.objectives.items()
+    }
+    step = TrainingStep(student, objectives, weights)
+    if isinstance(teacher, BankTeacher) and "logits" in step.teacher_needs:
+        teacher.learn_prototypes(faces)
+    return step
+
+
+def create_student(recipe: NetworkRecipe) -> FaceNetwork:
+    """Build the network to train, with the weights of `init` if the recipe names it.
+
+    Raises:
+        FacedistillError: If `init` is of another architecture.
+    """
+    student = FaceNetwork.create(
+        recipe.network, recipe.input, embedding_size=recipe.embedding_size, **recipe.arguments
+    )
+    if recipe.init is None:
+        return student
+    path = Path(recipe.init)
+    start = load_model(path / BEST if path.is_dir() else path)
+    ours, theirs = student.backbone.state_dict(), start.backbone.state_dict()
+    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
+        raise FacedistillError(
+            f"student.init {recipe.init} is {start.architecture} {start.arguments}, not "
+            f"{recipe.network} {recipe.arguments} with {recipe.embedding_size} dimensions"
+        )
+    student.backbone.load_state_dict(theirs)
+    return student
+
+
+def _accelerator(recipe: Recipe) -> Accelerator:
+    """Choose device, precision and processes; forget those of an earlier run in this process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
+    if recipe.training.device == "cuda" and cpu:
+        raise FacedistillError("training.device is cuda and there is none: set it to cpu")
+    precision = recipe.training.precision
+    if precision == "auto":
+        precision = "fp32" if cpu else "bf16"
+    sometimes = any(term.start > 0 or term.stop < 1 for term in recipe.objectives.values())
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision="no" if precision == "fp32" else precision,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=sometimes)],
+    )
+
+
+@contextmanager
+def _claimed(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """The main process claims the folder for all of them."""
+    with claim(folder) if accelerator.is_main_process else nullcontext():
+        yield
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - what third-party code may draw from
+    torch.manual_seed(seed)
+
+
+def _options(recipe: Recipe, order: Order) -> LoopOptions:
+    training = recipe.training
+    per_epoch = order.steps_per_epoch
+    return LoopOptions(
+        steps=training.steps or max(1, round(training.epochs * per_epoch)),
+        evaluate_every=max(1, round(training.evaluate_every * per_epoch)),
+        log_every=training.log_every,
+        checkpoint_seconds=60 * training.checkpoint_minutes,
+        accumulate=training.accumulate,
+        clip=training.clip,
+        ema=training.ema,
+        compile=training.compile,
+        tensorboard=training.tensorboard,
+        recipe=recipe.hash,
+    )
+
+
+def _loader(
+    recipe: Recipe,
+    faces: FaceDataset,
+    order: Order,
+    teacher: Teacher | None,
+    accelerator: Accelerator,
+) -> Loader:
+    data = recipe.data
+    _check_views(recipe, teacher)
+    return Loader(
+        faces,
+        order,
+        augmentation=data.augmentation,
+        workers=data.workers,
+        cache=data.cache,
+        image_size=data.image_size,
+        keep_clean=teacher is not None and teacher.wants_clean,
+        on_error=data.on_error,
+        device=accelerator.device,
+    )
+
+
+def _check_views(recipe: Recipe, teacher: Teacher | None) -> None:
+    """A bank holds the plain and the flipped view; it cannot answer for other images."""
+    if not isinstance(teacher, BankTeacher) or teacher.view == "clean":
+        return
+    if not recipe.data.augmentation.flip_only:
+        raise FacedistillError(
+            "the bank knows plain and flipped images only, and data.augmentation does more: set "
+            "teacher.view: clean (the teacher sees the clean image), or teach online with "
+            "teacher.model and no teacher.bank"
+        )
+    if recipe.data.augmentation.flip > 0 and "flipped" not in teacher.bank.info.views:
+        raise FacedistillError(
+            f"bank {teacher.bank.folder} has no flipped view and data.augmentation.flip is on: set "
+            "teacher.view: clean (mirrored images are taught the plain view), or embed with --flip"
+        )
+
+
+def _optimizer(recipe: Recipe, step: TrainingStep) -> torch.optim.Optimizer:
+    options = recipe.optimizer
+    return create_optimizer(
+        step,
+        options.name,
+        options.lr,
+        weight_decay=options.weight_decay,
+        momentum=options.momentum,
+        nesterov=options.nesterov,
+        betas=options.betas,
+        decay_all=options.decay_all,
+    )
+
+
+def _factor(recipe: Recipe, steps: int) -> Schedule:
+    options = recipe.schedule
+    return schedule(
+        options.name,
+        steps,
+        warmup=round(options.warmup * steps),
+        final=options.final,
+        milestones=options.milestones,
+        gamma=options.gamma,
+        peak=options.peak,
+    )
+
+
+def _validate_on(pairs: PairSet) -> Evaluate:
+    def evaluate(network: FaceNetwork) -> dict[str, float]:
+        report = evaluate_pairs(network, pairs, protocol="exact", resamples=0)
+        return {"accuracy": report.accuracy, "auc": report.auc.value}
+
+    return evaluate
+
+
+def _saver(recipe: Recipe, folder: Path, teacher: Teacher | None) -> Save:
+    def save(network: FaceNetwork, name: str, figures: dict[str, float]) -> None:
+        metadata = ModelMetadata(
+            name=f"{recipe.name}-{recipe.student.network}",
+            teacher=teacher.name if teacher else None,
+            teacher_licence=recipe.teacher.licence if recipe.teacher else None,
+            data_licence=recipe.data.licence,
+            recipe_hash=recipe.hash,
+            metrics={f"validation.{key}": value for key, value in figures.items()},
+        )
+        save_model(network, folder / f"{name}.safetensors", metadata=metadata)
+
+    return save
+
+
+def _measure(model: Path, pair_sets: dict[str, PairSet], say: Say) -> dict[str, Any]:
+    """Measure the best weights on the evaluation pairs, once, when training is over."""
+    if not pair_sets:
+        return {}
+    network = load_model(model)
+    reports = {name: evaluate_pairs(network, pairs) for name, pairs in pair_sets.items()}
+    for report in reports.values():
+        say(report.line())
+    return {name: report.to_dict() for name, report in reports.items()}
+
+
+def _write_summary(summary: Summary, recipe: Recipe) -> None:
+    content = {
+        "recipe": recipe.hash,
+        "seed": recipe.seed,
+        "steps": summary.steps,
+        "validation_accuracy": summary.validation,
+        "evaluation": summary.evaluation,
+        "skipped": summary.skipped,
+        "images_per_second": round(summary.images_per_second, 1),
+    }
+    with atomic_path(summary.folder / SUMMARY) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _opening_line(
+    recipe: Recipe, faces: FaceDataset, teacher: Teacher | None, options: LoopOptions
+) -> str:
+    taught = f", taught by {teacher.name}" if teacher else ""
+    return (
+        f"{recipe.name}: {recipe.student.network} on {len(faces):,} faces of "
+        f"{int(faces.labels.max()) + 1:,} people{taught}; {options.steps:,} steps"
+    )

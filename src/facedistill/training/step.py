@@ -1,0 +1,108 @@
+"""Student and objectives as one module: a forward pass that ends in the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from facedistill.data.batch import Batch
+from facedistill.distill.objective import Classifier, Objective, Parts
+from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.outputs import Outputs
+
+
+@dataclass(frozen=True)
+class Weight:
+    """How much an objective counts, and when.
+
+    Attributes:
+        value: Factor of its loss.
+        start: Share of training, 0 to 1, before which it is off.
+        stop: Share of training from which it is off again.
+    """
+
+    value: float = 1.0
+    start: float = 0.0
+    stop: float = 1.0
+
+    def at(self, done: float) -> float:
+        """Return the factor when the share `done` of training lies behind."""
+        on = self.start <= done and (done < self.stop or self.stop >= 1)
+        return self.value if on else 0.0
+
+
+class TrainingStep(nn.Module):
+    """Everything that trains, so that one wrapper (DDP, precision) serves it all.
+
+    Args:
+        student: The network to train.
+        objectives: By name.
+        weights: By the same names.
+
+    Raises:
+        FacedistillError: If an objective needs an output that nothing gives.
+    """
+
+    def __init__(
+        self,
+        student: FaceNetwork,
+        objectives: dict[str, Objective],
+        weights: dict[str, Weight],
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.objectives = nn.ModuleDict(objectives)
+        self.weights = weights
+        self.student_needs = self._needs("student")
+        self.teacher_needs = self._needs("teacher")
+        self._check()
+
+    def forward(self, batch: Batch, teacher: Outputs, done: float) -> tuple[torch.Tensor, Parts]:
+        """Return the weighted loss and, detached, every term and part by name.
+
+        Args:
+            batch: The samples.
+            teacher: What the teacher says of them.
+            done: Share of training that lies behind, 0 to 1, for the weights' schedules.
+        """
+        student = self.student(batch.images, self.student_needs - {"logits"})
+        if "logits" in self.student_needs:
+            student.logits = self._classifier().logits(student.embedding)
+        total = torch.zeros((), device=batch.labels.device)
+        parts: Parts = {}
+        for name, objective in self.objectives.items():
+            weight = self.weights[name].at(done)
+            if weight == 0:
+                continue
+            loss, details = objective(student, teacher, batch)
+            total = total + weight * loss
+            parts[name] = loss.detach()
+            parts |= {f"{name}.{key}": value for key, value in details.items()}
+        return total, parts
+
+    def _needs(self, whose: str) -> frozenset[str]:
+        asked = frozenset[str]().union(*(o.needs for o in self._each()))
+        return frozenset(n.removeprefix(f"{whose}.") for n in asked if n.startswith(f"{whose}."))
+
+    def _each(self) -> list[Objective]:
+        return [o for o in self.objectives.values() if isinstance(o, Objective)]
+
+    def _classifier(self) -> Classifier:
+        return next(o for o in self._each() if isinstance(o, Classifier))
+
+    def _check(self) -> None:
+        missing = self.student_needs - self.student.gives - {"logits"}
+        if missing:
+            raise FacedistillError(
+                f"the objectives need student.{', student.'.join(sorted(missing))}, but "
+                f"{self.student.architecture} gives only {', '.join(sorted(self.student.gives))}"
+            )
+        if "logits" in self.student_needs and not any(
+            isinstance(o, Classifier) for o in self._each()
+        ):
+            raise FacedistillError(
+                "an objective needs student.logits and no objective classifies: add margin_softmax"
+            )
