@@ -1,8 +1,19 @@
-"""The one exception for mistakes a user can mend."""
+"""The ways a command ends early: a mistake the user can mend, or a wish to stop."""
 
 
 class FacedistillError(Exception):
     """A user's mistake: one line that names the thing and the remedy.
 
-    The command line prints the message without a traceback and leaves with exit code 2.
+    The command line prints the message without a traceback and leaves with `exit_code`.
     """
+
+    exit_code = 2
+
+
+class Interrupted(Exception):
+    """A run was asked to stop (SIGTERM, Ctrl-C) and has saved a checkpoint.
+
+    The command line leaves with `exit_code`, which means: run the same command again to go on.
+    """
+
+    exit_code = 75

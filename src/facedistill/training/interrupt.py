@@ -7,14 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-EXIT_CODE = 75
-"""What the command line leaves with after SIGTERM or Ctrl-C: saved, run again to go on."""
-
-
-class Interrupted(Exception):
-    """The run was asked to stop and has saved a checkpoint."""
-
-
 class StopRequest:
     """Whether SIGTERM or SIGINT has come."""
 

@@ -20,21 +20,22 @@ from facedistill.data.batch import Batch
 from facedistill.data.loader import Loader
 from facedistill.distill.objective import Parts
 from facedistill.distill.teacher import Teacher
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, Interrupted
+from facedistill.evaluation.pairs import PairReport
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.progress import progress_bar
 from facedistill.training.checkpoint import load_checkpoint, save_checkpoint
 from facedistill.training.folder import CHECKPOINT
-from facedistill.training.interrupt import Interrupted, StopRequest, stop_request
+from facedistill.training.interrupt import StopRequest, stop_request
 from facedistill.training.metrics import Averages, MetricsLog
 from facedistill.training.step import TrainingStep
 
-Evaluate = Callable[[FaceNetwork], dict[str, float]]
-"""A network's figures on the validation pairs; `accuracy` decides which weights are best."""
+Evaluate = Callable[[FaceNetwork], PairReport]
+"""Measures a network on the validation pairs; the accuracy decides which weights are best."""
 
-Save = Callable[[FaceNetwork, str, dict[str, float]], None]
-"""Writes a model file of the given name with the given metrics."""
+Save = Callable[[FaceNetwork, str, PairReport | None], None]
+"""Writes a model file of the given name that carries what validation says of it."""
 
 
 @dataclass(frozen=True)
@@ -223,18 +224,18 @@ class Fit:
         """Measure the weights of now and write `last`, and `best` if they are."""
         if self.accelerator.is_main_process:
             student = self._current()
-            figures = self.evaluate(student) if self.evaluate else {}
-            if log and figures:
+            report = self.evaluate(student) if self.evaluate else None
+            if log and report:
+                figures = {"accuracy": report.accuracy, "auc": report.auc.value}
                 log.write(
-                    self.position.step,
-                    {f"validation.{name}": value for name, value in figures.items()},
+                    self.position.step, {f"validation.{k}": v for k, v in figures.items()}
                 )
-            self.save(student, "last", figures)
+            self.save(student, "last", report)
             # Without validation people the last weights are the best that is known.
-            accuracy = figures.get("accuracy", float(self.position.step))
+            accuracy = report.accuracy if report else float(self.position.step)
             if accuracy > self.position.best:
                 self.position.best = accuracy
-                self.save(student, "best", figures)
+                self.save(student, "best", report)
         self.accelerator.wait_for_everyone()
 
     def _current(self) -> FaceNetwork:

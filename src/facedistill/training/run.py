@@ -25,7 +25,7 @@ from facedistill.distill.bank import Bank
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.teacher import BankTeacher, NetworkTeacher, Teacher
 from facedistill.errors import FacedistillError
-from facedistill.evaluation.pairs import evaluate_pairs
+from facedistill.evaluation.pairs import PairReport, evaluate_pairs
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.metadata import ModelMetadata
 from facedistill.models.model_file import load_model, save_model
@@ -329,22 +329,23 @@ def _factor(recipe: Recipe, steps: int) -> Schedule:
 
 
 def _validate_on(pairs: PairSet) -> Evaluate:
-    def evaluate(network: FaceNetwork) -> dict[str, float]:
-        report = evaluate_pairs(network, pairs, protocol="exact", resamples=0)
-        return {"accuracy": report.accuracy, "auc": report.auc.value}
+    def evaluate(network: FaceNetwork) -> PairReport:
+        return evaluate_pairs(network, pairs, protocol="exact", resamples=0)
 
     return evaluate
 
 
 def _saver(recipe: Recipe, folder: Path, teacher: Teacher | None) -> Save:
-    def save(network: FaceNetwork, name: str, figures: dict[str, float]) -> None:
+    def save(network: FaceNetwork, name: str, report: PairReport | None) -> None:
+        figures = {"validation.accuracy": report.accuracy} if report else {}
         metadata = ModelMetadata(
             name=f"{recipe.name}-{recipe.student.network}",
             teacher=teacher.name if teacher else None,
             teacher_licence=recipe.teacher.licence if recipe.teacher else None,
             data_licence=recipe.data.licence,
             recipe_hash=recipe.hash,
-            metrics={f"validation.{key}": value for key, value in figures.items()},
+            metrics=figures,
+            thresholds=report.thresholds if report else {},
         )
         save_model(network, folder / f"{name}.safetensors", metadata=metadata)
 

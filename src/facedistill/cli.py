@@ -1,0 +1,274 @@
+"""The command line: parse, call one function of one room, print. No logic.
+
+Rooms are imported inside the commands, so that `facedistill --help` starts at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from facedistill.errors import FacedistillError, Interrupted
+
+app = typer.Typer(
+    name="facedistill",
+    help="Distil a strong face-recognition network into a small one, measure it, export it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a key of the recipe.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder or file to write.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class Color(str, Enum):
+    """Order of a network's input channels."""
+
+    RGB = "RGB"
+    BGR = "BGR"
+
+
+InputColor = Annotated[
+    Color | None, typer.Option("--color", help="Of a foreign network that does not say.")
+]
+InputSize = Annotated[int | None, typer.Option("--size", help="Side of its input, in pixels.")]
+InputMean = Annotated[float | None, typer.Option("--mean", help="Subtracted, 0..255.")]
+InputStd = Annotated[float | None, typer.Option("--std", help="Divided by, 0..255.")]
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo"),
+    quick: Annotated[bool, typer.Option(help="A few steps only, to see that it runs.")] = False,
+) -> None:
+    """The whole story on built-in procedural faces: teacher, student, table, ONNX file."""
+    from facedistill.demo import run_demo
+
+    run_demo(out, quick=quick, say=typer.echo)
+
+
+@app.command()
+def prepare(
+    source: Annotated[str, typer.Argument(help="Image folder, list, or any other data set.")],
+    out: Out,
+    pack: Annotated[bool, typer.Option("--pack", help="Write RecordIO.")] = False,
+    relabel: Annotated[bool, typer.Option(help="Close holes in the labels.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+) -> None:
+    """Make a training set of photos: pack aligned crops into RecordIO."""
+    from facedistill.data.opening import open_dataset
+    from facedistill.data.packing import pack as pack_dataset
+
+    if not pack:
+        raise FacedistillError("say what to do: --pack writes aligned crops as RecordIO")
+    dataset = open_dataset(source, relabel=relabel)
+    summary = pack_dataset(dataset, out, overwrite=overwrite)
+    _print_mapping(summary)
+
+
+@app.command()
+def inspect(
+    source: Annotated[str, typer.Argument(help="Data set, .bin pairs, bank, or model file.")],
+    as_json: AsJson = False,
+    sheet: Annotated[Path | None, typer.Option(help="Write a picture of sample faces.")] = None,
+    verify: Annotated[bool, typer.Option(help="Check every record's checksum.")] = False,
+) -> None:
+    """What is in this file? Counts, sizes, labels, parameters, metadata, a sheet of samples."""
+    from facedistill.report.inspection import inspect_source
+
+    description = inspect_source(source, sheet=sheet, verify=verify)
+    _print_mapping(description, as_json)
+
+
+@app.command()
+def embed(
+    data: Annotated[str, typer.Option(help="The faces.")],
+    out: Out,
+    teacher: Annotated[
+        Path | None, typer.Option(help=".onnx, .safetensors, .pt, .pth or .ckpt.")
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option("--import", help="Instead of a teacher: .npy (N, D) in record order."),
+    ] = None,
+    flipped: Annotated[
+        Path | None, typer.Option("--import-flipped", help=".npy of the mirrored images.")
+    ] = None,
+    flip: Annotated[bool, typer.Option(help="Embed mirrored images too.")] = True,
+    batch_size: Annotated[int, typer.Option(min=1, max=4096)] = 64,
+    licence: Annotated[str, typer.Option(help="Licence of the teacher's weights.")] = "unknown",
+    color: InputColor = None,
+    size: InputSize = None,
+    mean: InputMean = None,
+    std: InputStd = None,
+) -> None:
+    """A teacher's embeddings of a data set, once, into a bank; continues after a kill."""
+    from facedistill.data.opening import open_dataset
+    from facedistill.distill.embed import embed_teacher, import_embeddings
+
+    dataset = open_dataset(data)
+    if (teacher is None) == (embeddings is None):
+        raise FacedistillError("give either --teacher or --import")
+    if embeddings is not None:
+        bank = import_embeddings(embeddings, dataset, out, flipped=flipped, licence=licence)
+    else:
+        network = _open_network(teacher, color, size, mean, std)
+        bank = embed_teacher(
+            network, dataset, out, flip=flip, batch_size=batch_size, licence=licence
+        )
+    typer.echo(
+        f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions, "
+        f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"
+    )
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a .yaml file.")],
+    out: Out = Path("runs/train"),
+    settings: Set = None,
+) -> None:
+    """A network from labels alone: teachers and baselines. Run again to continue."""
+    _run(recipe, out, settings, with_teacher=False)
+
+
+@app.command()
+def distill(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a .yaml file.")],
+    out: Out = Path("runs/distill"),
+    settings: Set = None,
+) -> None:
+    """A student from a teacher. Run the same command again to continue."""
+    _run(recipe, out, settings, with_teacher=True)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help=".safetensors, .onnx, .pt, .pth or .ckpt.")],
+    pairs: Annotated[
+        list[str], typer.Argument(help=".bin, folder with pairs.txt, or procedural: spec.")
+    ],
+    protocol: Annotated[str, typer.Option(help="insightface or exact.")] = "insightface",
+    flip: Annotated[bool, typer.Option(help="Add the mirrored image's embedding.")] = True,
+    as_json: AsJson = False,
+    color: InputColor = None,
+    size: InputSize = None,
+    mean: InputMean = None,
+    std: InputStd = None,
+) -> None:
+    """Verification on pairs: 10-fold accuracy, TAR@FAR, AUC, EER with 95 % intervals."""
+    from facedistill.data.pairs import open_pairs
+    from facedistill.evaluation.pairs import check_protocol, evaluate_pairs
+
+    known = check_protocol(protocol)
+    pair_sets = [open_pairs(source) for source in pairs]
+    network = _open_network(model, color, size, mean, std)
+    reports = [evaluate_pairs(network, pair_set, protocol=known, flip=flip) for pair_set in pair_sets]
+    if as_json:
+        typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
+        return
+    for report in reports:
+        typer.echo(report.line())
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A .safetensors model file.")],
+    out: Out,
+    preprocessing: Annotated[
+        bool, typer.Option(help="Take raw uint8 NHWC RGB; else float NCHW, normalised.")
+    ] = True,
+    normalise: Annotated[bool, typer.Option(help="Give unit embeddings.")] = True,
+) -> None:
+    """A student as an ONNX file, checked against torch after writing."""
+    from facedistill.export.onnx import export_onnx
+    from facedistill.models.model_file import load_model
+
+    report = export_onnx(load_model(model), out, preprocessing=preprocessing, normalise=normalise)
+    typer.echo(report.line())
+
+
+@app.command()
+def verify(
+    first: Annotated[Path, typer.Argument(help="An aligned crop.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    model: Annotated[Path, typer.Option(help="Model or ONNX file.")],
+    threshold: Annotated[
+        float | None, typer.Option(help="Least cosine; default: the model file's own.")
+    ] = None,
+) -> None:
+    """Same person? Two aligned crops, one score, one verdict."""
+    from facedistill.evaluation.same_person import same_person
+
+    typer.echo(same_person(_open_network(model), first, second, threshold).line())
+
+
+def _run(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
+    from facedistill.recipe import load_recipe
+    from facedistill.training.run import run
+
+    loaded = load_recipe(recipe, settings or [])
+    if with_teacher and loaded.teacher is None:
+        raise FacedistillError(
+            f"recipe {recipe} has no teacher: use `facedistill train`, or give --set teacher.bank="
+        )
+    if not with_teacher and loaded.teacher is not None:
+        raise FacedistillError(f"recipe {recipe} has a teacher: use `facedistill distill`")
+    summary = run(loaded, out, say=typer.echo)
+    typer.echo(f"wrote {summary.model}")
+
+
+def _open_network(
+    path: Path | None,
+    color: Color | None = None,
+    size: int | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+) -> Any:
+    from facedistill.models.input_spec import InputSpec
+    from facedistill.models.opening import open_network
+
+    assert path is not None
+    given = {
+        "color": color.value if color else None,
+        "size": size,
+        "mean": None if mean is None else (mean,) * 3,
+        "std": None if std is None else (std,) * 3,
+    }
+    stated = {key: value for key, value in given.items() if value is not None}
+    return open_network(path, input=InputSpec.from_dict(stated) if stated else None)
+
+
+def _print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:
+    if as_json:
+        typer.echo(json.dumps(mapping, indent=2))
+        return
+    width = max(map(len, mapping))
+    for key, value in mapping.items():
+        typer.echo(f"{key:<{width}}  {value}")
+
+
+def main() -> None:
+    """Run the command line; what the user must know is one line, not a traceback."""
+    try:
+        app()
+    except FacedistillError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Interrupted as stop:
+        typer.echo(str(stop), err=True)
+        sys.exit(stop.exit_code)
+
+
+if __name__ == "__main__":
+    main()

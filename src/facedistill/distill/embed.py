@@ -1,0 +1,114 @@
+"""Making banks: from a teacher network, or of embeddings a user already has."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.bank import VIEWS, Bank, BankInfo, embed_bank, import_bank
+from facedistill.distill.teacher import Network
+from facedistill.errors import FacedistillError
+from facedistill.models.embed import embedding_of
+
+
+def embed_teacher(
+    network: Network,
+    dataset: FaceDataset,
+    folder: str | Path,
+    *,
+    flip: bool = True,
+    batch_size: int = 64,
+    licence: str = "unknown",
+) -> Bank:
+    """Embed a data set with a teacher, going on where an earlier call was cut off.
+
+    Args:
+        network: The teacher; it converts the raw crops for itself.
+        dataset: The faces.
+        folder: The bank's folder.
+        flip: Embed the mirrored images too.
+        batch_size: Images per forward pass.
+        licence: Licence of the teacher's weights, kept in the bank.
+
+    Raises:
+        FacedistillError: If the folder holds another bank, an image does not decode, or the
+            teacher gives NaN.
+    """
+    if isinstance(network, torch.nn.Module):
+        network.eval()
+        if torch.cuda.is_available():
+            network.cuda()
+    device = _device(network)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            outputs = network(torch.from_numpy(images).to(device), {"embedding"})
+        return embedding_of(outputs).float().cpu().numpy()
+
+    info = BankInfo(
+        teacher=network.fingerprint,
+        teacher_name=network.name,
+        dataset=dataset.fingerprint,
+        dataset_name=dataset.name,
+        count=len(dataset),
+        dimension=network.embedding_size,
+        views=VIEWS if flip else VIEWS[:1],
+        licence=licence,
+    )
+    return embed_bank(embed, dataset, folder, info=info, batch_size=batch_size)
+
+
+def import_embeddings(
+    path: str | Path,
+    dataset: FaceDataset,
+    folder: str | Path,
+    *,
+    flipped: str | Path | None = None,
+    licence: str = "unknown",
+) -> Bank:
+    """Make a bank of a user's `.npy`: (N, D) float embeddings in the data set's record order.
+
+    Args:
+        path: Embeddings of the plain images.
+        dataset: The faces they belong to.
+        folder: The bank's folder.
+        flipped: Embeddings of the mirrored images, if had.
+        licence: Licence of the teacher's weights, kept in the bank.
+
+    Raises:
+        FacedistillError: If a file is no float array or does not fit the data.
+    """
+    plain = _load(Path(path))
+    mirrored = None if flipped is None else _load(Path(flipped))
+    digest = hashlib.blake2b(np.ascontiguousarray(plain).data, digest_size=16)
+    info = BankInfo(
+        teacher=f"imported:{digest.hexdigest()}",
+        teacher_name=Path(path).name,
+        dataset=dataset.fingerprint,
+        dataset_name=dataset.name,
+        count=len(dataset),
+        dimension=plain.shape[1],
+        views=VIEWS[:1] if mirrored is None else VIEWS,
+        licence=licence,
+    )
+    return import_bank(plain, dataset, folder, info=info, flipped=mirrored)
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise FacedistillError(f"{path} is no readable .npy of numbers: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+        raise FacedistillError(f"{path} must hold a float array (images, dimensions)")
+    return array
+
+
+def _device(network: Network) -> torch.device:
+    if isinstance(network, torch.nn.Module):
+        return next(network.parameters()).device
+    return torch.device("cpu")
