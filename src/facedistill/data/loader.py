@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from facedistill.data.batch import Batch
+from facedistill.data.reading import read_in_order, single_threaded
 from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
 from facedistill.errors import FacedistillError
 from facedistill.faces.augmentation import Augmentation, sample_rng
@@ -109,7 +109,7 @@ class Loader:
         self.device = torch.device(device)
         source: FaceDataset = Resized(dataset, image_size) if image_size else dataset
         if cache != "none":
-            source = Cached(source, on_error)
+            source = Cached(source, on_error, workers)
         self.on_error = on_error
         self.faces = _AugmentedFaces(source, augmentation, order.seed, keep_clean)
         self.on_device = (
@@ -128,7 +128,7 @@ class Loader:
             batch_sampler=_Places(self.order, start, stop),
             num_workers=self.workers,
             collate_fn=collate,
-            worker_init_fn=_single_threaded,
+            worker_init_fn=single_threaded,
             prefetch_factor=4 if self.workers else None,
         ):
             if isinstance(batch, FacedistillError):
@@ -223,36 +223,36 @@ class Cached(FaceDataset):
     Args:
         source: The data set; its crops must be of one size.
         on_error: With `skip` a corrupt image keeps its error, raised when it is asked for.
+        workers: Processes that decode.
     """
 
-    def __init__(self, source: FaceDataset, on_error: Literal["stop", "skip"] = "stop") -> None:
+    def __init__(
+        self, source: FaceDataset, on_error: Literal["stop", "skip"] = "stop", workers: int = 0
+    ) -> None:
         self.source = source
         self.name, self.labels = source.name, source.labels
         self.broken: dict[int, str] = {}
-        first = source[0].image
-        self.images = np.zeros((len(source), *first.shape), np.uint8)
+        self.images = np.zeros((0,), np.uint8)
         self.keys = np.zeros((len(source), KEY_BYTES), np.uint8)
+        everything = read_in_order(source.__getitem__, range(len(source)), workers)
+        for index, sample in enumerate(track(everything, "decode", len(source), "images")):
+            if not isinstance(sample, FacedistillError):
+                self._store(index, sample)
+            elif on_error == "stop":
+                raise sample
+            else:
+                self.broken[index] = str(sample)
 
-        def decode(index: int) -> None:
-            try:
-                sample = source[index]
-            except FacedistillError as error:
-                if on_error == "stop":
-                    raise
-                self.broken[index] = str(error)
-                return
-            if sample.image.shape != first.shape:
-                raise FacedistillError(
-                    f"{source.where(index)} is {sample.image.shape[:2]}, others are "
-                    f"{first.shape[:2]}: set data.image_size, or pack crops of one size"
-                )
-            self.images[index] = sample.image
-            self.keys[index] = np.frombuffer(sample.key, np.uint8)
-
-        with ThreadPoolExecutor() as pool:
-            done = pool.map(decode, range(len(source)))
-            for _ in track(done, "decode", len(source), "images"):
-                pass
+    def _store(self, index: int, sample: Sample) -> None:
+        if not len(self.images):
+            self.images = np.zeros((len(self.source), *sample.image.shape), np.uint8)
+        if sample.image.shape != self.images.shape[1:]:
+            raise FacedistillError(
+                f"{self.where(index)} is {sample.image.shape[:2]}, others are "
+                f"{self.images.shape[1:3]}: set data.image_size, or pack crops of one size"
+            )
+        self.images[index] = sample.image
+        self.keys[index] = np.frombuffer(sample.key, np.uint8)
 
     def encoded(self, index: int) -> bytes:
         """Return the original file's bytes."""
@@ -309,8 +309,3 @@ class _Places(Sampler[list[Place]]):
 
     def __len__(self) -> int:
         return self.stop - self.start
-
-
-def _single_threaded(_: int) -> None:
-    """Workers decode one image each at a time; OpenCV's own threads would fight over the cores."""
-    cv2.setNumThreads(0)
