@@ -1,5 +1,7 @@
 import pytest
 import torch
+import torch.nn.functional as F
+from network_by_hand import batch_norm, conv, randomise
 
 from facedistill.models.mobilefacenet import mobilefacenet
 
@@ -58,3 +60,32 @@ def test_only_stride_one_bottlenecks_have_a_shortcut():
     torch.nn.init.zeros_(block.project.conv.weight)
     x = torch.randn(1, 32, 4, 4)
     torch.testing.assert_close(block(x), x)
+
+
+def test_equals_the_network_by_hand():
+    size = 32
+    network = mobilefacenet(embedding_size=12, input_size=size, width=0.25).eval()
+    w = randomise(network)
+
+    def block(name, x, stride=1, pad=None):
+        y = batch_norm(w, f"{name}.bn", conv(w, f"{name}.conv", x, stride, pad))
+        slope = w.get(f"{name}.prelu.weight")
+        return y if slope is None else F.prelu(y, slope)
+
+    def bottleneck(name, x, stride):
+        y = block(f"{name}.conv_dw", block(f"{name}.conv", x), stride)
+        y = block(f"{name}.project", y)
+        return x + y if stride == 1 else y
+
+    images = torch.randn(2, 3, size, size)
+    x = block("conv2_dw", block("conv1", images, 2))
+    for reduce, stage, blocks in (("23", "3", 4), ("34", "4", 6), ("45", "5", 2)):
+        x = bottleneck(f"conv_{reduce}", x, 2)
+        for index in range(blocks):
+            x = bottleneck(f"conv_{stage}.model.{index}", x, 1)
+    x = block("conv_6_sep", x)
+    pooled = block("conv_6_dw", x, pad=0).flatten(1)
+    embedding = batch_norm(w, "bn", F.linear(pooled, w["linear.weight"]))
+    with torch.no_grad():
+        torch.testing.assert_close(network.forward_features(images), x, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(network(images), embedding, rtol=1e-4, atol=1e-4)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+HEADER_KEY = "facedistill"
+"""Entry of a model file's and an ONNX file's metadata that holds facedistill's JSON document."""
+
 
 class ModelMetadata(BaseModel):
     """Where a network comes from and how to use it. All fields are optional.

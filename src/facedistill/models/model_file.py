@@ -21,11 +21,10 @@ from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
-from facedistill.models.metadata import ModelMetadata
+from facedistill.models.metadata import HEADER_KEY, ModelMetadata
 from facedistill.models.registry import create_backbone
 
 FORMAT_VERSION = 1
-HEADER_KEY = "facedistill"
 
 _DTYPES = {
     torch.float32: "F32",
@@ -59,7 +58,7 @@ def save_model(
 
 
 def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:
-    """Return the JSON document that model files and exports carry about `network`."""
+    """Return the JSON document that a model file carries about `network`."""
     return {
         "format_version": FORMAT_VERSION,
         "architecture": network.architecture,
