@@ -351,8 +351,7 @@ def _roc_intervals(
         figures.setdefault("auc", []).append(_areas(far, tar))
         figures.setdefault("eer", []).append(equal_error_rates(far, tar))
         for target in fars:
-            # Sums of weights are integers, so the tolerance only mends the division's rounding.
-            reached = np.where(far <= target * (1 + 1e-12), tar, 0.0).max(axis=1)
+            reached = np.where(far <= target, tar, 0.0).max(axis=1)
             reached[np.isnan(far[:, -1]) | np.isnan(tar[:, -1])] = np.nan
             figures.setdefault(far_name(target), []).append(reached)
     return {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
@@ -146,8 +145,7 @@ def tar_at_far(curve: RocCurve, target: float) -> OperatingPoint:
     """Return the best true accept rate whose false accept rate does not exceed the target.
 
     Of the thresholds that reach it the highest is taken, so the actual rate is as low as it can
-    be. The target counts as the decimal it is written as: 0.001 of 3,000 impostors allows 3. A
-    target below one impostor pair in all cannot be measured, and the answer says so.
+    be. A target below one impostor pair in all cannot be measured, and the answer says so.
 
     Args:
         curve: A ROC curve.
@@ -158,16 +156,16 @@ def tar_at_far(curve: RocCurve, target: float) -> OperatingPoint:
     """
     if not 0 < target <= 1:
         raise FacedistillError(f"a false accept rate of {target} is not above 0 and at most 1")
-    exact = Fraction(repr(float(target)))
-    allowed = math.floor(exact * curve.impostors)
-    if allowed < 1:
+    if 1 / curve.impostors > target:
+        needed = math.ceil(round(1 / target, 6))
         return OperatingPoint(
             target,
             curve.impostors,
-            reason=f"not measurable: FAR {far_name(target)} needs {math.ceil(1 / exact):,} "
-            f"impostor pairs, there are {curve.impostors:,}",
+            reason=f"not measurable: FAR {far_name(target)} needs {needed:,} impostor pairs, "
+            f"there are {curve.impostors:,}",
         )
-    furthest = int(np.searchsorted(curve.false_accepts, allowed, side="right")) - 1
+    # Quotients round correctly, so 3 of 3,000 is the same number as 0.001 and does not exceed it.
+    furthest = int(np.searchsorted(curve.far, target, side="right")) - 1
     place = int(np.searchsorted(curve.true_accepts, curve.true_accepts[furthest], side="left"))
     return OperatingPoint(
         target,
