@@ -9,9 +9,11 @@ import torch
 
 from facedistill.errors import FacedistillError
 from facedistill.export import onnx as module
-from facedistill.export.onnx import METADATA_KEY, export_onnx
+from facedistill.export.onnx import export_onnx
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
+from facedistill.models.metadata import HEADER_KEY
+from facedistill.models.onnx_network import OnnxNetwork
 
 SIDE = 32
 
@@ -72,8 +74,8 @@ def test_export_leaves_network_in_training_mode(network, exported):
 
 def test_metadata_says_how_to_feed_the_file(network, exported):
     properties = {p.key: p.value for p in onnx.load(exported.path).metadata_props}
-    assert set(properties) == {METADATA_KEY}
-    document = json.loads(properties[METADATA_KEY])
+    assert set(properties) == {HEADER_KEY}
+    document = json.loads(properties[HEADER_KEY])
     assert document["format"] == 1
     assert document["input"] == {
         "kind": "uint8_nhwc_rgb",
@@ -85,6 +87,17 @@ def test_metadata_says_how_to_feed_the_file(network, exported):
     assert document["embedding_size"] == 16
     assert document["normalised"] is False
     assert set(document) >= {"thresholds", "licences", "recipe_hash", "library_version"}
+
+
+@pytest.mark.parametrize("preprocessing", [True, False])
+def test_file_opens_as_a_network_that_needs_no_telling(network, tmp_path, preprocessing):
+    path = tmp_path / "student.onnx"
+    export_onnx(network, path, preprocessing=preprocessing)
+    reopened = OnnxNetwork(path, threads=1)
+    assert reopened.input == network.input
+    images = faces(4)
+    embedding = reopened(torch.from_numpy(images)).embedding.numpy()
+    np.testing.assert_allclose(embedding, torch_embedding(network, images), rtol=1e-4, atol=1e-5)
 
 
 def test_file_is_alone_and_names_no_source_path(exported):

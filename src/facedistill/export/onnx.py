@@ -43,9 +43,9 @@ from torch import Tensor, nn
 from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.metadata import HEADER_KEY
 
 FORMAT = 1
-METADATA_KEY = "facedistill"
 OPSET = 18
 """The oldest opset that torch's exporter writes without conversion: the most engines read it."""
 MIN_COSINE = 1 - 1e-5
@@ -215,7 +215,7 @@ def _describe(
         tensor.ClearField("metadata_props")
         tensor.ClearField("doc_string")
     document = onnx_metadata(network, preprocessing=preprocessing, normalise=normalise)
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(document)})
+    onnx.helper.set_model_props(model, {HEADER_KEY: json.dumps(document)})
     model.producer_name, model.producer_version = "facedistill", _library_version()
 
 
