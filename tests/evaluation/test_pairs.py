@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from facedistill.errors import FacedistillError
-from facedistill.evaluation.pairs import MIN_IDENTITIES, evaluate_pairs, report_scores
+from facedistill.evaluation.pairs import (
+    MIN_IDENTITIES,
+    check_protocol,
+    evaluate_pairs,
+    report_scores,
+)
 from facedistill.evaluation.roc import roc_curve, tar_at_far
 from facedistill.models.outputs import Outputs
 
@@ -155,3 +160,9 @@ def test_useless_embeddings_are_refused(value, message):
 def test_unknown_protocol_is_refused():
     with pytest.raises(FacedistillError, match="unknown protocol 'lfw'"):
         evaluate_pairs(pixels, Faces(), protocol="lfw", resamples=0)
+
+
+def test_protocols_are_known_by_name():
+    assert check_protocol("exact") == "exact"
+    with pytest.raises(FacedistillError, match="take insightface or exact"):
+        check_protocol("lfw")

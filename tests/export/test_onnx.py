@@ -63,6 +63,7 @@ def test_file_takes_raw_faces_in_any_number_and_agrees_with_torch(network, expor
 def test_report_tells_what_was_written(exported):
     assert exported.bytes == exported.path.stat().st_size
     assert exported.faces == 9
+    assert "student.onnx" in exported.line()
     assert 1 - 1e-5 <= exported.min_cosine <= 1 + 1e-9
     assert exported.max_abs_diff < 1e-4
     assert onnx.load(exported.path).opset_import[0].version == exported.opset == 18

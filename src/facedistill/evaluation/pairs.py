@@ -198,6 +198,7 @@ def evaluate_pairs(
     Raises:
         FacedistillError: If the pairs or the network's embeddings are unusable.
     """
+    check_protocol(protocol)
     check_pairs(pairset)
     used, rows = np.unique(pairset.pairs, return_inverse=True)
     embeddings = embed_images(
@@ -252,6 +253,7 @@ def report_scores(
         resamples: Bootstrap resamples; 0 for no intervals.
         seed: Seed of the bootstrap.
     """
+    check_protocol(protocol)
     scores, same = check_scores(scores, same)
     identities = _if_resampleable(identities, same)
     results = {
@@ -260,8 +262,6 @@ def report_scores(
         )
         for each in get_args(kfold.Protocol)
     }
-    if protocol not in results:
-        raise FacedistillError(f"unknown protocol {protocol!r}: take one of {', '.join(results)}")
     curve = roc_curve(scores, same)
     points = [tar_at_far(curve, far) for far in fars]
     measurable = [point.target for point in points if point.tar is not None]
@@ -280,6 +280,20 @@ def report_scores(
         scores=scores,
         same=same,
         flip=flip,
+    )
+
+
+def check_protocol(name: str) -> kfold.Protocol:
+    """Return the protocol of that name.
+
+    Raises:
+        FacedistillError: If there is none.
+    """
+    for protocol in get_args(kfold.Protocol):
+        if name == protocol:
+            return protocol
+    raise FacedistillError(
+        f"unknown protocol {name!r}: take {' or '.join(get_args(kfold.Protocol))}"
     )
 
 

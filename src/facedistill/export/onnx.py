@@ -74,6 +74,14 @@ class ExportReport:
     max_abs_diff: float
     faces: int
 
+    def line(self) -> str:
+        """Return the report as one line of text."""
+        return (
+            f"{self.path}: {self.bytes / 1e6:.2f} MB, opset {self.opset}, agrees with torch on "
+            f"{self.faces} faces: cosine at least {self.min_cosine:.7f}, largest difference "
+            f"{self.max_abs_diff:.1e}"
+        )
+
 
 class ExportedGraph(nn.Module):
     """What goes into the file: optional preprocessing, the backbone, optional normalisation."""

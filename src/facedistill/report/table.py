@@ -1,0 +1,128 @@
+"""Tables of results, for the terminal and for Markdown files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from facedistill.evaluation.statistics import Estimate
+
+MISSING = "-"
+"""What stands where a row has no value."""
+
+_SYMMETRIC = 0.02  # an interval counts as symmetric if its halves differ by less than this share
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        key: Where rows have its values.
+        header: What stands above it; the key by default.
+        digits: Decimals of floats and estimates.
+        percent: Whether floats and estimates are shares, to be shown times 100.
+    """
+
+    key: str
+    header: str | None = None
+    digits: int = 4
+    percent: bool = False
+
+    @property
+    def title(self) -> str:
+        """The header as it is shown."""
+        title = self.key if self.header is None else self.header
+        return f"{title} %" if self.percent else title
+
+    def text(self, value: Any) -> str:
+        """Return a value as the table shows it."""
+        scale = 100.0 if self.percent else 1.0
+        if value is None:
+            return MISSING
+        if isinstance(value, Estimate):
+            return format_estimate(value, self.digits, scale)
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, int) and not self.percent:
+            return f"{value:,}"
+        if isinstance(value, float | int):
+            return f"{scale * value:.{self.digits}f}"
+        return str(value)
+
+
+def format_estimate(estimate: Estimate, digits: int = 4, scale: float = 1.0) -> str:
+    """Return a figure with its 95 % interval as text.
+
+    Args:
+        estimate: The figure.
+        digits: Decimals.
+        scale: Multiplies everything; 100 for percent.
+
+    Returns:
+        `94.28 ± 0.61` where the interval is symmetric, `98.10 [97.20, 98.70]` where it is not, and
+        the figure alone where there is none.
+    """
+    value = f"{scale * estimate.value:.{digits}f}"
+    if estimate.interval is None:
+        return value
+    below = estimate.value - estimate.interval.low
+    above = estimate.interval.high - estimate.value
+    if abs(above - below) <= _SYMMETRIC * abs(above + below):
+        return f"{value} ± {scale * (above + below) / 2:.{digits}f}"
+    low, high = scale * estimate.interval.low, scale * estimate.interval.high
+    return f"{value} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def rich_table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str | Column],
+    title: str | None = None,
+) -> Table:
+    """Return a table for the terminal; columns of numbers are aligned to the right.
+
+    Args:
+        rows: Values by column key; what is missing or None is shown as a dash.
+        columns: Keys, or columns with a header and a format.
+        title: What stands above the table.
+    """
+    chosen = [_column(column) for column in columns]
+    table = Table(title=title)
+    for column in chosen:
+        table.add_column(escape(column.title), justify=_justify(rows, column))
+    for row in rows:
+        table.add_row(*(escape(column.text(row.get(column.key))) for column in chosen))
+    return table
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str | Column]) -> str:
+    """Return a Markdown table without a final line break; columns of numbers are aligned right.
+
+    Args:
+        rows: Values by column key; what is missing or None is shown as a dash.
+        columns: Keys, or columns with a header and a format.
+    """
+    chosen = [_column(column) for column in columns]
+    rules = ["---:" if _justify(rows, column) == "right" else "---" for column in chosen]
+    body = [[_cell(column.text(row.get(column.key))) for column in chosen] for row in rows]
+    lines = [[_cell(column.title) for column in chosen], rules, *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _column(column: str | Column) -> Column:
+    return Column(column) if isinstance(column, str) else column
+
+
+def _justify(rows: Sequence[Mapping[str, Any]], column: Column) -> Any:
+    values = [row.get(column.key) for row in rows]
+    numbers = [isinstance(value, int | float | Estimate) for value in values if value is not None]
+    return "right" if numbers and all(numbers) else "left"
+
+
+def _cell(text: str) -> str:
+    """Return text that stays within one Markdown cell."""
+    return " ".join(text.replace("|", "\\|").split())

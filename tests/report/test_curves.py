@@ -1,0 +1,90 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facedistill.errors import FacedistillError
+from facedistill.evaluation.pairs import report_scores
+from facedistill.evaluation.roc import roc_curve, tar_at_far
+from facedistill.report import curves
+from facedistill.report.curves import plot_curves, plot_roc, roc_points, series
+
+RECORDS = [
+    {"step": 10, "loss": 3.0, "lr": 0.1},
+    {"step": 20, "loss": 2.0, "lr": 0.1},
+    {"step": 20, "validation.accuracy": 0.8},
+]
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", content[16:24])
+
+
+def verifier(seed: int = 0, pairs: int = 400):
+    rng = np.random.default_rng(seed)
+    same = np.arange(pairs) % 4 == 0
+    return np.clip(rng.normal(np.where(same, 0.5, 0.0), 0.2), -1, 1), same
+
+
+def test_series_takes_the_records_that_have_the_figure():
+    steps, losses = series(RECORDS, "loss")
+    assert steps.tolist() == [10, 20]
+    assert losses.tolist() == [3.0, 2.0]
+    steps, accuracies = series(RECORDS, "validation.accuracy")
+    assert (steps.tolist(), accuracies.tolist()) == ([20], [0.8])
+    assert len(series(RECORDS, "nothing")[0]) == 0
+
+
+def test_training_curves_are_a_picture(tmp_path):
+    path = tmp_path / "curves.png"
+    plot_curves({"fcd": RECORDS, "plain": RECORDS[:1]}, path)
+    assert png_size(path) == (1100, 420)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("runs", [{}, {"fcd": []}, {"fcd": RECORDS[2:]}])
+def test_runs_without_losses_are_refused(tmp_path, runs):
+    with pytest.raises(FacedistillError, match="no run has recorded a loss"):
+        plot_curves(runs, tmp_path / "curves.png")
+
+
+def test_roc_points_are_the_measured_operating_points():
+    curve = roc_curve(*verifier())
+    far, tar = roc_points(curve)
+    assert far[0] == 1 / curve.impostors
+    assert (far[-1], tar[-1]) == (1, 1)
+    assert (np.diff(far) > 0).all()
+    for rate, height in zip(far, tar, strict=True):
+        assert height == tar_at_far(curve, rate).tar
+
+
+def test_many_roc_points_are_thinned_but_stay_on_the_curve(monkeypatch):
+    curve = roc_curve(*verifier())
+    every = set(zip(*roc_points(curve), strict=True))
+    monkeypatch.setattr(curves, "_CORNERS", 20)
+    far, tar = roc_points(curve)
+    assert 5 < len(far) <= 20
+    assert (far[0], far[-1]) == (1 / curve.impostors, 1)
+    assert set(zip(far, tar, strict=True)) <= every
+
+
+def test_roc_is_a_picture_of_list_or_mapping(tmp_path):
+    reports = [report_scores(f"set {seed}", *verifier(seed), resamples=0) for seed in (0, 1)]
+    plot_roc(reports, tmp_path / "list.png")
+    plot_roc({report.name: report for report in reports}, tmp_path / "mapping.png")
+    assert png_size(tmp_path / "list.png") == (600, 480)
+    pixels = [(tmp_path / name).read_bytes() for name in ("list.png", "mapping.png")]
+    assert pixels[0] == pixels[1]
+    plot_roc(reports[:1], tmp_path / "one.png")
+    assert (tmp_path / "one.png").read_bytes() != pixels[0]
+
+
+def test_nothing_and_other_formats_are_refused(tmp_path):
+    with pytest.raises(FacedistillError, match="no reports"):
+        plot_roc([], tmp_path / "roc.png")
+    with pytest.raises(FacedistillError, match=r"ends in \.png"):
+        plot_curves({"fcd": RECORDS}, tmp_path / "curves.jpg")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,64 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from facedistill.evaluation.statistics import Estimate, Interval, mean_interval
+from facedistill.report.table import Column, format_estimate, markdown_table, rich_table
+
+ROWS = [
+    {"method": "fcd", "accuracy": mean_interval([0.90, 0.92, 0.94]), "parameters": 1_200_000},
+    {"method": "plain|old", "accuracy": Estimate(0.85, None), "auc": 0.91239, "exact": True},
+]
+COLUMNS = [
+    "method",
+    Column("accuracy", digits=2, percent=True),
+    "parameters",
+    Column("auc", "AUC", digits=3),
+    "exact",
+]
+
+
+def estimate(low: float, high: float) -> Estimate:
+    return Estimate(0.5, Interval(low, high, "pairs", 9))
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (estimate(0.4, 0.6), "50.0 ± 10.0"),
+        (estimate(0.4, 0.55), "50.0 [40.0, 55.0]"),
+        (estimate(0.5, 0.5), "50.0 ± 0.0"),
+        (Estimate(0.5, None), "50.0"),
+    ],
+)
+def test_estimates_show_their_interval(figure, text):
+    assert format_estimate(figure, digits=1, scale=100) == text
+
+
+def test_markdown_has_every_cell():
+    # Three seeds: t is 4.303, standard error 2 / sqrt 3.
+    assert markdown_table(ROWS, COLUMNS).splitlines() == [
+        "| method | accuracy % | parameters | AUC | exact |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| fcd | 92.00 ± 4.97 | 1,200,000 | - | - |",
+        "| plain\\|old | 85.00 | - | 0.912 | yes |",
+    ]
+
+
+def test_markdown_cells_stay_on_one_line():
+    table = markdown_table([{"note": "two\nlines"}], ["note"])
+    assert table.splitlines() == ["| note |", "| --- |", "| two lines |"]
+
+
+def test_table_without_rows_is_a_header():
+    assert markdown_table([], ["a", "b"]) == "| a | b |\n| --- | --- |"
+    assert rich_table([], ["a", "b"]).row_count == 0
+
+
+def test_terminal_table_shows_the_same_text_and_no_markup():
+    console = Console(file=io.StringIO(), width=120)
+    console.print(rich_table([*ROWS, {"method": "[bold]x"}], COLUMNS, title="results"))
+    shown = console.file.getvalue()
+    for text in ("results", "92.00 ± 4.97", "1,200,000", "0.912", "accuracy %", "[bold]x"):
+        assert text in shown
