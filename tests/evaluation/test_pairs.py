@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from facedistill.data.pairs import PairSet, open_pairs
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.pairs import (
     MIN_IDENTITIES,
@@ -13,6 +14,8 @@ from facedistill.evaluation.pairs import (
     report_scores,
 )
 from facedistill.evaluation.roc import roc_curve, tar_at_far
+from facedistill.models.input_spec import InputSpec
+from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.outputs import Outputs
 
 PEOPLE = 20
@@ -166,3 +169,14 @@ def test_protocols_are_known_by_name():
     assert check_protocol("exact") == "exact"
     with pytest.raises(FacedistillError, match="take insightface or exact"):
         check_protocol("lfw")
+
+
+def test_real_teacher_tells_real_faces_apart(real_data):
+    every = open_pairs(real_data / "celeba112" / "celeba_test.bin")
+    some = np.arange(0, len(every.same), 100)
+    pairset = PairSet("some", every.faces, every.pairs[some], every.same[some])
+    teacher = OnnxNetwork(real_data / "teacher" / "edgeface_s_int8.onnx", input=InputSpec())
+    report = evaluate_pairs(teacher, pairset, resamples=50)
+    assert (report.genuine, report.impostors) == (30, 30)
+    assert report.accuracy > 0.85
+    assert report.auc.value > 0.93
