@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from facedistill.data.decode import decode_image
+
 KEY_BYTES = 16
 
 
@@ -65,11 +67,9 @@ class FaceDataset(ABC):
         Raises:
             FacedistillError: If the image does not decode; the message names its place.
         """
-        from facedistill.data.decode import decode_image
-
         encoded = self.encoded(index)
         image = decode_image(encoded, self.where(index))
-        return Sample(image, int(self.labels[index]), content_key(encoded))
+        return Sample(image, self.labels.item(index), content_key(encoded))
 
     @cached_property
     def fingerprint(self) -> str:
