@@ -1,0 +1,123 @@
+"""Text lists of image files and their labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from facedistill.data.folder import read_image_file
+from facedistill.data.labels import check_labels
+from facedistill.data.labels import relabel as renumber
+from facedistill.data.sample import FaceDataset
+from facedistill.errors import FacedistillError
+from facedistill.progress import track
+
+_SLOW = 100_000
+"""Images above which looking for the files shows a progress bar."""
+
+
+class ListDataset(FaceDataset):
+    """The images named in a text file, one `path label` a line.
+
+    A tab separates path and label; where a line has none, the last comma; else the last blank, so
+    that paths may hold blanks. The lists of im2rec (`index TAB label TAB path`) read as well, and
+    a first line `path,label`, empty lines and lines that begin with `#` are passed over. The
+    label is an integer, -1 where unknown.
+
+    Args:
+        list_file: UTF-8 text.
+        root: What paths are relative to; the list's own folder by default.
+        relabel: Number the identities anew instead of refusing labels with holes.
+
+    Attributes:
+        files: Each sample's path.
+
+    Raises:
+        FacedistillError: If a line is not of that form, a file is missing or labels have holes.
+    """
+
+    def __init__(
+        self, list_file: str | Path, root: str | Path | None = None, *, relabel: bool = False
+    ) -> None:
+        self.path = Path(list_file)
+        self.name = str(self.path)
+        root = self.path.parent if root is None else Path(root)
+        rows = _read_rows(self.path)
+        self.lines = np.array([row[0] for row in rows], np.int64)
+        self.files = [str(root / row[1]) for row in rows]
+        self._require_files()
+        labels = np.array([row[2] for row in rows], np.int64)
+        self.labels = renumber(labels)[0] if relabel else labels
+        check_labels(self.labels, self.name)
+
+    def _require_files(self) -> None:
+        files: Iterable[str] = self.files
+        if len(self.files) > _SLOW:
+            files = track(files, f"looking for {self.path.name}", len(self.files), "files")
+        for index, file in enumerate(files):
+            if not Path(file).is_file():
+                raise FacedistillError(
+                    f"{self.path} line {self.lines[index]}: no such file: {file}; paths are "
+                    "relative to the list's folder unless a root is given"
+                )
+
+    def encoded(self, index: int) -> bytes:
+        """Return the bytes of the image file of sample `index`."""
+        return read_image_file(Path(self.files[index]))
+
+    def where(self, index: int) -> str:
+        """Return `image (list line N)`."""
+        return f"{self.files[index]} ({self.path} line {self.lines[index]})"
+
+
+def split_line(line: str) -> tuple[str, str]:
+    """Return a line's (path, label) as texts; the label is empty where the line has none."""
+    if line.count("\t") == 2:  # im2rec: index, label, path.
+        _, label, path = line.split("\t")
+        if _is_number(label):
+            return path.strip(), re.sub(r"\.0+$", "", label.strip())
+    separator = next((mark for mark in "\t," if mark in line), None)
+    path, _, label = line.rstrip().rpartition(separator or " ")
+    return path.strip(), label.strip()
+
+
+def _read_rows(path: Path) -> list[tuple[int, str, int]]:
+    """Return (line number, path, label) of every line that names an image."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise FacedistillError(
+            f"{path}: not UTF-8 text (byte {error.start}); save the list as UTF-8"
+        ) from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        file, label = split_line(line)
+        if number == 1 and (file.lower(), label.lower()) == ("path", "label"):
+            continue
+        if not file or "\0" in file or not _is_label(label):
+            raise FacedistillError(
+                f"{path} line {number}: {line[:80]!r} is not `path label` with an integer label "
+                "(-1 where unknown)"
+            )
+        rows.append((number, file, int(label)))
+    return rows
+
+
+def _is_label(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) < 18
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
