@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facedistill.data.folder import FolderDataset
+from facedistill.data.labels import Subset
+from facedistill.data.packing import pack
+from facedistill.data.procedural import ProceduralDataset
+from facedistill.data.recordio import RecordIODataset, verify_records
+from facedistill.errors import FacedistillError
+
+
+def people(root: Path, side: int = 8, **sides: int) -> FolderDataset:
+    rng = np.random.default_rng(0)
+    for name in ("ann/1.jpg", "ann/2.png", "bob/1.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        side_here = sides.get(name.replace("/", "_").split(".")[0], side)
+        image = rng.integers(0, 256, (side_here, side_here, 3), np.uint8)
+        (root / name).write_bytes(cv2.imencode(Path(name).suffix, image)[1].tobytes())
+    return FolderDataset(root)
+
+
+def test_folder_to_record_file_keeps_every_byte(tmp_path: Path) -> None:
+    source = people(tmp_path / "people")
+    summary = pack(source, tmp_path / "packed")
+    packed = RecordIODataset(tmp_path / "packed")
+    assert [packed.encoded(i) for i in range(3)] == [source.encoded(i) for i in range(3)]
+    assert [packed.key(i) for i in range(3)] == [source.key(i) for i in range(3)]
+    np.testing.assert_array_equal(packed.labels, source.labels)
+    assert (summary.images, summary.identities, summary.reencoded) == (3, 2, 0)
+    assert summary.size == (8, 8)
+    assert summary.bytes == (tmp_path / "packed" / "train.rec").stat().st_size
+    assert verify_records(tmp_path / "packed") == []
+
+
+def test_records_come_sorted_by_identity(tmp_path: Path) -> None:
+    source = Subset(people(tmp_path / "people"), [2, 0, 1], labels=np.array([1, 0, 1]))
+    pack(source, tmp_path / "packed")
+    packed = RecordIODataset(tmp_path / "packed")
+    assert packed.labels.tolist() == [0, 1, 1]
+    assert [packed.key(i) for i in range(3)] == [source.key(i) for i in (1, 0, 2)]
+
+
+def test_unlabelled_images_pack(tmp_path: Path) -> None:
+    people(tmp_path / "people")
+    pack(FolderDataset(tmp_path / "people" / "ann"), tmp_path / "packed")
+    assert RecordIODataset(tmp_path / "packed").labels.tolist() == [-1, -1]
+
+
+def test_procedural_faces_pack_without_loss(tmp_path: Path) -> None:
+    source = ProceduralDataset(2, 1, size=32)
+    pack(source, tmp_path / "packed")
+    packed = RecordIODataset(tmp_path / "packed")
+    np.testing.assert_array_equal(packed[1].image, source[1].image)
+
+
+def test_differing_sizes_are_refused_or_resized(tmp_path: Path) -> None:
+    source = people(tmp_path / "people", bob_1=16)
+    with pytest.raises(FacedistillError, match=r"bob/1\.jpg: 16 x 16 .* has 8 x 8; give --size"):
+        pack(source, tmp_path / "packed")
+    assert list((tmp_path / "packed").iterdir()) == []
+    summary = pack(source, tmp_path / "packed", size=8)
+    packed = RecordIODataset(tmp_path / "packed")
+    assert summary.reencoded == 1
+    assert packed.encoded(1) == source.encoded(1)
+    assert {packed[i].image.shape for i in range(3)} == {(8, 8, 3)}
+
+
+def test_oblong_images_are_not_distorted(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    cv2.imwrite(str(tmp_path / "a" / "1.png"), np.zeros((8, 6, 3), np.uint8))
+    with pytest.raises(FacedistillError, match="6 x 8 pixels cannot become 8 x 8"):
+        pack(FolderDataset(tmp_path), tmp_path / "packed", size=8)
+
+
+def test_reencode(tmp_path: Path) -> None:
+    source = people(tmp_path / "people")
+    sizes = [
+        pack(source, tmp_path / str(quality), quality=quality, reencode=True)
+        for quality in (30, 95)
+    ]
+    assert [summary.reencoded for summary in sizes] == [3, 3]
+    assert sizes[0].bytes < sizes[1].bytes
+    assert RecordIODataset(tmp_path / "30").encoded(1).startswith(b"\xff\xd8")
+    with pytest.raises(FacedistillError, match="quality 0"):
+        pack(source, tmp_path / "0", quality=0)
+
+
+def test_existing_output_is_kept_unless_overwritten(tmp_path: Path) -> None:
+    source = people(tmp_path / "people")
+    pack(source, tmp_path / "packed")
+    with pytest.raises(FacedistillError, match=r"packed is not empty; .*--overwrite"):
+        pack(source, tmp_path / "packed")
+    pack(Subset(source, [0]), tmp_path / "packed", overwrite=True)
+    assert len(RecordIODataset(tmp_path / "packed")) == 1
+
+
+def test_damaged_image_stops_and_leaves_nothing(tmp_path: Path) -> None:
+    source = people(tmp_path / "people")
+    file = tmp_path / "people" / "bob" / "1.jpg"
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(FacedistillError, match=r"bob/1\.jpg: the JPEG is cut short"):
+        pack(source, tmp_path / "packed")
+    assert list((tmp_path / "packed").iterdir()) == []
