@@ -29,9 +29,14 @@ def test_folder_to_record_file_keeps_every_byte(tmp_path: Path) -> None:
     assert [packed.encoded(i) for i in range(3)] == [source.encoded(i) for i in range(3)]
     assert [packed.key(i) for i in range(3)] == [source.key(i) for i in range(3)]
     np.testing.assert_array_equal(packed.labels, source.labels)
-    assert (summary.images, summary.identities, summary.reencoded) == (3, 2, 0)
-    assert summary.size == (8, 8)
-    assert summary.bytes == (tmp_path / "packed" / "train.rec").stat().st_size
+    assert summary == {
+        "path": str(tmp_path / "packed" / "train.rec"),
+        "images": 3,
+        "identities": 2,
+        "reencoded": 0,
+        "size": "8x8",
+        "bytes": (tmp_path / "packed" / "train.rec").stat().st_size,
+    }
     assert verify_records(tmp_path / "packed") == []
 
 
@@ -63,7 +68,7 @@ def test_differing_sizes_are_refused_or_resized(tmp_path: Path) -> None:
     assert list((tmp_path / "packed").iterdir()) == []
     summary = pack(source, tmp_path / "packed", size=8)
     packed = RecordIODataset(tmp_path / "packed")
-    assert summary.reencoded == 1
+    assert summary["reencoded"] == 1
     assert packed.encoded(1) == source.encoded(1)
     assert {packed[i].image.shape for i in range(3)} == {(8, 8, 3)}
 
@@ -81,8 +86,8 @@ def test_reencode(tmp_path: Path) -> None:
         pack(source, tmp_path / str(quality), quality=quality, reencode=True)
         for quality in (30, 95)
     ]
-    assert [summary.reencoded for summary in sizes] == [3, 3]
-    assert sizes[0].bytes < sizes[1].bytes
+    assert [summary["reencoded"] for summary in sizes] == [3, 3]
+    assert sizes[0]["bytes"] < sizes[1]["bytes"]
     assert RecordIODataset(tmp_path / "30").encoded(1).startswith(b"\xff\xd8")
     with pytest.raises(FacedistillError, match="quality 0"):
         pack(source, tmp_path / "0", quality=0)
@@ -103,4 +108,19 @@ def test_damaged_image_stops_and_leaves_nothing(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-2])
     with pytest.raises(FacedistillError, match=r"bob/1\.jpg: the JPEG is cut short"):
         pack(source, tmp_path / "packed")
+    assert list((tmp_path / "packed").iterdir()) == []
+
+
+def test_workers_write_the_same_file(tmp_path: Path) -> None:
+    source = ProceduralDataset(2, 20, size=16)
+    for workers in (0, 2):
+        pack(source, tmp_path / str(workers), reencode=True, workers=workers)
+    files = [(tmp_path / folder / "train.rec").read_bytes() for folder in ("0", "2")]
+    assert files[0] == files[1]
+
+
+def test_an_error_in_a_worker_names_the_image(tmp_path: Path) -> None:
+    source = people(tmp_path / "people", bob_1=16)
+    with pytest.raises(FacedistillError, match=r"bob/1\.jpg: 16 x 16"):
+        pack(source, tmp_path / "packed", workers=1)
     assert list((tmp_path / "packed").iterdir()) == []

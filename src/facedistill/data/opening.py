@@ -52,8 +52,7 @@ def open_dataset(source: str | Path, *, relabel: bool = False) -> FaceDataset:
     if suffix in LIST_SUFFIXES:
         if _is_landmark_list(path):
             raise FacedistillError(
-                f"{path}: a landmark list, not a training set; `facedistill evaluate MODEL "
-                f"{path.name}` takes it"
+                f"{path}: a landmark list, not a training set; landmark evaluation takes it"
             )
         return ListDataset(path, relabel=relabel)
     raise FacedistillError(_other_kind(path, suffix))

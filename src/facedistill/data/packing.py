@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,26 +20,6 @@ from facedistill.errors import FacedistillError
 from facedistill.progress import track
 
 
-class PackSummary(NamedTuple):
-    """What was packed.
-
-    Attributes:
-        path: The `.rec` file.
-        images: How many images.
-        identities: How many identities; 0 where unlabelled.
-        reencoded: How many images were encoded anew; the others kept their bytes.
-        size: (height, width) of all images.
-        bytes: Size of the `.rec` file.
-    """
-
-    path: Path
-    images: int
-    identities: int
-    reencoded: int
-    size: tuple[int, int]
-    bytes: int
-
-
 def pack(
     source: FaceDataset,
     out: str | Path,
@@ -44,7 +28,8 @@ def pack(
     quality: int = 95,
     reencode: bool = False,
     overwrite: bool = False,
-) -> PackSummary:
+    workers: int = 0,
+) -> dict[str, Any]:
     """Write a data set as `train.rec`, `train.idx`, `property` and checksums.
 
     Every image is decoded once, so that a damaged one stops the packing rather than a training
@@ -59,9 +44,12 @@ def pack(
         quality: JPEG quality 1 to 100 of images encoded anew.
         reencode: Encode every image anew.
         overwrite: Replace a data set that is in `out`.
+        workers: Processes that read, draw and encode; 0 does it in this one. The files are the
+            same.
 
     Returns:
-        Counts.
+        JSON-ready: path (of the `.rec` file), images, identities (0 where unlabelled), reencoded
+        (images that did not keep their bytes), size ("WxH") and bytes (of the `.rec` file).
 
     Raises:
         FacedistillError: If `out` holds something, sizes differ, an image is damaged or the disk
@@ -76,23 +64,71 @@ def pack(
     order = np.argsort(source.labels, kind="stable").tolist()
     first = source.where(order[0])
     shape = (size, size) if size else image_size(source.encoded(order[0]), first)
+    fit = _Fit(source, shape, first, size is not None, quality, reencode)
     reencoded = 0
-    with RecordIOWriter(out, size=shape) as writer:
-        for index in track(order, f"packing {out.name}", len(order), "images"):
-            encoded, where = source.encoded(index), source.where(index)
-            image = decode_image(encoded, where)
-            differs = image.shape[:2] != shape
-            if differs and not size:
-                raise FacedistillError(_differs(where, image.shape, first, shape))
-            if differs:
-                image = _resize(image, shape[0], where)
-            if differs or reencode:
-                encoded = encode_jpeg(image, quality)
-                reencoded += 1
+    with RecordIOWriter(out, size=shape) as writer, _mapped(fit, order, workers) as images:
+        todo = zip(order, images, strict=True)
+        for index, (encoded, is_new) in track(todo, f"packing {out.name}", len(order), "images"):
             writer.write(encoded, source.labels.item(index))
-    return PackSummary(
-        writer.path, len(order), identities, reencoded, shape, writer.path.stat().st_size
-    )
+            reencoded += is_new
+    return {
+        "path": str(writer.path),
+        "images": len(order),
+        "identities": identities,
+        "reencoded": reencoded,
+        "size": f"{shape[1]}x{shape[0]}",
+        "bytes": writer.path.stat().st_size,
+    }
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Gives sample `index` as it is to be stored: (image file, whether it was encoded anew)."""
+
+    source: FaceDataset
+    shape: tuple[int, int]
+    first: str
+    resize: bool
+    quality: int
+    reencode: bool
+
+    def __call__(self, index: int) -> tuple[bytes, bool]:
+        if self.reencode:
+            image = self.source[index].image
+        else:
+            encoded = self.source.encoded(index)
+            image = decode_image(encoded, self.source.where(index))
+        if image.shape[:2] != self.shape:
+            where = self.source.where(index)
+            if not self.resize:
+                raise FacedistillError(_differs(where, image.shape, self.first, self.shape))
+            image = _resize(image, self.shape[0], where)
+        elif not self.reencode:
+            return encoded, False
+        return encode_jpeg(image, self.quality), True
+
+
+@contextmanager
+def _mapped(fit: _Fit, order: list[int], workers: int) -> Iterator[Iterator[tuple[bytes, bool]]]:
+    """Give `fit(index)` for every index in `order`, in that order."""
+    if not workers:
+        yield map(fit, order)
+        return
+    with get_context("spawn").Pool(workers, _start_worker, (fit,)) as pool:
+        yield pool.imap(_fit_in_worker, order, chunksize=16)
+
+
+_worker_fit: _Fit
+"""Set once in each worker, so that the data set does not travel with every task."""
+
+
+def _start_worker(fit: _Fit) -> None:
+    global _worker_fit
+    _worker_fit = fit
+
+
+def _fit_in_worker(index: int) -> tuple[bytes, bool]:
+    return _worker_fit(index)
 
 
 def _resize(image: np.ndarray, size: int, where: str) -> np.ndarray:
