@@ -173,7 +173,9 @@ def evaluate(
     known = check_protocol(protocol)
     pair_sets = [open_pairs(source) for source in pairs]
     network = _open_network(model, color, size, mean, std)
-    reports = [evaluate_pairs(network, pair_set, protocol=known, flip=flip) for pair_set in pair_sets]
+    reports = [
+        evaluate_pairs(network, pair_set, protocol=known, flip=flip) for pair_set in pair_sets
+    ]
     if as_json:
         typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
         return
@@ -188,7 +190,7 @@ def export(
     preprocessing: Annotated[
         bool, typer.Option(help="Take raw uint8 NHWC RGB; else float NCHW, normalised.")
     ] = True,
-    normalise: Annotated[bool, typer.Option(help="Give unit embeddings.")] = True,
+    normalise: Annotated[bool, typer.Option(help="Give unit embeddings.")] = False,
 ) -> None:
     """A student as an ONNX file, checked against torch after writing."""
     from facedistill.export.onnx import export_onnx

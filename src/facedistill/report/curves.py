@@ -65,7 +65,7 @@ def plot_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Pat
     left.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def roc_points(curve: RocCurve) -> tuple[np.ndarray, np.ndarray]:
@@ -109,10 +109,15 @@ def plot_roc(reports: Sequence[PairReport] | Mapping[str, PairReport], path: str
     axes.set(xscale="log", xlabel="false accept rate", ylabel="true accept rate %")
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="lower right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as a PNG file.
+
+    Raises:
+        FacedistillError: If the path is no PNG or cannot be written.
+    """
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise FacedistillError(f"cannot write {path}: a picture's name ends in .png")
