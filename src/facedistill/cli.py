@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +64,9 @@ def prepare(
     out: Out,
     pack: Annotated[bool, typer.Option("--pack", help="Write RecordIO.")] = False,
     relabel: Annotated[bool, typer.Option(help="Close holes in the labels.")] = False,
+    size: Annotated[int | None, typer.Option(help="Resize square crops to this side.")] = None,
+    quality: Annotated[int, typer.Option(help="JPEG quality of images encoded anew.")] = 95,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
 ) -> None:
     """Make a training set of photos: pack aligned crops into RecordIO."""
@@ -72,7 +76,9 @@ def prepare(
     if not pack:
         raise FacedistillError("say what to do: --pack writes aligned crops as RecordIO")
     dataset = open_dataset(source, relabel=relabel)
-    summary = pack_dataset(dataset, out, overwrite=overwrite)
+    summary = pack_dataset(
+        dataset, out, size=size, quality=quality, overwrite=overwrite, workers=workers
+    )
     _print_mapping(summary)
 
 
@@ -260,8 +266,14 @@ def _print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:
         typer.echo(f"{key:<{width}}  {value}")
 
 
+def _say_warning(message: Warning | str, *_: Any) -> None:
+    """Show a warning as one line, without the source line that issued it."""
+    typer.echo(f"warning: {message}", err=True)
+
+
 def main() -> None:
     """Run the command line; what the user must know is one line, not a traceback."""
+    warnings.showwarning = _say_warning
     try:
         app()
     except FacedistillError as error:

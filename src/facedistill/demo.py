@@ -133,7 +133,7 @@ def _draw_faces(out: Path, scale: Scale, say: Say) -> Path:
     spec = f"procedural:identities={scale.people},images={scale.images},size=64,seed=1"
     if not (folder / "train.rec").exists():
         say(f"faces: drawing {scale.images} pictures of each of {scale.people} invented people")
-        pack(open_dataset(spec), folder, reencode=True)
+        pack(open_dataset(spec), folder, reencode=True, workers=2)
     return folder
 
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from network_by_hand import batch_norm, conv, randomise
 
 from facedistill.models.iresnet import BLOCKS
 from facedistill.models.registry import create_backbone
+from tests.models.network_by_hand import batch_norm, conv, randomise
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 

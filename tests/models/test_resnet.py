@@ -1,10 +1,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from network_by_hand import batch_norm, conv, randomise
 
 from facedistill.errors import FacedistillError
 from facedistill.models.registry import create_backbone
+from tests.models.network_by_hand import batch_norm, conv, randomise
 
 
 @pytest.mark.parametrize(("divisor", "millions"), [(1, 23.5), (2, 5.89), (4, 1.48), (8, 0.374)])

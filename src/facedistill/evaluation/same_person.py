@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
+from facedistill.data.decode import decode_image
+from facedistill.data.folder import read_image_file
 from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.onnx_network import OnnxNetwork
 
 
 @dataclass(frozen=True)
@@ -38,32 +41,33 @@ class Verdict:
         return f"{answer}: cosine {self.cosine:.4f}, threshold {self.threshold:.4f} ({self.source})"
 
 
-def compare_faces(
-    embed: Callable[[np.ndarray], Any],
-    first: np.ndarray,
-    second: np.ndarray,
-    thresholds: dict[str, float],
+def same_person(
+    network: FaceNetwork | OnnxNetwork,
+    first: str | Path,
+    second: str | Path,
     threshold: float | None = None,
 ) -> Verdict:
-    """Compare two faces.
+    """Compare two aligned crops.
 
     Args:
-        embed: Gives unit embeddings (2, D) of uint8 RGB (2, H, H, 3).
-        first: uint8 RGB, an aligned crop.
-        second: uint8 RGB, another.
-        thresholds: The network's own, by the false accept rate they were set for.
-        threshold: A threshold to use instead.
+        network: Whose embeddings decide.
+        first: An image file.
+        second: Another, of the same size.
+        threshold: Least cosine that means the same person; by default the network's own for the
+            smallest false accept rate it knows.
 
     Raises:
-        FacedistillError: If the crops differ in size.
+        FacedistillError: If a file is no image, or the crops differ in size.
     """
-    if first.shape != second.shape:
+    left, right = (decode_image(read_image_file(Path(path)), str(path)) for path in (first, second))
+    if left.shape != right.shape:
         raise FacedistillError(
-            f"the crops are of sizes {first.shape[:2]} and {second.shape[:2]}: align both to one"
+            f"{first} is {left.shape[1]}x{left.shape[0]} and {second} is "
+            f"{right.shape[1]}x{right.shape[0]}: align both to one size"
         )
-    left, right = np.asarray(embed(np.stack([first, second])), np.float64)
-    source = "given"
-    if threshold is None and thresholds:
-        strictest = min(thresholds, key=float)
-        threshold, source = thresholds[strictest], f"FAR {strictest}"
-    return Verdict(float(left @ right), threshold, source)
+    a, b = network.embed(np.stack([left, right])).cpu().numpy().astype(np.float64)
+    source, known = "given", network.thresholds
+    if threshold is None and known:
+        strictest = min(known, key=float)
+        threshold, source = known[strictest], f"FAR {strictest}"
+    return Verdict(float(a @ b), threshold, source)

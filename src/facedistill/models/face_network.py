@@ -88,6 +88,11 @@ class FaceNetwork(nn.Module):
         return GIVES
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """Smallest cosine that means "same person", by false accept rate; empty where unknown."""
+        return self.metadata.thresholds
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.backbone.parameters()).device

@@ -176,14 +176,37 @@ class OnnxNetwork:
         return spec
 
     def _carried_spec(self) -> InputSpec | None:
-        text = self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY)
-        if text is None:
-            return None
         try:
-            values = json.loads(text)["input"]
-            return InputSpec.from_dict({key: values[key] for key in _SPEC_KEYS})
-        except (ValueError, TypeError, KeyError, AttributeError, FacedistillError) as error:
+            values = self._carried.get("input")
+            return values and InputSpec.from_dict({key: values[key] for key in _SPEC_KEYS})
+        except (TypeError, KeyError, AttributeError, FacedistillError) as error:
             raise FacedistillError(f"{self.path}: damaged facedistill metadata: {error}") from None
+
+    @cached_property
+    def _carried(self) -> dict[str, Any]:
+        """What facedistill's export wrote into the file; empty in anyone else's."""
+        text = self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY, "{}")
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise FacedistillError(f"{self.path}: damaged facedistill metadata: {error}") from None
+        if not isinstance(document, dict):
+            raise FacedistillError(f"{self.path}: damaged facedistill metadata: not a JSON object")
+        return document
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Smallest cosine that means "same person", by false accept rate; empty where unknown.
+
+        Raises:
+            FacedistillError: If the file's own are no numbers.
+        """
+        try:
+            return {far: float(cosine) for far, cosine in self._carried["thresholds"].items()}
+        except KeyError:
+            return {}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FacedistillError(f"{self.path}: damaged thresholds: {error}") from None
 
     def _choose_output(self, wanted: str | None) -> tuple[str, int | None]:
         """Return the embedding output's name and size (None if the graph does not say)."""

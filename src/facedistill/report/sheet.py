@@ -193,12 +193,12 @@ def _verdict(
     score: float | None, truth: bool, threshold: float | None
 ) -> tuple[tuple[int, int, int], str]:
     """Return a pair's frame colour and what to say of it."""
-    text = "same person" if truth else "different people"
+    text = "same" if truth else "different"
     if score is None or threshold is None:
         return _UNDECIDED, text
     if (score >= threshold) == truth:
         return _RIGHT, text
-    return _WRONG, "falsely rejected" if truth else "falsely accepted"
+    return _WRONG, "missed" if truth else "false accept"
 
 
 def _title(title: str, sheet: np.ndarray) -> _Text:
