@@ -34,6 +34,7 @@ def read_in_order(
         _Chunks(fetch, chunks),
         batch_size=None,
         num_workers=min(workers, len(chunks)),
+        collate_fn=_unchanged,
         worker_init_fn=single_threaded,
     ):
         yield from results
@@ -42,6 +43,11 @@ def read_in_order(
 def single_threaded(_: int) -> None:
     """Start a worker: one image each at a time, or OpenCV's threads fight over the cores."""
     cv2.setNumThreads(0)
+
+
+def _unchanged(results: list[T]) -> list[T]:
+    """Arrays stay arrays: a tensor from a worker would cost an open file each."""
+    return results
 
 
 class _Chunks(Dataset[list[T | FacedistillError]], Generic[T]):

@@ -9,10 +9,16 @@ import numpy as np
 import torch
 
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.bank import VIEWS, Bank, BankInfo, embed_bank, import_bank
+from facedistill.distill.bank import Bank
+from facedistill.distill.bank_info import MAX_DIMENSION, VIEWS, BankInfo, rows_per_shard
+from facedistill.distill.bank_writing import embed_bank, import_bank
+from facedistill.distill.npy import open_npy
 from facedistill.distill.teacher import Network
 from facedistill.errors import FacedistillError
 from facedistill.models.embed import embedding_of
+
+_BLOCK = 4096
+"""Rows hashed at once."""
 
 
 def embed_teacher(
@@ -22,6 +28,7 @@ def embed_teacher(
     *,
     flip: bool = True,
     batch_size: int = 64,
+    workers: int = 0,
     licence: str = "unknown",
 ) -> Bank:
     """Embed a data set with a teacher, going on where an earlier call was cut off.
@@ -32,6 +39,7 @@ def embed_teacher(
         folder: The bank's folder.
         flip: Embed the mirrored images too.
         batch_size: Images per forward pass.
+        workers: Processes that read and decode ahead; 0 does it in this one.
         licence: Licence of the teacher's weights, kept in the bank.
 
     Raises:
@@ -57,9 +65,10 @@ def embed_teacher(
         count=len(dataset),
         dimension=network.embedding_size,
         views=VIEWS if flip else VIEWS[:1],
+        rows=rows_per_shard(len(dataset)),
         licence=licence,
     )
-    return embed_bank(embed, dataset, folder, info=info, batch_size=batch_size)
+    return embed_bank(embed, dataset, folder, info=info, batch_size=batch_size, workers=workers)
 
 
 def import_embeddings(
@@ -84,15 +93,15 @@ def import_embeddings(
     """
     plain = _load(Path(path))
     mirrored = None if flipped is None else _load(Path(flipped))
-    digest = hashlib.blake2b(np.ascontiguousarray(plain).data, digest_size=16)
     info = BankInfo(
-        teacher=f"imported:{digest.hexdigest()}",
+        teacher=f"imported:{_digest(plain, mirrored)}",
         teacher_name=Path(path).name,
         dataset=dataset.fingerprint,
         dataset_name=dataset.name,
         count=len(dataset),
         dimension=plain.shape[1],
         views=VIEWS[:1] if mirrored is None else VIEWS,
+        rows=rows_per_shard(len(dataset)),
         licence=licence,
     )
     return import_bank(plain, dataset, folder, info=info, flipped=mirrored)
@@ -100,12 +109,25 @@ def import_embeddings(
 
 def _load(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        array = open_npy(path)
+    except FileNotFoundError:
+        raise FacedistillError(f"{path}: no such file; give a .npy of embeddings") from None
+    except ValueError as error:
         raise FacedistillError(f"{path} is no readable .npy of numbers: {error}") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
-        raise FacedistillError(f"{path} must hold a float array (images, dimensions)")
+    if array.ndim != 2 or array.dtype.kind != "f" or not 0 < array.shape[1] <= MAX_DIMENSION:
+        raise FacedistillError(
+            f"{path} must hold a float array (images, dimensions), not {array.dtype} {array.shape}"
+        )
     return array
+
+
+def _digest(*arrays: np.ndarray | None) -> str:
+    """Hash arrays block by block: they may be larger than memory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (array for array in arrays if array is not None):
+        for start in range(0, len(array), _BLOCK):
+            digest.update(np.ascontiguousarray(array[start : start + _BLOCK]).data)
+    return digest.hexdigest()
 
 
 def _device(network: Network) -> torch.device:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objective import Loss, Objective, Setting, objective
+from facedistill.distill.precision import at_least_float32
 from facedistill.distill.projection import linear_projection
 from facedistill.models.embed import embedding_of
 from facedistill.models.outputs import Outputs
@@ -48,7 +49,8 @@ class EmbeddingError(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; it has no parts."""
-        ours, theirs = self.project(embedding_of(student)), embedding_of(teacher)
+        ours = at_least_float32(self.project(embedding_of(student)))
+        theirs = at_least_float32(embedding_of(teacher))
         if self.normalise:
             ours, theirs = F.normalize(ours, dim=1), F.normalize(theirs, dim=1)
         error = F.mse_loss if self.distance == "squared" else F.smooth_l1_loss

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objective import Loss, Objective, Setting, objective
+from facedistill.distill.precision import at_least_float32
 from facedistill.distill.projection import linear_projection
 from facedistill.models.embed import embedding_of
 from facedistill.models.outputs import Outputs
@@ -14,8 +15,8 @@ from facedistill.models.outputs import Outputs
 
 def cosine_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return 1 - cos of the rows of `a` and `b`, both (B, D), as (B,) float32 or float64."""
-    a, b = (x if x.dtype == torch.float64 else x.float() for x in (a, b))
-    return 1 - (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(dim=1)
+    a, b = (F.normalize(at_least_float32(x), dim=1) for x in (a, b))
+    return 1 - (a * b).sum(dim=1)
 
 
 @objective("fcd")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objective import Loss, Objective, Setting, objective
+from facedistill.distill.precision import at_least_float32
 from facedistill.models.outputs import Outputs
 
 
 def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     """Return tau^2 KL(softmax(teacher/tau) || softmax(student/tau)), mean over the batch."""
-    target = F.log_softmax(teacher / tau, dim=1)
-    ours = F.log_softmax(student / tau, dim=1)
+    target = F.log_softmax(at_least_float32(teacher) / tau, dim=1)
+    ours = F.log_softmax(at_least_float32(student) / tau, dim=1)
     return tau**2 * F.kl_div(ours, target, reduction="batchmean", log_target=True)
 
 
@@ -35,8 +38,8 @@ class SoftTargets(Objective):
         super().__init__()
         setting.require_teacher("kd")
         setting.require_labels("kd")
-        if not tau > 0:
-            raise ValueError(f"tau is {tau}, it must be above 0")
+        if not 0 < tau < math.inf:
+            raise ValueError(f"tau is {tau}, it must be above 0 and finite")
         self.tau = tau
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:

@@ -6,15 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.bank import Bank
+from facedistill.distill.bank import Bank, stack_keys
 from facedistill.errors import FacedistillError
 from facedistill.models.outputs import Outputs
+from facedistill.progress import track
 
 View = Literal["same", "clean"]
 """Which image the teacher sees: the student's own (`same`), or the one before augmentation."""
@@ -79,6 +79,8 @@ class Teacher(ABC):
 class BankTeacher(Teacher):
     """The cached teacher: embeddings come from the bank, in microseconds.
 
+    They are raw, of the length that the network gave them, as an online teacher's are.
+
     Args:
         bank: The bank.
         view: `same` teaches a mirrored image the flipped view and needs both in the bank;
@@ -102,8 +104,8 @@ class BankTeacher(Teacher):
         Args:
             faces: The training faces, labelled 0..M-1; their bytes are read once, for the keys.
         """
-        keys = np.frombuffer(b"".join(faces.key(i) for i in range(len(faces))), np.uint8)
-        rows = self.bank.find(keys.reshape(len(faces), -1))
+        places = track(range(len(faces)), "prototypes", len(faces), "images")
+        rows = self.bank.find(stack_keys([faces.key(i) for i in places]))
         self.prototypes = torch.from_numpy(self.bank.prototypes(rows, faces.labels))
         self.gives = self.gives | {"logits"}
 
@@ -111,7 +113,8 @@ class BankTeacher(Teacher):
         """Look the batch up by its keys."""
         flipped = batch.flipped.cpu().numpy() if self.view == "same" else None
         rows = self.bank.find(batch.keys)
-        embedding = torch.from_numpy(self.bank.embeddings(rows, flipped))
+        raw = self.bank.embeddings(rows, flipped) * self.bank.norms(rows, flipped)[:, None]
+        embedding = torch.from_numpy(raw)
         embedding = embedding.to(batch.labels.device, non_blocking=True)
         outputs = Outputs(embedding=embedding)
         if "logits" in needs:
@@ -126,7 +129,7 @@ class NetworkTeacher(Teacher):
 
     Args:
         network: A FaceNetwork or OnnxNetwork; torch modules are put in evaluation mode and their
-            parameters frozen.
+            parameters frozen, and they follow the batch to its device.
         view: Which image it sees.
     """
 
@@ -145,4 +148,9 @@ class NetworkTeacher(Teacher):
         """Run the network on the batch."""
         images = batch.clean if self.wants_clean else batch.images
         assert images is not None, "the loader keeps the clean view for a teacher that wants it"
-        return self.network(images, needs)
+        if isinstance(self.network, torch.nn.Module):
+            self.network.to(images.device)
+        outputs = self.network(images, needs)
+        # An ONNX network answers on the CPU whatever the batch is on.
+        had = {key: value for key, value in vars(outputs).items() if value is not None}
+        return Outputs(**{key: value.to(images.device) for key, value in had.items()})
