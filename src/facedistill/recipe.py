@@ -5,24 +5,50 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Hashable, Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from facedistill.errors import FacedistillError
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.input_spec import InputSpec
 from facedistill.nearest import did_you_mean
 
+MAX_BYTES = 1 << 18
+"""Largest recipe file; a long one has a few kilobytes."""
+MAX_DEPTH = 20
+"""Deepest nesting of lists and mappings."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share of training."""
+
 
 class Section(BaseModel):
-    """A part of a recipe; unknown keys are errors."""
+    """A part of a recipe; unknown keys are errors, and so are yes and no for numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError(f"{str(value).lower()} is no value for this key")
+        return value
 
 
 class DataRecipe(Section):
@@ -68,19 +94,29 @@ class NetworkRecipe(Section):
     init: str | None = Field(None, description="model file or run folder to start from")
 
 
-class ObjectiveRecipe(BaseModel):
+class ObjectiveRecipe(Section):
     """One term of the loss; further keys are the objective's own options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
-    weight: float = 1.0
-    start: float = Field(0.0, ge=0, le=1, description="share of training before which it is off")
-    stop: float = Field(1.0, ge=0, le=1, description="share of training from which it is off")
+    weight: float = Field(1.0, ge=0)
+    start: Share = Field(0.0, description="share of training before which it is off")
+    stop: Share = Field(1.0, description="share of training from which it is off")
+
+    @model_validator(mode="after")
+    def _some_time(self) -> ObjectiveRecipe:
+        if self.start >= self.stop:
+            raise ValueError(f"start {self.start} is not before stop {self.stop}: it is never on")
+        return self
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The objective's own options."""
         return dict(self.model_extra or {})
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Share that a running mean keeps at each step."""
 
 
 class OptimizerRecipe(Section):
@@ -89,10 +125,16 @@ class OptimizerRecipe(Section):
     name: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(0.1, gt=0)
     weight_decay: float = Field(5e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: Decay = 0.9
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     decay_all: bool = Field(False, description="decay biases and norms too")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> OptimizerRecipe:
+        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov is for sgd with a momentum above 0")
+        return self
 
 
 class ScheduleRecipe(Section):
@@ -101,9 +143,15 @@ class ScheduleRecipe(Section):
     name: Literal["constant", "cosine", "step", "one_cycle"] = "cosine"
     warmup: float = Field(0.0, ge=0, lt=1, description="share of training with linear rise")
     final: float = Field(0.0, ge=0, le=1, description="factor at the end")
-    milestones: tuple[float, ...] = (0.5, 0.75, 0.9)
+    milestones: tuple[Share, ...] = (0.5, 0.75, 0.9)
     gamma: float = Field(0.1, gt=0, le=1)
     peak: float = Field(0.3, gt=0, lt=1, description="of one_cycle")
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleRecipe:
+        if self.name == "one_cycle" and self.warmup > 0:
+            raise ValueError("one_cycle has its own rise: leave warmup out, or move peak")
+        return self
 
 
 class TrainingRecipe(Section):
@@ -119,11 +167,20 @@ class TrainingRecipe(Section):
     clip: float | None = Field(5.0, gt=0, description="largest gradient norm")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights")
     compile: bool = Field(False, description="torch.compile; on CPU needs a C++ compiler")
-    device: str | None = Field(None, description="cpu or cuda; default: the best there is")
+    device: Literal["cpu", "cuda"] | None = Field(None, description="default: the best there is")
     checkpoint_minutes: float = Field(10, gt=0)
     evaluate_every: float = Field(1.0, gt=0, description="epochs between evaluations")
     log_every: int = Field(20, ge=1, description="steps between lines of metrics.jsonl")
     tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _two_images_at_a_time(self) -> TrainingRecipe:
+        if self.batch_size < 2 * self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} in {self.accumulate} micro-batches leaves fewer than"
+                " 2 images at a time: lower accumulate"
+            )
+        return self
 
 
 class Recipe(Section):
@@ -135,7 +192,7 @@ class Recipe(Section):
     """
 
     name: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=1 << 32)
     data: DataRecipe
     teacher: TeacherRecipe | None = None
     student: NetworkRecipe = NetworkRecipe()
@@ -169,45 +226,106 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Args:
         source: Name of a shipped recipe, or path of a YAML file.
-        overrides: `a.b=value` settings, the value in YAML; later ones win.
+        overrides: `a.b=value` settings, the value in YAML; later ones win. `null` takes a whole
+            mapping out.
 
     Raises:
         FacedistillError: If the file is missing or no YAML, a key is unknown (the nearest is
             named), or a value is out of its range.
     """
-    tree = _parse(_read(source), str(source))
+    tree = _parse(_read(source), f"recipe {source}")
+    if not isinstance(tree, dict):
+        raise FacedistillError(f"recipe {source} is no mapping of keys to values")
     for override in overrides:
         _override(tree, override)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         raise FacedistillError(f"recipe {source}: {_first_problem(error)}") from error
+    except FacedistillError as error:
+        raise FacedistillError(f"recipe {source}: {error}") from error
 
 
 def _read(source: str | Path) -> str:
     path = Path(source)
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            return path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise FacedistillError(f"cannot read recipe {path}: {error}") from error
-    if str(source) not in shipped_recipes():
-        raise FacedistillError(
-            f"no recipe '{source}': {did_you_mean(str(source), shipped_recipes())} "
-            "(or give the path of a .yaml file)"
-        )
-    return (resources.files("facedistill") / "recipes" / f"{source}.yaml").read_text()
-
-
-def _parse(text: str, source: str) -> dict[str, Any]:
+    if path.suffix not in (".yaml", ".yml"):
+        if str(source) not in shipped_recipes():
+            raise FacedistillError(
+                f"no recipe '{source}': {did_you_mean(str(source), shipped_recipes())} "
+                "(or give the path of a .yaml file)"
+            )
+        return (resources.files("facedistill") / "recipes" / f"{source}.yaml").read_text("utf-8")
     try:
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise FacedistillError(
+                f"recipe {path} is no recipe: it has more than {MAX_BYTES} bytes"
+            )
+        return content.decode("utf-8")
+    except OSError as error:
+        raise FacedistillError(f"cannot read recipe {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise FacedistillError(f"cannot read recipe {path}: it is no UTF-8 text") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without its traps: aliases (a few lines can mean billions), doubled keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not taken", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                mark = node.value[position][0].start_mark
+                raise yaml.MarkedYAMLError(None, None, f"key '{name}' is given twice", mark)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 reads 3e-3 as text; everyone who writes it means the number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _parse(text: str, what: str) -> Any:
+    """Read YAML that holds nothing but mappings with text keys, lists and plain values."""
+    try:
+        tree = yaml.load(text, _Loader)
+        _check_plain(tree)
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError) as error:
         line = " ".join(str(error).split())
-        raise FacedistillError(f"recipe {source} is no YAML: {line}") from error
-    if not isinstance(tree, dict):
-        raise FacedistillError(f"recipe {source} is no mapping of keys to values")
+        raise FacedistillError(f"{what} is no YAML to use: {line}") from error
     return tree
+
+
+def _check_plain(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"key {key} is no text")
+            _check_plain(key, depth + 1)
+            _check_plain(value[key], depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(item, depth + 1)
+    elif isinstance(value, str):
+        value.encode()
+    elif isinstance(value, int) and abs(value) >= 1 << 63:
+        raise ValueError("a number is too large")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number to use")
+    elif not isinstance(value, int | float | None):
+        raise ValueError(f"{value} is neither text nor a number")
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -222,25 +340,11 @@ def _override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(below, dict):
             raise FacedistillError(f"--set {override}: '{parent}' is a value, it has no keys")
         tree = below
-    value = _parse_value(text, override)
+    value = _parse(text, f"--set {override}: the value")
     if value is None and isinstance(tree.get(leaf), dict):
         del tree[leaf]
     else:
         tree[leaf] = value
-
-
-def _parse_value(text: str, override: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise FacedistillError(f"--set {override}: the value is no YAML") from error
-    if isinstance(value, str):
-        try:
-            # YAML 1.1 reads 3e-3 as text; everyone who types it means the number.
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _first_problem(error: ValidationError) -> str:
