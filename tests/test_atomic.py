@@ -1,0 +1,132 @@
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from facedistill.atomic import atomic_path
+from facedistill.errors import FacedistillError
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_writes_into_a_folder_that_it_creates(tmp_path):
+    target = tmp_path / "a" / "b" / "file.json"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".json"
+        temporary.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert names(target.parent) == ["file.json"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, FacedistillError])
+def test_a_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, error):
+    target = tmp_path / "file"
+    target.write_text("old")
+
+    def write():
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise error("stop")
+
+    with pytest.raises(error):
+        write()
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_disk_full_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, call):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    owner = os if call == "fsync" else Path
+    monkeypatch.setattr(owner, call, full)
+    with (
+        pytest.raises(FacedistillError, match=r"cannot write .*file: No space left"),
+        atomic_path(tmp_path / "file") as temporary,
+    ):
+        temporary.write_text("new")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "file").mkdir()
+    with (
+        pytest.raises(FacedistillError, match="cannot write"),
+        atomic_path(tmp_path / "file") as temporary,
+    ):
+        temporary.write_text("new")
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(FacedistillError, match="cannot write"),
+        atomic_path(tmp_path / "file" / "below"),
+    ):
+        pytest.fail("there is nowhere to write")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(FacedistillError, match="ermission"), atomic_path(tmp_path / "file"):
+        pytest.fail("there is nowhere to write")
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_the_file_has_the_mode_of_any_new_file(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        with atomic_path(tmp_path / "file") as temporary:
+            temporary.write_text("new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~mask
+
+
+def test_concurrent_writers_leave_one_whole_file(tmp_path):
+    target = tmp_path / "file"
+    start = threading.Barrier(8)
+
+    def write(number):
+        start.wait()
+        for _ in range(10):
+            with atomic_path(target) as temporary:
+                temporary.write_text(str(number) * 10_000)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    text = target.read_text()
+    assert len(text) == 10_000
+    assert len(set(text)) == 1
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_kill_while_writing_keeps_the_old_file(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("old")
+    program = (
+        "import os, signal, sys\n"
+        "from facedistill.atomic import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+    assert done.returncode == -9
+    assert target.read_text() == "old"
+    assert all(name.startswith(".") for name in names(tmp_path) if name != "file")
