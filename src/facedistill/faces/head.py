@@ -32,7 +32,7 @@ _FOLD = 0.35
 _EDGE = REACH / (1 + _FOLD * REACH)
 _HULL = np.ones((25, 25), dtype=np.uint8)
 """Cells over which the hull takes the largest radius."""
-_COARSE_STEPS, _FINE_STEPS = 14, 7
+_COARSE_STEPS, _FINE_STEPS = 12, 6
 """Steps of the rays of every second pixel, then of all."""
 _FINE_STRIDES = 4
 """Strides in which a ray crosses what its coarse neighbours found."""
@@ -69,7 +69,9 @@ def soft_step(x: np.ndarray, width: float) -> np.ndarray:
     """Return a ramp from 0 to 1 as `x` goes from -width / 2 to width / 2."""
     ramp = x * np.float32(1.0 / width)
     ramp += np.float32(0.5)
-    return np.clip(ramp, 0.0, 1.0, out=ramp)
+    # Two ufuncs with `out` cost half of what np.clip does on windows of a few hundred pixels.
+    np.maximum(ramp, 0.0, out=ramp)
+    return np.minimum(ramp, 1.0, out=ramp)
 
 
 def bell(x: np.ndarray, width: float) -> np.ndarray:
@@ -109,7 +111,8 @@ class Features:
             nose_v=identity.nose_level,
             mouth_u=identity.mouth_shift + 0.5 * identity.nose_shift,
             mouth_v=identity.mouth_level + 0.35 * gap,
-            mouth_half=identity.mouth_width * (1 + 0.22 * nuisance.smile - 0.2 * nuisance.mouth_open),
+            mouth_half=identity.mouth_width
+            * (1 + 0.22 * nuisance.smile - 0.2 * nuisance.mouth_open),
             mouth_gap=gap,
             corner_v=identity.mouth_curve - 0.055 * nuisance.smile,
             corner_slant=identity.mouth_slant,
@@ -117,7 +120,7 @@ class Features:
 
     @cached_property
     def landmarks(self) -> np.ndarray:
-        """Chart coordinates (5, 2) of left eye, right eye, nose tip, left and right mouth corner."""
+        """Chart coordinates (5, 2) of left eye, right eye, nose tip, left and right corner."""
         corner_v = self.mouth_v + self.corner_v
         return np.array(
             [
@@ -178,7 +181,7 @@ def _elevation(v: float) -> float:
 
 
 def _profile(elevations: list[float], values: list[float]) -> np.ndarray:
-    """Return a map (CELLS, CELLS) that runs smoothly through about the values from top to bottom."""
+    """Return a map (CELLS, CELLS) that follows values from top to bottom, smoothed."""
     curve = np.interp(_LEVELS, elevations, values).astype(np.float32)
     return (_SMOOTHING @ curve)[_LEVEL_OF_CELL]
 
@@ -229,7 +232,13 @@ def _relief(who: Identity, how: Nuisance, at: Features, chin: float) -> list[Bum
         eye_u, eye_v = side * at.eye_u, top + side * at.eye_slant
         brow_v = eye_v - who.brow_height - 0.03 * how.brow_raise
         bumps += [
-            (0.35 * who.nose_height, nose + side * 0.62 * who.nose_width, at.nose_v + 0.045, 0.042, 0.05),
+            (
+                0.35 * who.nose_height,
+                nose + side * 0.62 * who.nose_width,
+                at.nose_v + 0.045,
+                0.042,
+                0.05,
+            ),
             (-who.eye_depth - 0.02, eye_u - side * 0.06, eye_v, 0.17, 0.10),
             (0.045, eye_u, eye_v, 0.085, 0.065),
             (-0.02, eye_u, eye_v + 0.13, 0.10, 0.04),
@@ -269,19 +278,26 @@ def hair_cover(identity: Identity, nuisance: Nuisance, grain: np.ndarray) -> np.
         np.clip(top, 0.0, 1.0, out=top)
     reach = 0.05 + (2.6 * who.hair_length if who.has_long_hair else 0.0)
     # Short hair leaves the ears free; long hair falls over them and in front of the cheeks.
-    side_line = who.hair_temples + (0.0 if who.has_long_hair else 0.45 * soft_step(AXIS + 0.15, 0.5))
+    side_line = who.hair_temples + (
+        0.0 if who.has_long_hair else 0.45 * soft_step(AXIS + 0.15, 0.5)
+    )
     side_line = side_line + 0.12 * np.square(np.clip(AXIS, 0.0, 1.0))
     side = soft_step(np.abs(CHART_U) - side_line[:, None] + ragged * grain, 0.09)
     side *= soft_step(reach - AXIS, 0.3)[:, None]
     side *= soft_step(AXIS - line.min(), 0.4)[:, None]
     cover = np.maximum(top, side)
     if not who.has_long_hair:
-        ear = bell(axis - 1.66, 0.25)[None, :] * bell(AXIS - who.ear_level - 0.05, 1.1 * who.ear_size)[:, None]
+        ear = (
+            bell(axis - 1.66, 0.25)[None, :]
+            * bell(AXIS - who.ear_level - 0.05, 1.1 * who.ear_size)[:, None]
+        )
         cover *= 1 - np.minimum(1.5 * ear, 1.0)
     return cover
 
 
-def hair_height(identity: Identity, nuisance: Nuisance, cover: np.ndarray, grain: np.ndarray) -> np.ndarray:
+def hair_height(
+    identity: Identity, nuisance: Nuisance, cover: np.ndarray, grain: np.ndarray
+) -> np.ndarray:
     """Return how far the hair stands off the skin, decimetres, (CELLS, CELLS)."""
     who = identity
     lift = (1 + nuisance.hair_lift) * (1 - 0.8 * who.baldness)
@@ -486,20 +502,22 @@ class _Walk:
         """
         for _ in range(steps):
             gap = self.measure(radius)
-            is_outside = gap > 0
-            np.copyto(self.outside, self.lift, where=is_outside)
-            np.copyto(self.inside, self.lift, where=~is_outside)
-            np.copyto(self.nearest, self.lift, where=gap < self.least)
+            is_outside = (gap > 0).view(np.uint8)
+            _put(self.lift, is_outside, self.outside)
+            _put(self.lift, 1 - is_outside, self.inside)
+            _put(self.lift, (gap < self.least).view(np.uint8), self.nearest)
             np.minimum(self.least, gap, out=self.least)
             step = self.newton_step()
-            seeking = stride if stride is not None else np.clip(step, _SHORTEST, _LONGEST)
-            np.copyto(step, seeking, where=self.inside == _BEHIND)
+            seeking = stride
+            if seeking is None:
+                seeking = np.minimum(np.maximum(step, _SHORTEST), _LONGEST)
+            _put(seeking, (self.inside == _BEHIND).view(np.uint8), step)
             self.lift -= step
             middle = np.add(self.outside, self.inside, out=step)
             middle *= np.float32(0.5)
             strayed = self.lift > self.outside
             strayed |= self.lift < self.inside
-            np.copyto(self.lift, middle, where=strayed)
+            _put(middle, strayed.view(np.uint8), self.lift)
 
     def measure(self, radius: np.ndarray) -> np.ndarray:
         """Return how far outside of a radius map each ray stands, along the head's radius."""
@@ -527,6 +545,11 @@ class _Walk:
         np.divide(self.reach, self.scratch, out=self.scratch)
         self.scratch *= self.gap
         return self.scratch
+
+
+def _put(values: np.ndarray, where: np.ndarray, into: np.ndarray) -> None:
+    """Copy values where a uint8 mask is set; OpenCV's is ten times faster than np.copyto's."""
+    cv2.copyTo(values, where, into)
 
 
 def _cells(along: np.ndarray, depth: np.ndarray, out: np.ndarray) -> None:

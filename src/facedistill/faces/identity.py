@@ -1,4 +1,4 @@
-"""Who a procedural face is: some sixty continuous traits, drawn once a person."""
+"""Who a procedural face is: some eighty continuous traits, drawn once a person."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ class Identity:
     moustache: float = trait(0.0, 1.0, absent=0.65)
 
     # Ears.
-    ear_size: float = trait(0.17, 0.30)
-    ear_protrusion: float = trait(0.06, 0.26)
+    ear_size: float = trait(0.16, 0.27)
+    ear_protrusion: float = trait(0.04, 0.20)
     ear_level: float = trait(-0.12, 0.12)
 
     # Nobody is symmetric.
@@ -166,5 +166,6 @@ def draw_identity(rng: np.random.Generator) -> Identity:
     """
     spread = np.clip(0.5 + 0.32 * rng.standard_normal(len(_TRAITS)), 0.0, 1.0)
     absent = rng.random(len(_TRAITS)) < _ABSENT
-    values = np.where(absent, _LOW, _LOW + (_HIGH - _LOW) * spread).tolist()
-    return Identity(*values, mark_seed=int(rng.integers(2**31)))
+    values = np.where(absent, _LOW, _LOW * (1 - spread) + _HIGH * spread).tolist()
+    traits = dict(zip((item.name for item in _TRAITS), values, strict=True))
+    return Identity(**traits, mark_seed=int(rng.integers(2**31)))

@@ -1,6 +1,6 @@
 """Procedural faces: an endless labelled face data set that needs no download and no consent.
 
-A face is rendered from sixty continuous traits of a person and thirty circumstances of a
+A face is rendered from some eighty continuous traits of a person and thirty circumstances of a
 photograph, with exact landmarks. The same numbers give the same face on every run.
 """
 

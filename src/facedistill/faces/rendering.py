@@ -16,7 +16,7 @@ from facedistill.faces import head
 from facedistill.faces.alignment import ARCFACE_SIZE
 from facedistill.faces.head import AXIS, CHART_U, CHART_V, Camera, Features, Sight, bell, soft_step
 from facedistill.faces.identity import Identity
-from facedistill.faces.nuisance import Colour, Nuisance
+from facedistill.faces.nuisance import Nuisance
 
 MIN_SIZE, MAX_SIZE = 16, 1024
 
@@ -107,7 +107,9 @@ def _dress(
 def _sample(layers: tuple[np.ndarray, np.ndarray], sight: Sight) -> tuple[np.ndarray, ...]:
     """Return normal (3, H, W), hair, beard, mask cover and hollowness (H, W) at each pixel."""
     front, back = (
-        cv2.remap(layer, sight.cell_x, sight.cell_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(
+            layer, sight.cell_x, sight.cell_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         for layer in layers
     )
     *normal, hair = cv2.split(front)
@@ -117,20 +119,23 @@ def _sample(layers: tuple[np.ndarray, np.ndarray], sight: Sight) -> tuple[np.nda
 
 @cache
 def _noise(stretch: int) -> np.ndarray:
-    """Return a seamless tile of smooth noise, zero mean, unit variance, `stretch`ed downwards."""
+    """Return smooth noise, zero mean, unit variance, `stretch`ed downwards: a seamless tile, 3 x 3.
+
+    Repeated because OpenCV samples inside an array several times faster than around its border.
+    """
     rng = np.random.Generator(np.random.PCG64(20170902 + stretch))
-    tile = np.tile(rng.standard_normal((_TILE, _TILE)).astype(np.float32), (3, 3))
+    tiles = np.tile(rng.standard_normal((_TILE, _TILE)).astype(np.float32), (3, 3))
     total = np.zeros((_TILE, _TILE), dtype=np.float32)
     for sigma in (0.8, 1.8, 4.0):
-        smooth = cv2.GaussianBlur(tile, (0, 0), sigmaX=sigma, sigmaY=sigma * stretch)
+        smooth = cv2.GaussianBlur(tiles, (0, 0), sigmaX=sigma, sigmaY=sigma * stretch)
         smooth = smooth[_TILE : 2 * _TILE, _TILE : 2 * _TILE]
         total += smooth / smooth.std()
-    return (total - total.mean()) / total.std()
+    return np.tile((total - total.mean()) / total.std(), (3, 3))
 
 
 def _texture(stretch: int, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
-    """Sample a noise tile at coordinates in cells of the tile, moved to a place of the seed's."""
-    shift_x, shift_y = seed % _TILE, (seed // _TILE) % _TILE
+    """Sample noise at coordinates in its cells, moved to a place of the seed's."""
+    shift_x, shift_y = _TILE + seed % _TILE, _TILE + (seed // _TILE) % _TILE
     return cv2.remap(
         _noise(stretch),
         x + np.float32(shift_x),
@@ -142,15 +147,15 @@ def _texture(stretch: int, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarra
 
 def _strands(who: Identity) -> np.ndarray:
     """Return the hair's grain on the chart: streaks, or curls."""
-    curls = _cut(_noise(1), who.mark_seed)
     streaks = _cut(_noise(6), who.mark_seed)
-    return who.hair_curl * curls + (1 - who.hair_curl) * streaks
+    if who.hair_curl == 0:
+        return streaks
+    return who.hair_curl * _cut(_noise(1), who.mark_seed) + (1 - who.hair_curl) * streaks
 
 
-def _cut(tile: np.ndarray, seed: int) -> np.ndarray:
-    room = _TILE - head.CELLS
-    x, y = seed % room, (seed // room) % room
-    return tile[y : y + head.CELLS, x : x + head.CELLS]
+def _cut(noise: np.ndarray, seed: int) -> np.ndarray:
+    x, y = seed % _TILE, (seed // _TILE) % _TILE
+    return noise[y : y + head.CELLS, x : x + head.CELLS]
 
 
 def _beard_cover(who: Identity, at: Features) -> np.ndarray:
@@ -158,11 +163,13 @@ def _beard_cover(who: Identity, at: Features) -> np.ndarray:
         return np.zeros((head.CELLS, head.CELLS), dtype=np.float32)
     across = np.abs(AXIS)
     lip_top = at.mouth_v - who.upper_lip - 0.5 * at.mouth_gap
-    cheek_line = who.beard_level - 0.45 * np.square(np.minimum(across, 1.1)) + 0.12 * bell(across, 0.2)
+    cheek_line = (
+        who.beard_level - 0.45 * np.square(np.minimum(across, 1.1)) + 0.12 * bell(across, 0.2)
+    )
     chin = soft_step(CHART_V - cheek_line[None, :], 0.14)
     chin *= soft_step(CHART_V - (at.mouth_v - 0.02), 0.1) + soft_step(
         np.abs(CHART_U) - at.mouth_half - 0.06, 0.1
-    ) * (CHART_V <= at.mouth_v + 0.03)
+    ) * (at.mouth_v + 0.03 >= CHART_V)
     chin *= soft_step(1.55 - across, 0.25)[None, :]
     lip = bell(AXIS - (lip_top - 0.05), 0.045)[:, None] * soft_step(
         at.mouth_half + 0.04 - np.abs(AXIS - at.mouth_u), 0.08
@@ -208,8 +215,8 @@ def skin_colour(identity: Identity) -> np.ndarray:
 def _pigment(who: Identity) -> np.ndarray:
     """Return the hair's linear albedo (3,)."""
     dark, red = who.hair_pigment, who.hair_redness
-    absorbed = np.array([0.55, 0.95, 1.55]) * (0.4 + 5.5 * dark**1.2)
-    absorbed += red * (1 - 0.7 * dark) * np.array([0.1, 0.75, 1.2])
+    absorbed = np.array([0.74, 1.0, 1.36]) * (0.4 + 5.5 * dark**1.2)
+    absorbed += red * (1 - 0.7 * dark) * np.array([-0.1, 0.6, 0.9])
     grown = 0.8 * np.exp(-absorbed)
     return (grown + who.hair_grey * (0.45 - grown) + 0.006).astype(np.float32)
 
@@ -227,7 +234,13 @@ def _skin(who: Identity, sight: Sight, hollow: np.ndarray) -> np.ndarray:
     lines = who.laugh_lines * _laugh_lines(who, sight)
     if who.forehead_lines > 0:
         waves = np.cos((sight.v + 0.03 * np.cos(4 * sight.u)) * (2 * np.pi / 0.10))
-        lines += who.forehead_lines * 0.5 * np.clip(waves, 0, 1) * bell(sight.v + 0.5, 0.08) * bell(sight.u, 0.3)
+        lines += (
+            who.forehead_lines
+            * 0.5
+            * np.clip(waves, 0, 1)
+            * bell(sight.v + 0.5, 0.08)
+            * bell(sight.u, 0.3)
+        )
     strength *= 1 - 0.45 * lines
     tone = skin_colour(who)
     colour = tone[:, None, None] * strength
@@ -244,9 +257,10 @@ def _laugh_lines(who: Identity, sight: Sight) -> np.ndarray:
 
 
 def _hair_colour(who: Identity, sight: Sight) -> np.ndarray:
-    streaks = _texture(6, 75 * sight.u, 30 * sight.v, who.mark_seed)
-    curls = _texture(1, 45 * sight.u, 45 * sight.v, who.mark_seed)
-    grain = who.hair_curl * curls + (1 - who.hair_curl) * streaks
+    grain = _texture(6, 75 * sight.u, 30 * sight.v, who.mark_seed)
+    if who.hair_curl > 0:
+        curls = _texture(1, 45 * sight.u, 45 * sight.v, who.mark_seed)
+        grain = who.hair_curl * curls + (1 - who.hair_curl) * grain
     return _pigment(who)[:, None, None] * np.clip(1 + 0.33 * grain, 0.15, 2.5)
 
 
@@ -330,14 +344,18 @@ def _eyes(
     white = np.array([0.62, 0.58, 0.55], dtype=np.float32)
     _blend(colour, white, inside)
     gaze_x = 0.045 * how.gaze_x * side
-    from_iris = np.sqrt(np.square(x - gaze_x) + np.square(y - 0.02 * how.gaze_y + 0.004)) - who.iris_radius
+    from_iris = (
+        np.sqrt(np.square(x - gaze_x) + np.square(y - 0.02 * how.gaze_y + 0.004)) - who.iris_radius
+    )
     iris = soft_step(-from_iris, edge) * inside
     _blend(colour, _iris_colour(who), iris)
     _blend(colour, 0.25 * _iris_colour(who), iris * bell(from_iris, 0.010))
     pupil = soft_step(-(from_iris + 0.60 * who.iris_radius), edge) * inside
     _blend(colour, np.full(3, 0.008), pupil)
     # The highlight sits where the light is, on the same side of both eyes.
-    spark_x = u - side * at.eye_u - 0.045 * how.gaze_x - 0.022 * np.sin(np.radians(how.light_azimuth))
+    spark_x = (
+        u - side * at.eye_u - 0.045 * how.gaze_x - 0.022 * np.sin(np.radians(how.light_azimuth))
+    )
     spark = bell(np.sqrt(np.square(spark_x) + np.square(y + 0.022)), 0.012)
     _blend(colour, np.full(3, 1.0), 0.8 * how.light_strength * spark * inside)
     # Lid shadow on the ball, then the lashes.
@@ -368,8 +386,12 @@ def _brows(
 ) -> None:
     side = np.sign(u)
     x = (np.abs(u) - who.brow_gap) * np.float32(1 / (2 * who.brow_length))
-    line = at.eye_v + side * (at.eye_slant + who.brow_slant) - who.brow_height - 0.06 * how.brow_raise
-    rise = who.brow_tilt * 2 * who.brow_length * (x - 0.5) - 0.16 * who.brow_arch * x * (1 - x) * (x + 0.3)
+    line = (
+        at.eye_v + side * (at.eye_slant + who.brow_slant) - who.brow_height - 0.06 * how.brow_raise
+    )
+    rise = who.brow_tilt * 2 * who.brow_length * (x - 0.5) - 0.16 * who.brow_arch * x * (1 - x) * (
+        x + 0.3
+    )
     offset = np.abs(v - line - rise)
     thickness = who.brow_thickness * np.clip(1.35 - 0.9 * x * x, 0.2, 1.4)
     cover = soft_step(thickness - offset, edge + 0.012)
@@ -420,8 +442,14 @@ def _mouth(
 
     inside = soft_step(gap - np.abs(y), edge) * (arc > 0) * min(1.0, gap.max(initial=0.0) / 0.012)
     _blend(colour, np.array([0.05, 0.012, 0.012]), inside)
-    teeth = soft_step(0.55 * gap.max(initial=0.0) - (y + gap), edge) * soft_step(0.85 - np.abs(x), 0.2)
-    _blend(colour, np.array([0.60, 0.56, 0.48]), inside * teeth * min(1.0, 0.4 + how.smile + 0.2 * how.mouth_open))
+    teeth = soft_step(0.55 * gap.max(initial=0.0) - (y + gap), edge) * soft_step(
+        0.85 - np.abs(x), 0.2
+    )
+    _blend(
+        colour,
+        np.array([0.60, 0.56, 0.48]),
+        inside * teeth * min(1.0, 0.4 + how.smile + 0.2 * how.mouth_open),
+    )
     seam = bell(np.abs(y) - gap, 0.007 + edge / 4) * soft_step(1.08 - np.abs(x), 0.1)
     _blend(colour, 0.18 * flesh, 0.75 * seam)
     shade = bell(-bottom - 0.035, 0.022) * soft_step(0.75 - np.abs(x), 0.4)
@@ -431,24 +459,21 @@ def _mouth(
 def _marks(
     colour: np.ndarray, who: Identity, skin: np.ndarray, camera: Camera, sight: Sight, size: int
 ) -> None:
-    """Draw the moles where they have grown, each in a small window."""
-    rng = np.random.default_rng(who.mark_seed)
+    """Draw the moles where they have grown, each in a small window of the picture."""
     count = round(who.moles)
-    places = rng.uniform((-0.8, -0.5), (0.8, 0.95), (7, 2))[:count]
-    widths = rng.uniform(0.008, 0.026, 7)[:count]
     if not count:
         return
-    pixel = size / ARCFACE_SIZE
+    rng = np.random.default_rng(who.mark_seed)
+    places = rng.uniform((-0.8, -0.5), (0.8, 0.95), (7, 2))[:count]
+    widths = rng.uniform(0.008, 0.026, 7)[:count]
+    spots = camera.project(head.surface_points(skin, places))
+    margin = 5 * size // ARCFACE_SIZE + 1
     brown = skin_colour(who) * np.array([0.35, 0.25, 0.22])
-    for place, width, spot in zip(
-        places, widths, camera.project(head.surface_points(skin, places)), strict=True
-    ):
-        rows, columns = _window(spot[None], 5 * pixel, size)
-        part = colour[:, rows, columns]
-        if part.size:
-            cover = bell(sight.u[rows, columns] - place[0], width)
-            cover *= bell(sight.v[rows, columns] - place[1], width)
-            _blend(part, brown, 0.85 * cover)
+    for (u, v), width, (x, y) in zip(places, widths, np.rint(spots).astype(int), strict=True):
+        rows = slice(max(y - margin, 0), max(y + margin, 0))
+        columns = slice(max(x - margin, 0), max(x + margin, 0))
+        cover = bell(sight.u[rows, columns] - u, width) * bell(sight.v[rows, columns] - v, width)
+        _blend(colour[:, rows, columns], brown, 0.85 * cover)
 
 
 # Light.
@@ -467,7 +492,11 @@ def _light(
         ]
     )
     back = head.pose(how.yaw, how.pitch).T
-    lamp, sky, eye = back @ lamp, back @ np.array([0.0, -1.0, 0.0]), back @ np.array([0.0, 0.0, 1.0])
+    lamp, sky, eye = (
+        back @ lamp,
+        back @ np.array([0.0, -1.0, 0.0]),
+        back @ np.array([0.0, 0.0, 1.0]),
+    )
     direct = _dot(normal, lamp)
     # Light bleeds a little round the terminator under skin.
     direct += np.float32(0.12)
@@ -509,7 +538,9 @@ def _background(how: Nuisance, camera: Camera, who: Identity, size: int) -> np.n
     scene = np.repeat(rows[:, :, None], size, axis=2)
     room = _TILE - 64
     x, y = how.texture_seed % room, (how.texture_seed // room) % room
-    patch = cv2.resize(_noise(1)[y : y + 48, x : x + 48], (size, size), interpolation=cv2.INTER_LINEAR)
+    patch = cv2.resize(
+        _noise(1)[y : y + 48, x : x + 48], (size, size), interpolation=cv2.INTER_LINEAR
+    )
     scene *= np.clip(1 + 0.4 * how.clutter * patch, 0.05, 3.0)
     _torso(scene, how, camera, who, size)
     return scene
@@ -554,7 +585,9 @@ def _glasses(scene: np.ndarray, how: Nuisance, points: np.ndarray, sight: Sight)
         _blend(scene, np.full(3, 0.8), lens * (0.03 + rng.uniform(0, 0.35) * glare))
     wire = soft_step(thickness - np.abs(ring) * height, 0.025)
     bridge = soft_step(thickness - np.abs(y + 0.3 * height), 0.025) * (x < centre - width)
-    arms = soft_step(thickness - np.abs(y + 0.3 * height), 0.025) * (x > centre + width) * (x < 0.80)
+    arms = (
+        soft_step(thickness - np.abs(y + 0.3 * height), 0.025) * (x > centre + width) * (x < 0.80)
+    )
     _blend(scene, frame, np.clip(wire + bridge + arms, 0, 1) * sheet)
 
 
@@ -644,6 +677,3 @@ def _grain(size: int, seed: int) -> np.ndarray:
     """Cut the sensor's noise (size, size, 3), unit variance, out of a larger plate."""
     x, y = seed % size, (seed // size) % size
     return _white(size)[y : y + size, x : x + size]
-
-
-__all__ = ["MAX_SIZE", "MIN_SIZE", "Colour", "render", "skin_colour"]
