@@ -47,10 +47,10 @@ class Batch:
     def split(self, parts: int) -> list[Batch]:
         """Cut the batch into `parts` nearly equal micro-batches for gradient accumulation.
 
-        Cuts are made where each micro-batch keeps at least one sample, so fewer than `parts` come
-        back when skipped samples left the batch smaller than that.
+        Each micro-batch keeps two samples or more, which batch normalisation needs, so fewer than
+        `parts` come back when skipped samples left the batch smaller than that.
         """
-        parts = min(parts, len(self))
+        parts = max(1, min(parts, len(self) // 2))
         bounds = np.linspace(0, len(self), parts + 1).astype(int)
         return [
             Batch(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +11,10 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from facedistill.data.batch import Batch
-from facedistill.data.reading import read_in_order, single_threaded
+from facedistill.data.reading import read_in_order, start_loader
 from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
 from facedistill.errors import FacedistillError
 from facedistill.faces.augmentation import Augmentation, sample_rng
@@ -123,12 +125,11 @@ class Loader:
         if self.on_device is not None:
             yield from map(self._from_device, self.order.places(start, stop))
             return
-        for batch in DataLoader(
+        for batch in start_loader(
             self.faces,
+            self.workers,
             batch_sampler=_Places(self.order, start, stop),
-            num_workers=self.workers,
             collate_fn=collate,
-            worker_init_fn=single_threaded,
             prefetch_factor=4 if self.workers else None,
         ):
             if isinstance(batch, FacedistillError):
@@ -138,19 +139,22 @@ class Loader:
             yield batch
 
     def _from_device(self, places: list[Place]) -> Batch:
-        assert self.on_device is not None
-        flips = [self.faces.flip(place) for place in places]
-        indices = np.array([index for _, index in places])
-        flipped = torch.tensor(flips, device=self.device)
-        images = self.on_device[torch.from_numpy(indices).to(self.device)]
         source = self.faces.source
+        assert self.on_device is not None
         assert isinstance(source, Cached)
+        good = [place for place in places if place[1] not in source.broken]
+        skipped = [source.broken[index] for _, index in places if index in source.broken]
+        _check_enough(len(good), skipped)
+        indices = np.array([index for _, index in good])
+        flipped = torch.tensor([self.faces.flip(place) for place in good], device=self.device)
+        images = self.on_device[torch.from_numpy(indices).to(self.device)]
         return Batch(
             images=torch.where(flipped[:, None, None, None], images.flip(2), images),
             labels=torch.from_numpy(source.labels[indices]).to(self.device),
             flipped=flipped,
             keys=source.keys[indices],
             clean=images if self.faces.keep_clean else None,
+            skipped=skipped,
         )
 
 
@@ -174,8 +178,10 @@ def collate(samples: list[AugmentedSample]) -> Batch | FacedistillError:
     """
     good = [sample for sample in samples if sample.image is not None]
     skipped = [sample.problem for sample in samples if sample.image is None]
-    if not good:
-        return FacedistillError(f"no image of a whole batch could be read; first: {skipped[0]}")
+    try:
+        _check_enough(len(good), skipped)
+    except FacedistillError as error:
+        return error
     shapes = {sample.image.shape for sample in good if sample.image is not None}
     if len(shapes) > 1:
         return FacedistillError(
@@ -193,8 +199,17 @@ def collate(samples: list[AugmentedSample]) -> Batch | FacedistillError:
     )
 
 
+def _check_enough(good: int, skipped: list[str]) -> None:
+    """Batch normalisation has nothing to say of one image alone."""
+    if skipped and good < 2:
+        raise FacedistillError(
+            f"{len(skipped)} of the {good + len(skipped)} images of a batch cannot be read, which "
+            f"is too many to go on; first: {skipped[0]}"
+        )
+
+
 class Resized(FaceDataset):
-    """A view of a data set whose crops are scaled to one side on reading; keys stay."""
+    """A view of a data set whose square crops are scaled to one side on reading; keys stay."""
 
     def __init__(self, source: FaceDataset, size: int) -> None:
         self.source, self.size = source, size
@@ -208,13 +223,28 @@ class Resized(FaceDataset):
         """Return the place in the original."""
         return self.source.where(index)
 
+    def key(self, index: int) -> bytes:
+        """Return the original's key."""
+        return self.source.key(index)
+
     def __getitem__(self, index: int) -> Sample:
-        """Return the sample with its image resized by area averaging."""
+        """Return the sample, its image shrunk by area averaging or enlarged bilinearly.
+
+        Raises:
+            FacedistillError: If the crop is not square: scaling would distort the face.
+        """
         sample = self.source[index]
-        if sample.image.shape[:2] == (self.size, self.size):
+        height, width = sample.image.shape[:2]
+        if height != width:
+            raise FacedistillError(
+                f"{self.where(index)} is {width} x {height} and data.image_size takes square crops "
+                "only: align the faces first"
+            )
+        if height == self.size:
             return sample
+        how = cv2.INTER_AREA if height > self.size else cv2.INTER_LINEAR
         side = (self.size, self.size)
-        return sample._replace(image=cv2.resize(sample.image, side, interpolation=cv2.INTER_AREA))
+        return sample._replace(image=cv2.resize(sample.image, side, interpolation=how))
 
 
 class Cached(FaceDataset):
@@ -243,9 +273,19 @@ class Cached(FaceDataset):
             else:
                 self.broken[index] = str(sample)
 
+    def _allocate(self, shape: tuple[int, ...]) -> None:
+        need = len(self.source) * math.prod(shape)
+        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if need > have:
+            raise FacedistillError(
+                f"data.cache wants {need / 2**30:.1f} GiB and this machine has {have / 2**30:.1f}: "
+                "set data.cache: none, or a smaller data.image_size"
+            )
+        self.images = np.zeros((len(self.source), *shape), np.uint8)
+
     def _store(self, index: int, sample: Sample) -> None:
         if not len(self.images):
-            self.images = np.zeros((len(self.source), *sample.image.shape), np.uint8)
+            self._allocate(sample.image.shape)
         if sample.image.shape != self.images.shape[1:]:
             raise FacedistillError(
                 f"{self.where(index)} is {sample.image.shape[:2]}, others are "

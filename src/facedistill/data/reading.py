@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import cv2
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from facedistill.errors import FacedistillError
@@ -30,17 +32,37 @@ def read_in_order(
         arrives as one line and not as a worker's traceback, and the caller decides.
     """
     chunks = [list(indices[start : start + _CHUNK]) for start in range(0, len(indices), _CHUNK)]
-    for results in DataLoader(
-        _Chunks(fetch, chunks),
-        batch_size=None,
-        num_workers=min(workers, len(chunks)),
-        collate_fn=_unchanged,
-        worker_init_fn=single_threaded,
-    ):
+    chunked = _Chunks(fetch, chunks)
+    workers = min(workers, len(chunks))
+    for results in start_loader(chunked, workers, batch_size=None, collate_fn=_unchanged):
         yield from results
 
 
-def single_threaded(_: int) -> None:
+def start_loader(dataset: Dataset[Any], workers: int, **options: Any) -> Iterator[Any]:
+    """Start a torch DataLoader and return its iterator.
+
+    The loader draws its workers' base seed from a generator of its own: from torch's default one,
+    the random numbers of a resumed run would be other ones than those of an unbroken run.
+
+    Args:
+        dataset: What the workers index.
+        workers: Processes; as many as the user asks for, without torch's warning that the machine
+            has fewer cores.
+        **options: Further arguments of `DataLoader`.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader = DataLoader(
+            dataset,
+            num_workers=workers,
+            worker_init_fn=_single_threaded,
+            generator=torch.Generator(),
+            **options,
+        )
+        return iter(loader)
+
+
+def _single_threaded(_: int) -> None:
     """Start a worker: one image each at a time, or OpenCV's threads fight over the cores."""
     cv2.setNumThreads(0)
 
