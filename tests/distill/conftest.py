@@ -1,0 +1,48 @@
+import cv2
+import numpy as np
+import pytest
+
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.bank_info import BankInfo
+
+DIMENSION = 6
+
+
+class Faces(FaceDataset):
+    """Random pictures in memory; where `seeds` agree, so do the pictures."""
+
+    def __init__(self, seeds, labels=None, size=8, name="faces"):
+        self.seeds, self.size, self.name = list(seeds), size, name
+        self.labels = np.zeros(len(self.seeds), np.int64) if labels is None else np.asarray(labels)
+
+    def encoded(self, index):
+        rng = np.random.default_rng(self.seeds[index])
+        image = rng.integers(0, 256, (self.size, self.size, 3), dtype=np.uint8)
+        return cv2.imencode(".png", image)[1].tobytes()
+
+    def where(self, index):
+        return f"{self.name} picture {index}"
+
+
+def embed(images):
+    """A teacher by hand: some pixels, so that plain and mirrored differ."""
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    return flat[:, :DIMENSION] - 127.5
+
+
+def info_of(faces, **changes):
+    fields = {
+        "teacher": "f" * 32,
+        "teacher_name": "strong.onnx",
+        "dataset": faces.fingerprint,
+        "dataset_name": faces.name,
+        "count": len(faces),
+        "dimension": DIMENSION,
+        "rows": 4,
+    }
+    return BankInfo(**{**fields, **changes})
+
+
+@pytest.fixture
+def faces():
+    return Faces(range(10), labels=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0])

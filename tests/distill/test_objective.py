@@ -1,0 +1,128 @@
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
+import torch
+
+from facedistill.distill import objective as room
+from facedistill.distill.objective import (
+    Classifier,
+    Objective,
+    Setting,
+    create_objective,
+    objective,
+    objective_names,
+)
+from facedistill.errors import FacedistillError
+
+SETTING = Setting(student_size=4, teacher_size=4, identities=3)
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    monkeypatch.setattr(room, "_registry", dict(room._registry))
+    return room._registry
+
+
+def test_every_method_of_the_room_is_registered_under_its_own_name():
+    names = objective_names()
+    assert names == sorted(names)
+    assert {"embedding_mse", "fcd", "kd", "margin_softmax"} <= set(names)
+    for name in names:
+        made = create_objective(name, SETTING)
+        assert made.name == name
+        assert isinstance(made, Objective)
+        assert made.needs
+        assert all(need.split(".")[0] in ("student", "teacher") for need in made.needs)
+
+
+def test_only_classifiers_give_logits():
+    assert isinstance(create_objective("margin_softmax", SETTING), Classifier)
+    assert not isinstance(create_objective("fcd", SETTING), Classifier)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("fdc", "did you mean 'fcd'"), ("qqqqqq", "known: embedding_mse, fcd")]
+)
+def test_an_unknown_name_names_the_nearest(name, hint):
+    with pytest.raises(FacedistillError, match=f"unknown objective '{name}': {hint}"):
+        create_objective(name, SETTING)
+
+
+def test_an_unknown_option_names_the_nearest():
+    with pytest.raises(
+        FacedistillError,
+        match="unknown option 'normalize' of objective 'embedding_mse': did you mean 'normalise'",
+    ):
+        create_objective("embedding_mse", SETTING, normalize=True)
+
+
+def test_an_unknown_option_of_a_head_is_named():
+    with pytest.raises(FacedistillError, match="'sclae'"):
+        create_objective("margin_softmax", SETTING, sclae=32)
+    with pytest.raises(FacedistillError, match="did you mean 'arcface'"):
+        create_objective("margin_softmax", SETTING, head="arcfaec")
+
+
+def test_a_value_out_of_range_is_one_line():
+    with pytest.raises(FacedistillError, match=r"objective 'kd': tau is -1"):
+        create_objective("kd", SETTING, tau=-1)
+    with pytest.raises(FacedistillError, match="objective 'kd'"):
+        create_objective("kd", SETTING, tau="warm")
+
+
+def test_registering_twice_is_a_mistake_of_the_programmer(registry):
+    @objective("once")
+    class Once(Objective):
+        needs = frozenset({"student.embedding"})
+
+        def forward(self, student, teacher, batch):
+            return torch.zeros(()), {}
+
+    assert registry["once"] is Once
+    with pytest.raises(ValueError, match="'once' is registered twice"):
+        objective("once")(Once)
+
+
+def test_a_new_file_in_the_room_registers_itself(tmp_path):
+    (tmp_path / "brand_new.py").write_text(
+        dedent("""
+            from facedistill.distill.objective import Objective, objective
+
+            @objective("brand_new")
+            class BrandNew(Objective):
+                needs = frozenset({"student.embedding"})
+
+                def __init__(self, setting, *, power=1.0):
+                    super().__init__()
+                    self.power = power
+
+                def forward(self, student, teacher, batch):
+                    return (student.embedding ** self.power).mean(), {}
+        """)
+    )
+    program = dedent("""
+        import sys
+        import facedistill.distill
+        facedistill.distill.__path__.append(sys.argv[1])
+        from facedistill.distill.objective import Setting, create_objective, objective_names
+        made = create_objective("brand_new", Setting(4, None, 0), power=3)
+        print(made.power, "brand_new" in objective_names())
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["3", "True"]
+
+
+@pytest.mark.parametrize("name", ["fcd", "embedding_mse", "kd"])
+def test_without_a_teacher_is_refused(name):
+    with pytest.raises(FacedistillError, match=f"'{name}' needs a teacher: give teacher.bank"):
+        create_objective(name, Setting(student_size=4, teacher_size=None, identities=3))
+
+
+@pytest.mark.parametrize("name", ["margin_softmax", "kd"])
+def test_without_labels_is_refused(name):
+    with pytest.raises(FacedistillError, match=f"'{name}' needs labels"):
+        create_objective(name, Setting(student_size=4, teacher_size=4, identities=0))
