@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +32,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder or file to write.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-class Color(str, Enum):
+class Color(StrEnum):
     """Order of a network's input channels."""
 
     RGB = "RGB"

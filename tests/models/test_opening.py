@@ -1,7 +1,7 @@
 import pytest
 import torch
-from test_onnx_network import SPEC
-from test_onnx_network import write as write_onnx
+from tests.models.test_onnx_network import SPEC
+from tests.models.test_onnx_network import write as write_onnx
 
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork

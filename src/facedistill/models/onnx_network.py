@@ -176,16 +176,20 @@ class OnnxNetwork:
         return spec
 
     def _carried_spec(self) -> InputSpec | None:
+        if self._carried is None:
+            return None
         try:
-            values = self._carried.get("input")
-            return values and InputSpec.from_dict({key: values[key] for key in _SPEC_KEYS})
+            values = self._carried["input"]
+            return InputSpec.from_dict({key: values[key] for key in _SPEC_KEYS})
         except (TypeError, KeyError, AttributeError, FacedistillError) as error:
             raise FacedistillError(f"{self.path}: damaged facedistill metadata: {error}") from None
 
     @cached_property
-    def _carried(self) -> dict[str, Any]:
-        """What facedistill's export wrote into the file; empty in anyone else's."""
-        text = self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY, "{}")
+    def _carried(self) -> dict[str, Any] | None:
+        """What facedistill's export wrote into the file; None in anyone else's."""
+        text = self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY)
+        if text is None:
+            return None
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -201,10 +205,9 @@ class OnnxNetwork:
         Raises:
             FacedistillError: If the file's own are no numbers.
         """
+        stated = (self._carried or {}).get("thresholds", {})
         try:
-            return {far: float(cosine) for far, cosine in self._carried["thresholds"].items()}
-        except KeyError:
-            return {}
+            return {far: float(cosine) for far, cosine in stated.items()}
         except (TypeError, ValueError, AttributeError) as error:
             raise FacedistillError(f"{self.path}: damaged thresholds: {error}") from None
 
