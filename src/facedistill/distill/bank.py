@@ -12,6 +12,9 @@ from facedistill.distill.bank_info import BankInfo, read_info, shard_path
 from facedistill.distill.npy import open_npy
 from facedistill.errors import FacedistillError
 
+_SLACK = 0.01
+"""How far from 1 a stored length may be; rounding to fp16 stays below 0.001."""
+
 
 class Bank:
     """A finished bank, open for reading.
@@ -87,9 +90,18 @@ class Bank:
             float32 (B, D).
 
         Raises:
-            FacedistillError: If a flipped view is wanted and the bank has none.
+            FacedistillError: If a flipped view is wanted and not had, or a row is damaged.
         """
-        return self._view("", rows, flipped)
+        result = self._view("", rows, flipped)
+        with np.errstate(over="ignore", invalid="ignore"):
+            whole = np.abs(np.linalg.norm(result, axis=1) - 1) < _SLACK
+        if not whole.all():
+            shard = int(rows[whole.argmin()]) // self.info.rows
+            raise FacedistillError(
+                f"{shard_path(self.folder, shard)} is damaged (an embedding is not of length 1): "
+                "delete it and embed again"
+            )
+        return result
 
     def norms(self, rows: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
         """Return float32 (B,) lengths of the teacher's raw embeddings; see `embeddings`."""
@@ -166,7 +178,7 @@ class Bank:
             part = order[start : start + block]
             part = part[np.argsort(labels[part], kind="stable")]
             names, first = np.unique(labels[part], return_index=True)
-            values = self._column("plain", rows[part]).astype(np.float64)
+            values = self.embeddings(rows[part]).astype(np.float64)
             sums[names] += np.add.reduceat(values, first, axis=0)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         if not lengths.all():
