@@ -1,7 +1,5 @@
 import pytest
 import torch
-from tests.models.test_onnx_network import SPEC
-from tests.models.test_onnx_network import write as write_onnx
 
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
@@ -9,6 +7,8 @@ from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import save_model
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.opening import open_network
+from tests.models.test_onnx_network import SPEC
+from tests.models.test_onnx_network import write as write_onnx
 
 
 def tiny() -> FaceNetwork:

@@ -23,7 +23,9 @@ View = Literal["same", "clean"]
 class Network(Protocol):
     """What an online teacher must be: FaceNetwork and OnnxNetwork are."""
 
-    embedding_size: int
+    @property
+    def embedding_size(self) -> int:
+        """Dimension D of its embedding."""
 
     @property
     def name(self) -> str:

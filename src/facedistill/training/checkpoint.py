@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,20 @@ from facedistill.errors import FacedistillError
 
 FORMAT = 1
 
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    pickle.UnpicklingError,
+)
+"""What reading a damaged file may raise, on its way through zip and pickle."""
+
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all.
@@ -20,9 +36,16 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Args:
         path: File to (re)place.
         state: Tensors and plain values in dicts and lists; must hold `recipe`, the recipe's hash.
+
+    Raises:
+        FacedistillError: If it cannot be written, say because the disk is full.
     """
     with atomic_path(path) as temporary:
-        torch.save({"format": FORMAT} | state, temporary)
+        try:
+            torch.save({"format": FORMAT} | state, temporary)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise FacedistillError(f"cannot write {path}, is the disk full? ({reason})") from error
 
 
 def load_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
@@ -36,17 +59,26 @@ def load_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
         FacedistillError: If the file is damaged, or belongs to another recipe.
     """
     try:
+        _check_sums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except _DAMAGE as error:
         reason = " ".join(str(error).split())[:120]
         raise FacedistillError(
             f"checkpoint {path} is damaged ({reason}): delete it to start over"
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise FacedistillError(f"{path} is no checkpoint of this version: delete it to start over")
-    if state["recipe"] != recipe:
+    if state.get("recipe") != recipe:
         raise FacedistillError(
-            f"{path.parent} holds a run of another recipe ({state['recipe']}, not {recipe}): "
+            f"{path.parent} holds a run of another recipe ({state.get('recipe')}, not {recipe}): "
             "choose another --out, or give the same recipe and settings to go on"
         )
     return state
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums in the file, which torch does not, so that no weight is read wrong."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+
 class StopRequest:
     """Whether SIGTERM or SIGINT has come."""
 

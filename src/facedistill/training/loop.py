@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from rich.progress import Progress, TaskID
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -96,6 +97,9 @@ class Fit:
         options: Length and ways.
         evaluate: Figures on validation pairs; None where no people were split off.
         save: Writes a model file.
+
+    Raises:
+        FacedistillError: If an objective needs what the teacher does not give.
     """
 
     def __init__(
@@ -111,12 +115,12 @@ class Fit:
         evaluate: Evaluate | None,
         save: Save,
     ) -> None:
-        if teacher is not None:
-            teacher.check(step.teacher_needs)
+        step.check_teacher(teacher)
         self.folder, self.accelerator, self.teacher = folder, accelerator, teacher
-        self.loader, self.options = loader, options
+        self.loader, self.factor, self.options = loader, factor, options
         self.evaluate, self.save = evaluate, save
         self.bare_step = step.to(accelerator.device)
+        self.needs = step.teacher_needs
         # Evaluation runs on a twin, so that the student in training never changes mode and a
         # compiled one is not compiled again for other batch sizes.
         self.twin = copy.deepcopy(step.student)
@@ -126,7 +130,7 @@ class Fit:
         prepared = accelerator.prepare(step, optimizer)
         self.step: nn.Module = prepared[0]
         self.optimizer: torch.optim.Optimizer = prepared[1]
-        self.factor = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        self.base_lr: float = optimizer.param_groups[0]["lr"]
         self.position = Position()
         self.means = Averages()
         self.saved_at = time.monotonic()
@@ -142,10 +146,10 @@ class Fit:
         self._resume()
         start, steps = self.position.step, self.options.steps
         started = time.monotonic()
+        images = self.loader.order.batch_size
         log = self._open_log()
         try:
             with stop_request() as stop, progress_bar("images") as progress:
-                images = self.loader.order.batch_size
                 task = progress.add_task("train", total=steps * images, note="")
                 progress.advance(task, start * images)
                 for batch in self.loader.batches(start, steps):
@@ -156,42 +160,36 @@ class Fit:
             if log:
                 log.close()
         seconds = time.monotonic() - started
-        self.images_per_second = (steps - start) * self.loader.order.batch_size / seconds
+        self.images_per_second = (steps - start) * images / seconds
         return self.position
 
     def _train(self, batch: Batch) -> None:
-        """One optimiser step."""
+        """One optimiser step, its batch in micro-batches that count by their number of images."""
         self.position.skipped.update(batch.skipped)
-        step, options = self.position.step, self.options
-        micros = batch.split(options.accumulate)
-        for number, micro in enumerate(micros):
+        done = self.position.step / self.options.steps
+        micros = batch.split(self.options.accumulate)
+        for micro in micros:
+            last, share = micro is micros[-1], len(micro) / len(batch)
             micro = micro.to(self.accelerator.device)
-            said = self._ask_teacher(micro)
-            last = number == len(micros) - 1
+            said = self.teacher(micro, self.needs) if self.teacher else Outputs()
             with nullcontext() if last else self.accelerator.no_sync(self.step):
-                loss, parts = self.step(micro, said, step / options.steps)
+                loss, parts = self.step(micro, said, done)
                 self._guard(loss, parts, micro)
-                self.accelerator.backward(loss * (len(micro) / len(batch)))
-            self.means.add({"loss": loss, **parts})
-        if options.clip is not None:
-            self.accelerator.clip_grad_norm_(self.step.parameters(), options.clip)
+                self.accelerator.backward(loss * share)
+            self.means.add({"loss": loss, **parts}, share)
+        if self.options.clip is not None:
+            self.accelerator.clip_grad_norm_(self.step.parameters(), self.options.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.factor.step()
         if self.average is not None:
             self.average.update_parameters(self.bare_step.student)
         self.position.step += 1
 
-    def _ask_teacher(self, batch: Batch) -> Outputs:
-        needs = self.bare_step.teacher_needs
-        if not needs:
-            return Outputs()
-        if self.teacher is None:
-            raise FacedistillError(
-                f"the objectives need teacher.{', teacher.'.join(sorted(needs))} and the run has no"
-                " teacher: give teacher.bank or teacher.model"
-            )
-        return self.teacher(batch, needs)
+    def _lr(self) -> float:
+        """The learning rate of the step to come: a function of its number, so nothing to resume."""
+        return self.base_lr * self.factor(self.position.step)
 
     def _guard(self, loss: torch.Tensor, parts: Parts, batch: Batch) -> None:
         """Stop at the first loss that is not a number, naming the term and the batch."""
@@ -203,7 +201,7 @@ class Fit:
         raise FacedistillError(
             f"the loss of {', '.join(terms) or 'the sum'} is not finite at step {step} "
             f"(epoch {step // self.loader.order.steps_per_epoch}, batch with first key {first}): "
-            f"lower optimizer.lr (now {self.factor.get_last_lr()[0]:.3g}), add warm-up, or check "
+            f"lower optimizer.lr (now {self._lr():.3g}), add warm-up, or check "
             "the data; the last checkpoint is from before"
         )
 
@@ -211,10 +209,11 @@ class Fit:
         step, options = self.position.step, self.options
         progress.advance(task, self.loader.order.batch_size)
         if step % options.log_every == 0 or step == options.steps:
+            self.means.share(self._mean)
             means = self.means.take()
             epoch = step / self.loader.order.steps_per_epoch
-            lr = self.factor.get_last_lr()[0]
             if log:
+                lr = self.optimizer.param_groups[0]["lr"]
                 log.write(step, {"epoch": epoch, "lr": lr, **means})
             progress.update(task, note=f"epoch {epoch:.2f}  loss {means['loss']:.4f}")
         if step % options.evaluate_every == 0 or step == options.steps:
@@ -227,9 +226,7 @@ class Fit:
             report = self.evaluate(student) if self.evaluate else None
             if log and report:
                 figures = {"accuracy": report.accuracy, "auc": report.auc.value}
-                log.write(
-                    self.position.step, {f"validation.{k}": v for k, v in figures.items()}
-                )
+                log.write(self.position.step, {f"validation.{k}": v for k, v in figures.items()})
             self.save(student, "last", report)
             # Without validation people the last weights are the best that is known.
             accuracy = report.accuracy if report else float(self.position.step)
@@ -246,13 +243,16 @@ class Fit:
 
     def _keep(self, stop: StopRequest) -> None:
         """Save when it is time, when asked to stop, and at the end."""
-        asked = self._agreed(stop.received)
-        done = self.position.step == self.options.steps
         due = time.monotonic() - self.saved_at > self.options.checkpoint_seconds
-        if not (asked or done or self._agreed(due)):
+        asked, due = self._any(stop.received, due)
+        done = self.position.step == self.options.steps
+        if not (asked or due or done):
             return
+        self.means.share(self._mean)
+        self.position.skipped = set(gather_object(sorted(self.position.skipped)))
         if self.accelerator.is_main_process:
             save_checkpoint(self.folder / CHECKPOINT, self._state())
+        self.accelerator.wait_for_everyone()
         self.saved_at = time.monotonic()
         if asked and not done:
             raise Interrupted(
@@ -260,12 +260,16 @@ class Fit:
                 f"{self.folder}: run the same command to go on"
             )
 
-    def _agreed(self, mine: bool) -> bool:
-        """Whether any process says so, so that all act at the same step."""
+    def _any(self, *mine: bool) -> list[bool]:
+        """Whether any process says so, of each question, so that all act at the same step."""
         if self.accelerator.num_processes == 1:
-            return mine
-        flag = torch.tensor(float(mine), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag) > 0)
+            return list(mine)
+        votes = torch.tensor(mine, dtype=torch.float32, device=self.accelerator.device)
+        return [bool(vote > 0) for vote in self.accelerator.reduce(votes)]
+
+    def _mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean over all processes."""
+        return self.accelerator.reduce(values, "mean")
 
     def _open_log(self) -> MetricsLog | None:
         if not self.accelerator.is_main_process:
@@ -280,7 +284,6 @@ class Fit:
             "skipped": sorted(self.position.skipped),
             "weights": self.bare_step.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {"last_epoch": self.factor.last_epoch},
             "means": self.means.state_dict(),
             "random": torch.get_rng_state(),
         }
@@ -294,14 +297,25 @@ class Fit:
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT
-        if not path.exists():
-            return
-        state = load_checkpoint(path, self.options.recipe)
+        if path.exists():
+            state = load_checkpoint(path, self.options.recipe)
+            try:
+                self._restore(state)
+            except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+                reason = str(error).splitlines()[0]
+                raise FacedistillError(
+                    f"checkpoint {path} does not fit this run ({reason}): delete it to start over"
+                ) from error
+        if len(set(gather_object([self.position.step]))) > 1:
+            raise FacedistillError(
+                f"the processes do not all see the checkpoint in {self.folder}: "
+                "use a folder that all machines share"
+            )
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.position = Position(state["step"], state["best"], set(state["skipped"]))
         self.bare_step.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.factor.last_epoch = state["schedule"]["last_epoch"]
-        self.factor._last_lr = [group["lr"] for group in self.optimizer.param_groups]
         self.means.load_state_dict(state["means"], self.accelerator.device)
         torch.set_rng_state(state["random"])
         if self.average is not None:

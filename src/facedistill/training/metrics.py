@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,20 @@ class Averages:
 
     def __init__(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, float] = {}
 
-    def add(self, parts: dict[str, torch.Tensor]) -> None:
-        """Take in one step's parts."""
+    def add(self, parts: dict[str, torch.Tensor], weight: float = 1.0) -> None:
+        """Take in the parts of one step, or of a micro-batch that is the share `weight` of it."""
         for name, value in parts.items():
-            value = value.detach().double()
+            value = weight * value.detach().double()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-            self.counts[name] = self.counts.get(name, 0) + 1
+            self.counts[name] = self.counts.get(name, 0.0) + weight
+
+    def share(self, mean: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Replace the sums by their mean over all processes, each of which saw its own images."""
+        if self.sums:
+            values = mean(torch.stack(list(self.sums.values())))
+            self.sums = dict(zip(self.sums, values.unbind(), strict=True))
 
     def take(self) -> dict[str, float]:
         """Return the means and start over."""
@@ -88,11 +95,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            break
+        records.append(record)
     return records
 
 

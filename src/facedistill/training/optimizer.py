@@ -42,7 +42,8 @@ def create_optimizer(
 def _groups(
     named: Iterable[tuple[str, nn.Parameter]], weight_decay: float, decay_all: bool
 ) -> list[dict[str, Any]]:
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for _, parameter in named:
         if parameter.requires_grad:
             (decayed if decay_all or parameter.ndim > 1 else spared).append(parameter)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -30,8 +32,8 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.metadata import ModelMetadata
 from facedistill.models.model_file import load_model, save_model
 from facedistill.models.opening import open_network
-from facedistill.recipe import NetworkRecipe, Recipe, TeacherRecipe
-from facedistill.training.folder import BEST, RECIPE, SUMMARY, claim
+from facedistill.recipe import NetworkRecipe, Recipe, TeacherRecipe, load_recipe
+from facedistill.training.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY, claim
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Save
 from facedistill.training.optimizer import create_optimizer
 from facedistill.training.schedule import Schedule, schedule
@@ -70,7 +72,8 @@ class Summary:
 def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     """Train what a recipe describes, going on from the folder's checkpoint if there is one.
 
-    The folder then holds `recipe.yaml`, `metrics.jsonl`, `checkpoint.pt`, `last.safetensors`,
+    A finished run is not repeated: its summary is read. The folder then holds `recipe.yaml`,
+    `metrics.jsonl`, `checkpoint.pt`, `last.safetensors`,
     `best.safetensors` (highest accuracy on validation people) and `summary.json`.
 
     Args:
@@ -84,11 +87,75 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     """
     folder = Path(folder)
     accelerator = _accelerator(recipe)
+    if not accelerator.is_main_process:
+        say = _say_nothing
     with _claimed(folder, accelerator):
-        if accelerator.is_main_process:
-            with atomic_path(folder / RECIPE) as temporary:
-                temporary.write_text(recipe.to_yaml())
-        return _run(recipe, folder, accelerator, say)
+        _check_owner(folder, recipe)
+        summary = _read_summary(folder, recipe)
+        if summary is not None:
+            say(f"{recipe.name} is finished, {summary.steps:,} steps: {folder} holds the result")
+        else:
+            accelerator.wait_for_everyone()
+            if accelerator.is_main_process:
+                with atomic_path(folder / RECIPE) as temporary:
+                    temporary.write_text(recipe.to_yaml(), "utf-8")
+            summary = _run(recipe, folder, accelerator, say)
+    accelerator.end_training()
+    return summary
+
+
+def _say_nothing(line: str) -> None:
+    """Take the lines of the processes beside the main one."""
+
+
+def _check_owner(folder: Path, recipe: Recipe) -> None:
+    """Refuse a folder that holds what another recipe made, before anything in it is replaced."""
+    made = [name for name in (CHECKPOINT, BEST, LAST, SUMMARY) if (folder / name).exists()]
+    if not made or not (folder / RECIPE).exists():
+        return
+    owner = load_recipe(folder / RECIPE)
+    if owner.hash != recipe.hash:
+        raise FacedistillError(
+            f"{folder} holds a run of another recipe ({_difference(owner, recipe)}): choose "
+            "another --out, or give the same recipe and settings to go on"
+        )
+
+
+def _difference(one: Recipe, other: Recipe) -> str:
+    """Name the first key in which two recipes differ."""
+    ours: Any = one.model_dump(mode="json")
+    theirs: Any = other.model_dump(mode="json")
+    place: list[str] = []
+    while isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = [*ours, *(key for key in theirs if key not in ours)]
+        key = next(key for key in keys if ours.get(key, place) != theirs.get(key, place))
+        place.append(key)
+        ours, theirs = ours.get(key), theirs.get(key)
+    return f"its {'.'.join(place)} is {json.dumps(ours)}, not {json.dumps(theirs)}"
+
+
+def _read_summary(folder: Path, recipe: Recipe) -> Summary | None:
+    """What an earlier call has finished; None where there is training or measuring to do."""
+    path = folder / SUMMARY
+    if not path.exists() or not (folder / BEST).exists():
+        return None
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if content["recipe"] != recipe.hash:
+            return None
+        return Summary(
+            folder,
+            folder / BEST,
+            content["steps"],
+            content["validation_accuracy"],
+            content["evaluation"],
+            content["skipped"],
+            content["images_per_second"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise FacedistillError(
+            f"{path} is damaged ({error}): delete it to measure the finished run again"
+        ) from error
 
 
 def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Summary:
@@ -104,6 +171,7 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         accelerator.process_index,
         accelerator.num_processes,
     )
+    _check_micro_batches(recipe, accelerator)
     options = _options(recipe, order)
     say(_opening_line(recipe, faces, teacher, options))
     fit = Fit(
@@ -126,7 +194,7 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         folder / BEST,
         position.step,
         position.best if validation else None,
-        _measure(folder / BEST, pair_sets, say),
+        _measure(folder / BEST, pair_sets, accelerator.device, say),
         sorted(position.skipped),
         fit.images_per_second,
     )
@@ -189,6 +257,7 @@ def _training_step(recipe: Recipe, faces: FaceDataset, teacher: Teacher | None) 
     step = TrainingStep(student, objectives, weights)
     if isinstance(teacher, BankTeacher) and "logits" in step.teacher_needs:
         teacher.learn_prototypes(faces)
+    step.check_teacher(teacher)
     return step
 
 
@@ -216,7 +285,9 @@ def create_student(recipe: NetworkRecipe) -> FaceNetwork:
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
-    """Choose device, precision and processes; forget those of an earlier run in this process."""
+    """Choose device, precision and processes."""
+    # accelerate keeps one state for the whole process and refuses a second run of other precision
+    # or device. It offers no public way to forget the first; its own tests do it like this.
     AcceleratorState._reset_state(reset_partial_state=True)
     cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
     if recipe.training.device == "cuda" and cpu:
@@ -224,12 +295,34 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     precision = recipe.training.precision
     if precision == "auto":
         precision = "fp32" if cpu else "bf16"
-    sometimes = any(term.start > 0 or term.stop < 1 for term in recipe.objectives.values())
+    if precision == "fp16" and cpu:
+        raise FacedistillError("training.precision: fp16 is for accelerators: set it to fp32")
+    if recipe.training.compile and cpu and not _has_compiler():
+        raise FacedistillError(
+            "training.compile needs a C++ compiler on a CPU and there is none: install g++, or set "
+            "it to false"
+        )
+    sometimes = any(
+        term.start > 0 or term.stop < 1 or term.weight == 0 for term in recipe.objectives.values()
+    )
     return Accelerator(
         cpu=cpu,
         mixed_precision="no" if precision == "fp32" else precision,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=sometimes)],
     )
+
+
+def _has_compiler() -> bool:
+    return any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++")))
+
+
+def _check_micro_batches(recipe: Recipe, accelerator: Accelerator) -> None:
+    training, world = recipe.training, accelerator.num_processes
+    if training.batch_size < 2 * training.accumulate * world:
+        raise FacedistillError(
+            f"training.batch_size {training.batch_size} among {world} processes in "
+            f"{training.accumulate} micro-batches leaves fewer than 2 images at a time: raise it"
+        )
 
 
 @contextmanager
@@ -352,11 +445,13 @@ def _saver(recipe: Recipe, folder: Path, teacher: Teacher | None) -> Save:
     return save
 
 
-def _measure(model: Path, pair_sets: dict[str, PairSet], say: Say) -> dict[str, Any]:
+def _measure(
+    model: Path, pair_sets: dict[str, PairSet], device: torch.device, say: Say
+) -> dict[str, Any]:
     """Measure the best weights on the evaluation pairs, once, when training is over."""
     if not pair_sets:
         return {}
-    network = load_model(model)
+    network = load_model(model).to(device)
     reports = {name: evaluate_pairs(network, pairs) for name, pairs in pair_sets.items()}
     for report in reports.values():
         say(report.line())
@@ -374,7 +469,7 @@ def _write_summary(summary: Summary, recipe: Recipe) -> None:
         "images_per_second": round(summary.images_per_second, 1),
     }
     with atomic_path(summary.folder / SUMMARY) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 def _opening_line(

@@ -9,6 +9,7 @@ from torch import nn
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objective import Classifier, Objective, Parts
+from facedistill.distill.teacher import Teacher
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
@@ -43,7 +44,8 @@ class TrainingStep(nn.Module):
         weights: By the same names.
 
     Raises:
-        FacedistillError: If an objective needs an output that nothing gives.
+        FacedistillError: If an objective needs an output that nothing gives, or at some time of
+            training no objective is on.
     """
 
     def __init__(
@@ -58,7 +60,8 @@ class TrainingStep(nn.Module):
         self.weights = weights
         self.student_needs = self._needs("student")
         self.teacher_needs = self._needs("teacher")
-        self._check()
+        self._check_needs()
+        self._check_weights()
 
     def forward(self, batch: Batch, teacher: Outputs, done: float) -> tuple[torch.Tensor, Parts]:
         """Return the weighted loss and, detached, every term and part by name.
@@ -83,6 +86,27 @@ class TrainingStep(nn.Module):
             parts |= {f"{name}.{key}": value for key, value in details.items()}
         return total, parts
 
+    def check_teacher(self, teacher: Teacher | None) -> None:
+        """Refuse objectives and a teacher that have nothing to say to each other.
+
+        Raises:
+            FacedistillError: If there is no teacher and one is needed, it does not give what is
+                needed, or it is there and no objective listens.
+        """
+        needs = self.teacher_needs
+        if teacher is None and needs:
+            raise FacedistillError(
+                f"the objectives need teacher.{', teacher.'.join(sorted(needs))} and the run has no"
+                " teacher: give teacher.bank or teacher.model"
+            )
+        if teacher is not None and not needs:
+            raise FacedistillError(
+                f"no objective learns from {teacher.name}: add one that does, say fcd, or remove "
+                "the teacher"
+            )
+        if teacher is not None:
+            teacher.check(needs)
+
     def _needs(self, whose: str) -> frozenset[str]:
         asked = frozenset[str]().union(*(o.needs for o in self._each()))
         return frozenset(n.removeprefix(f"{whose}.") for n in asked if n.startswith(f"{whose}."))
@@ -93,7 +117,17 @@ class TrainingStep(nn.Module):
     def _classifier(self) -> Classifier:
         return next(o for o in self._each() if isinstance(o, Classifier))
 
-    def _check(self) -> None:
+    def _check_weights(self) -> None:
+        """At every moment something must train."""
+        each = self.weights.values()
+        for done in sorted({0.0} | {w.start for w in each} | {w.stop for w in each if w.stop < 1}):
+            if not any(weight.at(done) for weight in each):
+                raise FacedistillError(
+                    f"no objective is on when {100 * done:g} % of training is done: "
+                    "change weight, start or stop of one"
+                )
+
+    def _check_needs(self) -> None:
         missing = self.student_needs - self.student.gives - {"logits"}
         if missing:
             raise FacedistillError(
