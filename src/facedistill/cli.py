@@ -273,7 +273,7 @@ def _say_warning(message: Warning | str, *_: Any) -> None:
 
 def main() -> None:
     """Run the command line; what the user must know is one line, not a traceback."""
-    warnings.showwarning = _say_warning
+    warnings.showwarning = _say_warning  # type: ignore[assignment]
     try:
         app()
     except FacedistillError as error:

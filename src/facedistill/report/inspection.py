@@ -95,7 +95,7 @@ def _describe_pairs(pairs: PairSet, sheet: Path | None) -> dict[str, Any]:
     }
     if sheet is not None:
         spread = np.unique(np.linspace(0, len(pairs.pairs) - 1, 24).astype(int))
-        shown = [tuple(pairs.image(int(i)) for i in pairs.pairs[pair]) for pair in spread]
+        shown = [(pairs.image(int(a)), pairs.image(int(b))) for a, b in pairs.pairs[spread]]
         save_sheet(sheet, pair_sheet(shown, None, pairs.same[spread]))
         description["sheet"] = str(sheet)
     return description

@@ -35,7 +35,7 @@ def plot_story(
         shown: Whose scores stand under the pairs.
     """
     figure = Figure(figsize=(13, 11), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.9))
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.9), squeeze=False)[:, 0]
     learning, roc = above.subplots(1, 2)
     for name, records in runs.items():
         steps, accuracies = series(records, ACCURACY)
