@@ -1,0 +1,128 @@
+"""Every command, on tiny procedural faces, as the README spells them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from facedistill.cli import app
+from facedistill.errors import FacedistillError
+
+FACES = "procedural:identities=12,images=4,size=32"
+TINY = [
+    "student.arguments.width=0.25",
+    "student.input.size=32",
+    "student.embedding_size=16",
+    "data.validation_identities=4",
+    "data.validation_pairs=20",
+    "data.workers=0",
+    "training.steps=2",
+    "training.batch_size=8",
+]
+
+
+def call(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def settings(*more: str) -> list[str]:
+    return [word for setting in (*TINY, *more) for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """Pack, train a teacher, embed, distil: what the README's main job does."""
+    folder = tmp_path_factory.mktemp("story")
+    call("prepare", FACES, "--pack", "--workers", "0", "--out", folder / "faces")
+    faces = f"data.train={folder / 'faces'}"
+    call("train", "arcface", "--out", folder / "teacher", *settings(faces))
+    teacher = folder / "teacher" / "best.safetensors"
+    call("embed", "--teacher", teacher, "--data", folder / "faces", "--out", folder / "bank")
+    bank = f"teacher.bank={folder / 'bank'}"
+    call("distill", "fcd", "--out", folder / "student", *settings(faces, bank))
+    student = folder / "student" / "best.safetensors"
+    call("export", student, "--out", folder / "student.onnx")
+    return folder
+
+
+def test_main_job_leaves_a_student_and_its_onnx_file(story):
+    assert (story / "student" / "summary.json").exists()
+    assert (story / "student.onnx").stat().st_size > 10_000
+
+
+def test_a_finished_run_is_not_repeated(story):
+    before = (story / "student" / "best.safetensors").stat().st_mtime_ns
+    faces, bank = f"data.train={story / 'faces'}", f"teacher.bank={story / 'bank'}"
+    said = call("distill", "fcd", "--out", story / "student", *settings(faces, bank))
+    assert "finished" in said
+    assert (story / "student" / "best.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("model", ["student/best.safetensors", "student.onnx"])
+def test_evaluate_prints_the_same_figures_as_text_and_json(story, model):
+    pairs = "procedural:identities=12,images=4,size=32,first_identity=900,seed=3"
+    (figures,) = json.loads(call("evaluate", story / model, pairs, "--json"))
+    accuracy = figures["verification"]["insightface"]["accuracy"]
+    assert f"{100 * accuracy:.2f} %" in call("evaluate", story / model, pairs)
+
+
+@pytest.mark.parametrize("what", ["faces", "bank", "student/best.safetensors", "student.onnx"])
+def test_inspect_describes_everything_the_job_made(story, what):
+    description = json.loads(call("inspect", story / what, "--json"))
+    assert description["kind"]
+    assert call("inspect", story / what).startswith(next(iter(description)))
+
+
+def test_inspect_writes_a_sheet_and_checks_records(story, tmp_path):
+    call("inspect", story / "faces", "--sheet", tmp_path / "sheet.png", "--verify")
+    assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_verify_says_the_same_person_of_one_image_twice(story, tmp_path):
+    from facedistill.data.decode import encode_png
+    from facedistill.faces.procedural import procedural_face
+
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_png(procedural_face(0, 0, 0, size=32)[0]))
+    said = call("verify", path, path, "--model", story / "student.onnx", "--threshold", "0.3")
+    assert said.startswith("same person: cosine 1.0000")
+
+
+def test_a_recipe_with_a_teacher_is_not_for_train(tmp_path):
+    with pytest.raises(FacedistillError, match="use `facedistill distill`"):
+        call("train", "fcd", "--out", tmp_path / "run")
+
+
+def test_a_recipe_without_a_teacher_is_not_for_distill(tmp_path):
+    with pytest.raises(FacedistillError, match="has no teacher"):
+        call("distill", "arcface", "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["evaluate", "absent.onnx", "procedural:identities=9,images=4,size=32"], "absent.onnx"),
+        (["distill", "fdc"], "did you mean 'fcd'?"),
+        (["inspect", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, line):
+    command = [sys.executable, "-m", "facedistill.cli", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    (said,) = result.stderr.strip().splitlines()
+    assert said.startswith("error: ")
+    assert line in said
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from typer.testing import CliRunner; from facedistill.cli import app; "
+        "assert 'distill' in CliRunner().invoke(app, ['--help']).output; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

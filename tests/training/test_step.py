@@ -1,0 +1,119 @@
+import pytest
+import torch
+from torch import nn
+
+from facedistill.data.batch import Batch
+from facedistill.distill.objective import Classifier, Objective
+from facedistill.distill.teacher import Teacher
+from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.models.outputs import Outputs
+from facedistill.training.step import TrainingStep, Weight
+from tests.training import standin  # noqa: F401 - registers the network
+
+
+class Term(Objective):
+    """Mean embedding times a factor."""
+
+    def __init__(self, factor=1.0, needs=("student.embedding",)):
+        super().__init__()
+        self.factor, self.needs = nn.Parameter(torch.tensor(factor)), frozenset(needs)
+        self.seen = []
+
+    def forward(self, student, teacher, batch):
+        self.seen.append(student)
+        return self.factor * student.embedding.mean(), {"factor": self.factor.detach()}
+
+
+class Twice(Term, Classifier):
+    def logits(self, embedding):
+        return 2 * embedding
+
+
+class Says(Teacher):
+    name, gives = "the oracle", frozenset({"embedding"})
+
+    def __call__(self, batch, needs):
+        return Outputs()
+
+
+def make_step(**terms):
+    objectives = {name: term for name, (term, _) in terms.items()}
+    weights = {name: weight for name, (_, weight) in terms.items()}
+    network = FaceNetwork.create("standin", InputSpec(size=16))
+    return TrainingStep(network, objectives, weights)
+
+
+def batch():
+    images = torch.randint(256, (4, 16, 16, 3), dtype=torch.uint8)
+    return Batch(images, torch.zeros(4, dtype=torch.int64), torch.zeros(4, dtype=torch.bool), None)
+
+
+def test_the_loss_is_the_weighted_sum_of_what_is_on():
+    step = make_step(
+        a=(Term(1.0), Weight(2.0)),
+        early=(Term(10.0), Weight(1.0, stop=0.5)),
+        late=(Term(100.0), Weight(0.5, start=0.25)),
+    )
+    images = batch()
+    mean = step.student(images.images).embedding.mean().item()
+    for done, factor in [(0.0, 12.0), (0.25, 62.0), (0.49, 62.0), (0.5, 52.0), (1.0, 52.0)]:
+        loss, parts = step(images, Outputs(), done)
+        assert loss.item() == pytest.approx(factor * mean, rel=1e-5)
+        assert ("early" in parts, "late" in parts) == (done < 0.5, done >= 0.25)
+        assert not any(part.requires_grad for part in parts.values())
+        assert parts["a.factor"] == 1
+
+
+def test_a_term_that_is_off_gets_no_gradient():
+    step = make_step(a=(Term(), Weight()), late=(Term(), Weight(start=0.5)))
+    step(batch(), Outputs(), 0.0)[0].backward()
+    assert step.objectives["late"].factor.grad is None
+    assert step.objectives["a"].factor.grad is not None
+
+
+def test_logits_come_from_the_objective_that_classifies():
+    wants = Term(needs=("student.embedding", "student.logits", "student.feature_map"))
+    step = make_step(wants=(wants, Weight()), twice=(Twice(), Weight()))
+    step(batch(), Outputs(), 0.0)
+    (student,) = wants.seen
+    assert torch.equal(student.logits, 2 * student.embedding)
+    assert student.feature_map.shape[:2] == (4, 8)
+
+
+def test_needs_that_nothing_gives_are_refused():
+    with pytest.raises(FacedistillError, match=r"need student\.tokens, but standin gives only"):
+        make_step(a=(Term(needs=("student.tokens",)), Weight()))
+    with pytest.raises(FacedistillError, match="add margin_softmax"):
+        make_step(a=(Term(needs=("student.logits",)), Weight()))
+
+
+@pytest.mark.parametrize(
+    ("weights", "when"),
+    [
+        ([Weight(0.0)], "0 %"),
+        ([Weight(start=0.5)], "0 %"),
+        ([Weight(stop=0.25), Weight(start=0.5)], "25 %"),
+    ],
+)
+def test_a_time_without_any_objective_is_refused(weights, when):
+    terms = {f"term{number}": (Term(), weight) for number, weight in enumerate(weights)}
+    with pytest.raises(FacedistillError, match=f"no objective is on when {when}"):
+        make_step(**terms)
+
+
+def test_teacher_and_objectives_must_have_something_to_say_to_each_other():
+    taught = make_step(a=(Term(needs=("student.embedding", "teacher.embedding")), Weight()))
+    alone = make_step(a=(Term(), Weight()))
+    greedy = make_step(a=(Term(needs=("teacher.tokens",)), Weight()))
+    taught.check_teacher(Says())
+    alone.check_teacher(None)
+    with pytest.raises(
+        FacedistillError, match=r"need teacher\.embedding and the run has no teacher"
+    ):
+        taught.check_teacher(None)
+    with pytest.raises(FacedistillError, match="no objective learns from the oracle"):
+        alone.check_teacher(Says())
+    with pytest.raises(FacedistillError, match=r"need teacher\.tokens, but the oracle gives only"):
+        greedy.check_teacher(Says())
