@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from mmap import MADV_RANDOM, mmap
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,9 @@ def open_shard(folder: Path, shard: int, info: BankInfo) -> np.ndarray:
         raise FacedistillError(f"{path} is damaged ({error}): delete it and embed again") from error
     if table.dtype != info.shard_type(shard) or table.shape != (1,):
         raise FacedistillError(f"{path} does not fit bank.json: delete it and embed again")
+    # Rows are read here and there: by default a system may read megabytes around each.
+    assert isinstance(table.base, mmap)
+    table.base.madvise(MADV_RANDOM)
     record = table.view(np.ndarray)[0]
     if not np.array_equal(record["bank"], info.mark):
         raise FacedistillError(
