@@ -13,8 +13,8 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 RGB32 = InputSpec(size=32)
 FAMILIES = [
-    ("iresnet18", {"width": 0.125}, "RGB"),
-    ("iresnet34", {"width": 0.125}, "RGB"),
+    ("iresnet18", {"width": 0.25}, "RGB"),
+    ("iresnet34", {"width": 0.25}, "RGB"),
     ("mbf", {"scale": 1}, "RGB"),
     ("mbf", {"scale": 1, "blocks": (2, 1, 3, 1)}, "RGB"),
     ("mobilefacenet", {"width": 0.25}, "BGR"),

@@ -10,10 +10,13 @@ batches in training mode.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from facedistill.models.backbone import Backbone, EmbeddingSize, InputSize, Width, scaled
+from facedistill.models.backbone import Backbone, EmbeddingSize, InputSize, scaled
 from facedistill.models.registry import register
 
 STRIDE = 16
@@ -94,6 +97,10 @@ def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(*units)
 
 
+IResNetWidth = Annotated[float, Field(ge=0.25, le=4)]
+"""Below a quarter the stem has 8 channels, and torch 2.13 corrupts memory on a CPU in the backward
+pass of the shortcut's 1 x 1 convolution with stride 2 over 8 channels."""
+
 BLOCKS = {
     "iresnet18": (2, 2, 2, 2),
     "iresnet34": (3, 4, 6, 3),
@@ -105,7 +112,7 @@ BLOCKS = {
 
 @register
 def iresnet18(
-    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: Width = 1.0
+    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: IResNetWidth = 1.0
 ) -> IResNet:
     """Build IResNet-18: 24.03 M parameters at width 1 and 112 x 112."""
     return IResNet(BLOCKS["iresnet18"], embedding_size, input_size, width)
@@ -113,7 +120,7 @@ def iresnet18(
 
 @register
 def iresnet34(
-    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: Width = 1.0
+    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: IResNetWidth = 1.0
 ) -> IResNet:
     """Build IResNet-34: 34.14 M parameters at width 1 and 112 x 112."""
     return IResNet(BLOCKS["iresnet34"], embedding_size, input_size, width)
@@ -121,7 +128,7 @@ def iresnet34(
 
 @register
 def iresnet50(
-    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: Width = 1.0
+    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: IResNetWidth = 1.0
 ) -> IResNet:
     """Build IResNet-50: 43.59 M parameters at width 1 and 112 x 112."""
     return IResNet(BLOCKS["iresnet50"], embedding_size, input_size, width)
@@ -129,7 +136,7 @@ def iresnet50(
 
 @register
 def iresnet100(
-    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: Width = 1.0
+    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: IResNetWidth = 1.0
 ) -> IResNet:
     """Build IResNet-100: 65.16 M parameters at width 1 and 112 x 112."""
     return IResNet(BLOCKS["iresnet100"], embedding_size, input_size, width)
