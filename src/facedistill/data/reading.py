@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -19,7 +19,7 @@ _CHUNK = 32
 
 def read_in_order(
     fetch: Callable[[int], T], indices: Sequence[int], workers: int
-) -> Iterator[T | FacedistillError]:
+) -> Generator[T | FacedistillError, None, None]:
     """Give `fetch(index)` for every index, in order.
 
     Args:
@@ -29,7 +29,8 @@ def read_in_order(
 
     Yields:
         The results; where `fetch` raised a FacedistillError, that error itself, so that it
-        arrives as one line and not as a worker's traceback, and the caller decides.
+        arrives as one line and not as a worker's traceback, and the caller decides. Who stops
+        early should close it: left to the garbage collector, workers take seconds to end.
     """
     chunks = [list(indices[start : start + _CHUNK]) for start in range(0, len(indices), _CHUNK)]
     chunked = _Chunks(fetch, chunks)

@@ -7,6 +7,7 @@ last whole shard and two at once write the same bytes to the same place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -59,11 +60,10 @@ def embed_bank(
         progress.advance(task, info.count - sum(len(info.shard_rows(s)) for s in todo))
         for shard in todo:
             table, indices = _new_table(info, shard), info.shard_rows(shard)
-            samples = _batches(dataset, indices, batch_size, workers)
-            for start, batch in zip(range(0, len(indices), batch_size), samples, strict=True):
-                rows = slice(start, start + len(batch))
-                _fill(table, rows, batch, embed, info.views, _Places(dataset, indices.start))
-                progress.advance(task, len(batch))
+            with closing(read_in_order(dataset.__getitem__, indices, workers)) as samples:
+                for rows, batch in _batches(samples, batch_size):
+                    _fill(table, rows, batch, embed, info.views, _Places(dataset, indices.start))
+                    progress.advance(task, len(batch))
             _write_shard(folder, shard, table)
     return Bank(folder)
 
@@ -172,15 +172,20 @@ def _new_table(info: BankInfo, shard: int) -> np.ndarray:
 
 
 def _batches(
-    dataset: FaceDataset, indices: range, size: int, workers: int
-) -> Iterator[list[Sample]]:
-    samples = read_in_order(dataset.__getitem__, indices, workers)
-    while batch := list(islice(samples, size)):
-        good = [sample for sample in batch if not isinstance(sample, FacedistillError)]
-        for sample in batch:
-            if isinstance(sample, FacedistillError):
-                raise sample
-        yield good
+    samples: Iterator[Sample | FacedistillError], size: int
+) -> Iterator[tuple[slice, list[Sample]]]:
+    """Give the samples in batches, with the rows of each; raise the first error among them."""
+    good = map(_good, samples)
+    start = 0
+    while batch := list(islice(good, size)):
+        yield slice(start, start + len(batch)), batch
+        start += len(batch)
+
+
+def _good(sample: Sample | FacedistillError) -> Sample:
+    if isinstance(sample, FacedistillError):
+        raise sample
+    return sample
 
 
 def _fill(
