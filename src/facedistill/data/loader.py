@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,18 +126,23 @@ class Loader:
         if self.on_device is not None:
             yield from map(self._from_device, self.order.places(start, stop))
             return
-        for batch in start_loader(
+        batches = start_loader(
             self.faces,
             self.workers,
             batch_sampler=_Places(self.order, start, stop),
             collate_fn=collate,
             prefetch_factor=4 if self.workers else None,
-        ):
-            if isinstance(batch, FacedistillError):
-                raise batch
-            if batch.skipped and self.on_error == "stop":
-                raise FacedistillError(batch.skipped[0])
-            yield batch
+        )
+        try:
+            for batch in batches:
+                if isinstance(batch, FacedistillError):
+                    raise batch
+                if batch.skipped and self.on_error == "stop":
+                    raise FacedistillError(batch.skipped[0])
+                yield batch
+        finally:
+            # Ends the workers now; an error's traceback would keep them for as long as it lives.
+            del batches
 
     def _from_device(self, places: list[Place]) -> Batch:
         source = self.faces.source
@@ -264,14 +270,15 @@ class Cached(FaceDataset):
         self.broken: dict[int, str] = {}
         self.images = np.zeros((0,), np.uint8)
         self.keys = np.zeros((len(source), KEY_BYTES), np.uint8)
-        everything = read_in_order(source.__getitem__, range(len(source)), workers)
-        for index, sample in enumerate(track(everything, "decode", len(source), "images")):
-            if not isinstance(sample, FacedistillError):
-                self._store(index, sample)
-            elif on_error == "stop":
-                raise sample
-            else:
-                self.broken[index] = str(sample)
+        # Closed here, or an error's traceback would keep the workers for as long as it lives.
+        with closing(read_in_order(source.__getitem__, range(len(source)), workers)) as everything:
+            for index, sample in enumerate(track(everything, "decode", len(source), "images")):
+                if not isinstance(sample, FacedistillError):
+                    self._store(index, sample)
+                elif on_error == "stop":
+                    raise sample
+                else:
+                    self.broken[index] = str(sample)
 
     def _allocate(self, shape: tuple[int, ...]) -> None:
         need = len(self.source) * math.prod(shape)

@@ -313,7 +313,7 @@ class Fit:
             )
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.position = Position(state["step"], state["best"], set(state["skipped"]))
+        self.position = Position(int(state["step"]), float(state["best"]), set(state["skipped"]))
         self.bare_step.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.means.load_state_dict(state["means"], self.accelerator.device)
