@@ -1,0 +1,146 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from facedistill.data.opening import open_dataset
+from facedistill.distill.embed import embed_teacher
+from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.models.model_file import load_model
+from facedistill.training.metrics import read_metrics
+from facedistill.training.run import _check_micro_batches, run
+from tests.training.standin import tiny_recipe
+
+ROOT = Path(__file__).parents[2]
+
+# One process of a run: asks itself to stop after a step, and says what it has seen.
+PROCESS = """
+import json, os, signal, sys
+from torch.nn.parallel import DistributedDataParallel
+import tests.training.standin
+from facedistill import cli
+from facedistill.training import run
+from facedistill.training.loop import Fit
+
+stop = int(sys.argv.pop(1))
+rank = int(os.environ["RANK"])
+seen = {"ddp": False, "evaluated": 0, "images": 0}
+train, validate = Fit._train, run._validate_on
+
+def train_and_count(fit, batch):
+    seen["ddp"] = isinstance(fit.step, DistributedDataParallel)
+    seen["images"] += len(batch)
+    train(fit, batch)
+    if rank == 1 and fit.position.step == stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def count(pairs):
+    def evaluate(network):
+        seen["evaluated"] += 1
+        return validate(pairs)(network)
+    return evaluate
+
+Fit._train, run._validate_on = train_and_count, count
+try:
+    cli.main()
+finally:
+    print("SEEN" + json.dumps(seen))
+"""
+
+
+def launch(stop, arguments):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    processes = []
+    for rank in ("0", "1"):
+        environment = {
+            **os.environ, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+            "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        command = [sys.executable, "-c", PROCESS, str(stop), *arguments]
+        processes.append(
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+    results = []
+    for process in processes:
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        seen = json.loads(out.rpartition("SEEN")[2])
+        results.append((process.returncode, out, err, seen))
+    return results
+
+
+def test_two_processes_train_what_one_trains(tmp_path):
+    data = "procedural:identities=14,images=4,size=16"
+    torch.manual_seed(5)
+    teacher = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
+    embed_teacher(teacher, open_dataset(data), tmp_path / "bank")
+    recipe = tiny_recipe(
+        f"data.train={data}",
+        "data.validation_identities=6",
+        "data.validation_pairs=20",
+        "student.arguments={norm: false}",
+        f"teacher.bank={tmp_path / 'bank'}",
+        # Its projection has no gradient in the first half: DDP must cope.
+        "objectives.fcd={start: 0.5}",
+        "training.accumulate=2",
+        "training.ema=0.5",
+        "training.log_every=2",
+        "training.evaluate_every=0.5",
+    )
+    run(recipe, tmp_path / "one", lambda line: None)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml())
+    arguments = ["distill", str(path), "--out", str(tmp_path / "two")]
+
+    for code, _, err, seen in launch(3, arguments):
+        assert code == 75, err
+        assert "stopped at step 3 of 6" in err
+        assert seen["ddp"]
+        assert seen["images"] == 3 * 4
+    state = torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 3
+    assert list(state["means"]["counts"].values()) == [1.0] * 3
+
+    main, other = launch(0, arguments)
+    assert main[0] == other[0] == 0, main[2] + other[2]
+    assert main[3] == {"ddp": True, "evaluated": 2, "images": 12}
+    assert other[3] == {"ddp": True, "evaluated": 0, "images": 12}
+    assert "taught by bank" in main[1]
+    assert "taught by bank" not in other[1]
+
+    ours, theirs = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
+    assert len(ours) == len(theirs) == 6
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert mine == pytest.approx(yours, rel=1e-5, abs=1e-6)
+    for name in ("last", "best"):
+        networks = [load_model(tmp_path / n / f"{name}.safetensors") for n in ("two", "one")]
+        for mine, yours in zip(*(net.backbone.parameters() for net in networks), strict=True):
+            torch.testing.assert_close(mine, yours, rtol=1e-6, atol=1e-6)
+
+
+def test_too_few_images_for_each_process_are_refused():
+    class Four:
+        num_processes = 4
+
+    _check_micro_batches(tiny_recipe(), Four())
+    with pytest.raises(FacedistillError, match="fewer than 2 images at a time"):
+        _check_micro_batches(tiny_recipe("training.accumulate=2"), Four())
