@@ -116,6 +116,18 @@ def test_concurrent_writers_leave_one_whole_file(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
+def test_the_mode_is_kept_where_a_writer_puts_a_file_of_its_own(tmp_path):
+    plain, target = tmp_path / "plain", tmp_path / "file"
+    plain.write_text("")
+    with atomic_path(target) as temporary:
+        private = tmp_path / "private"
+        private.write_text("new")
+        private.chmod(0o600)
+        private.replace(temporary)
+    assert target.read_text() == "new"
+    assert target.stat().st_mode == plain.stat().st_mode
+
+
 def test_a_kill_while_writing_keeps_the_old_file(tmp_path):
     target = tmp_path / "file"
     target.write_text("old")

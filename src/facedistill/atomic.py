@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,10 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
     try:
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        # Some writers (safetensors) put a file of their own, readable by nobody else, in its place.
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
