@@ -43,10 +43,10 @@ class Scale:
 
     people: int = 440
     images: int = 24
-    test_people: int = 150
-    pairs: int = 4000
-    teacher_epochs: float = 6
-    student_epochs: float = 5
+    test_people: int = 200
+    pairs: int = 6000
+    teacher_epochs: float = 4
+    student_epochs: float = 4
 
 
 QUICK = Scale(
@@ -122,18 +122,21 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
     run(recipes["distilled student"], out / "distilled", _quiet)
 
     say("test: pairs of people nobody has seen")
-    pairs = _test_pairs(scale)
+    pairs = _test_pairs(out, scale)
     rows = [_measure(name, out / folder, pairs) for name, folder in FOLDERS.items()]
     _publish(out, rows, pairs, say)
     say(f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
 
 
 def _draw_faces(out: Path, scale: Scale, say: Say) -> Path:
-    folder = out / "faces"
-    spec = f"procedural:identities={scale.people},images={scale.images},size=64,seed=1"
-    if not (folder / "train.rec").exists():
+    if not (out / "faces" / "train.rec").exists():
         say(f"faces: drawing {scale.images} pictures of each of {scale.people} invented people")
-        pack(open_dataset(spec), folder, reencode=True, workers=2)
+    return _draw(out / "faces", f"identities={scale.people},images={scale.images}")
+
+
+def _draw(folder: Path, people: str) -> Path:
+    if not (folder / "train.rec").exists():
+        pack(open_dataset(f"procedural:{people},size=64,seed=1"), folder, reencode=True, workers=2)
     return folder
 
 
@@ -159,12 +162,9 @@ def _recipes(out: Path, faces: Path, scale: Scale) -> dict[str, Recipe]:
     }
 
 
-def _test_pairs(scale: Scale) -> PairSet:
-    spec = (
-        f"procedural:identities={scale.test_people},images=12,size=64,seed=1,"
-        f"first_identity={_TEST_FROM}"
-    )
-    return PairSet.from_dataset(open_dataset(spec), scale.pairs, seed=0)
+def _test_pairs(out: Path, scale: Scale) -> PairSet:
+    people = f"identities={scale.test_people},images=12,first_identity={_TEST_FROM}"
+    return PairSet.from_dataset(open_dataset(_draw(out / "test", people)), scale.pairs, seed=0)
 
 
 def _measure(name: str, folder: Path, pairs: PairSet) -> Row:

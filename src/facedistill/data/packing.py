@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from facedistill.data.decode import decode_image, encode_jpeg, image_size
 from facedistill.data.labels import check_labels
+from facedistill.data.reading import read_in_order
 from facedistill.data.recordio_writer import RecordIOWriter
 from facedistill.data.sample import FaceDataset
 from facedistill.errors import FacedistillError
@@ -66,9 +65,15 @@ def pack(
     shape = (size, size) if size else image_size(source.encoded(order[0]), first)
     fit = _Fit(source, shape, first, size is not None, quality, reencode)
     reencoded = 0
-    with RecordIOWriter(out, size=shape) as writer, _mapped(fit, order, workers) as images:
+    with (
+        closing(read_in_order(fit, order, workers)) as images,
+        RecordIOWriter(out, size=shape) as writer,
+    ):
         todo = zip(order, images, strict=True)
-        for index, (encoded, is_new) in track(todo, f"packing {out.name}", len(order), "images"):
+        for index, image in track(todo, f"packing {out.name}", len(order), "images"):
+            if isinstance(image, FacedistillError):
+                raise image
+            encoded, is_new = image
             writer.write(encoded, source.labels.item(index))
             reencoded += is_new
     return {
@@ -106,29 +111,6 @@ class _Fit:
         elif not self.reencode:
             return encoded, False
         return encode_jpeg(image, self.quality), True
-
-
-@contextmanager
-def _mapped(fit: _Fit, order: list[int], workers: int) -> Iterator[Iterator[tuple[bytes, bool]]]:
-    """Give `fit(index)` for every index in `order`, in that order."""
-    if not workers:
-        yield map(fit, order)
-        return
-    with get_context("spawn").Pool(workers, _start_worker, (fit,)) as pool:
-        yield pool.imap(_fit_in_worker, order, chunksize=16)
-
-
-_worker_fit: _Fit
-"""Set once in each worker, so that the data set does not travel with every task."""
-
-
-def _start_worker(fit: _Fit) -> None:
-    global _worker_fit
-    _worker_fit = fit
-
-
-def _fit_in_worker(index: int) -> tuple[bytes, bool]:
-    return _worker_fit(index)
 
 
 def _resize(image: np.ndarray, size: int, where: str) -> np.ndarray:

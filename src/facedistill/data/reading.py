@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import cv2
 import torch
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 
 from facedistill.errors import FacedistillError
@@ -64,8 +65,9 @@ def start_loader(dataset: Dataset[Any], workers: int, **options: Any) -> Iterato
 
 
 def _single_threaded(_: int) -> None:
-    """Start a worker: one image each at a time, or OpenCV's threads fight over the cores."""
+    """Start a worker: one thread each, or those of OpenCV and of BLAS fight over the cores."""
     cv2.setNumThreads(0)
+    threadpool_limits(1)
 
 
 def _unchanged(results: list[T]) -> list[T]:
