@@ -197,12 +197,21 @@ def export(
         bool, typer.Option(help="Take raw uint8 NHWC RGB; else float NCHW, normalised.")
     ] = True,
     normalise: Annotated[bool, typer.Option(help="Give unit embeddings.")] = False,
+    data: Annotated[
+        str | None, typer.Option(help="Faces to check it on; random pixels are always tried.")
+    ] = None,
 ) -> None:
     """A student as an ONNX file, checked against torch after writing."""
+    from facedistill.data.opening import open_dataset
+    from facedistill.data.selection import evenly_spaced
     from facedistill.export.onnx import export_onnx
     from facedistill.models.model_file import load_model
 
-    report = export_onnx(load_model(model), out, preprocessing=preprocessing, normalise=normalise)
+    network = load_model(model)
+    faces = evenly_spaced(open_dataset(data), 500, network.input.size) if data else None
+    report = export_onnx(
+        network, out, preprocessing=preprocessing, normalise=normalise, samples=faces
+    )
     typer.echo(report.line())
 
 

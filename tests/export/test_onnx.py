@@ -7,6 +7,8 @@ import onnxruntime
 import pytest
 import torch
 
+from facedistill.data.opening import open_dataset
+from facedistill.data.selection import evenly_spaced
 from facedistill.errors import FacedistillError
 from facedistill.export import onnx as module
 from facedistill.export.onnx import export_onnx
@@ -58,6 +60,23 @@ def test_file_takes_raw_faces_in_any_number_and_agrees_with_torch(network, expor
     images = faces(batch)
     ours, theirs = torch_embedding(network, images), answer(exported.path, images)
     np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
+
+
+def test_file_agrees_with_torch_on_real_faces(real_data, tmp_path):
+    torch.manual_seed(0)
+    network = FaceNetwork.create("mobilefacenet", width=0.5)
+    images = evenly_spaced(open_dataset(str(real_data / "celeba112")), 48, 112)
+    for part in network.modules():
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+            part.momentum = 1.0  # statistics of these faces, so that embeddings differ
+    with torch.no_grad():
+        network.train()(torch.from_numpy(images))
+    path = export_onnx(network, tmp_path / "student.onnx", samples=images).path
+    ours, theirs = torch_embedding(network, images), answer(path, images)
+    cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosine.min() > 1 - 1e-5
+    others = ours @ ours.T / np.linalg.norm(ours, axis=1) / np.linalg.norm(ours, axis=1)[:, None]
+    assert others.min() < 0.9  # faces that it tells apart
 
 
 def test_report_tells_what_was_written(exported):

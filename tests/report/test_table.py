@@ -1,10 +1,7 @@
-import io
-
 import pytest
-from rich.console import Console
 
 from facedistill.evaluation.statistics import Estimate, Interval, mean_interval
-from facedistill.report.table import Column, format_estimate, markdown_table, rich_table
+from facedistill.report.table import Column, format_estimate, markdown_table
 
 ROWS = [
     {"method": "fcd", "accuracy": mean_interval([0.90, 0.92, 0.94]), "parameters": 1_200_000},
@@ -53,12 +50,3 @@ def test_markdown_cells_stay_on_one_line():
 
 def test_table_without_rows_is_a_header():
     assert markdown_table([], ["a", "b"]) == "| a | b |\n| --- | --- |"
-    assert rich_table([], ["a", "b"]).row_count == 0
-
-
-def test_terminal_table_shows_the_same_text_and_no_markup():
-    console = Console(file=io.StringIO(), width=120)
-    console.print(rich_table([*ROWS, {"method": "[bold]x"}], COLUMNS, title="results"))
-    shown = console.file.getvalue()
-    for text in ("results", "92.00 ± 4.97", "1,200,000", "0.912", "accuracy %", "[bold]x"):
-        assert text in shown

@@ -9,13 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
 from facedistill.data.batch import Batch
 from facedistill.data.reading import read_in_order, start_loader
+from facedistill.data.resized import Resized
 from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
 from facedistill.errors import FacedistillError
 from facedistill.faces.augmentation import Augmentation, sample_rng
@@ -212,45 +212,6 @@ def _check_enough(good: int, skipped: list[str]) -> None:
             f"{len(skipped)} of the {good + len(skipped)} images of a batch cannot be read, which "
             f"is too many to go on; first: {skipped[0]}"
         )
-
-
-class Resized(FaceDataset):
-    """A view of a data set whose square crops are scaled to one side on reading; keys stay."""
-
-    def __init__(self, source: FaceDataset, size: int) -> None:
-        self.source, self.size = source, size
-        self.name, self.labels = source.name, source.labels
-
-    def encoded(self, index: int) -> bytes:
-        """Return the original file's bytes."""
-        return self.source.encoded(index)
-
-    def where(self, index: int) -> str:
-        """Return the place in the original."""
-        return self.source.where(index)
-
-    def key(self, index: int) -> bytes:
-        """Return the original's key."""
-        return self.source.key(index)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Return the sample, its image shrunk by area averaging or enlarged bilinearly.
-
-        Raises:
-            FacedistillError: If the crop is not square: scaling would distort the face.
-        """
-        sample = self.source[index]
-        height, width = sample.image.shape[:2]
-        if height != width:
-            raise FacedistillError(
-                f"{self.where(index)} is {width} x {height} and data.image_size takes square crops "
-                "only: align the faces first"
-            )
-        if height == self.size:
-            return sample
-        how = cv2.INTER_AREA if height > self.size else cv2.INTER_LINEAR
-        side = (self.size, self.size)
-        return sample._replace(image=cv2.resize(sample.image, side, interpolation=how))
 
 
 class Cached(FaceDataset):

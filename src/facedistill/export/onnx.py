@@ -29,7 +29,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from facedistill import __version__
 from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
@@ -158,7 +158,7 @@ def onnx_metadata(
         "architecture": network.architecture,
         "teacher": about.teacher,
         "recipe_hash": about.recipe_hash,
-        "library_version": _library_version(),
+        "library_version": __version__,
     }
 
 
@@ -224,7 +224,7 @@ def _describe(
         tensor.ClearField("doc_string")
     document = onnx_metadata(network, preprocessing=preprocessing, normalise=normalise)
     onnx.helper.set_model_props(model, {HEADER_KEY: json.dumps(document)})
-    model.producer_name, model.producer_version = "facedistill", _library_version()
+    model.producer_name, model.producer_version = "facedistill", __version__
 
 
 def _write(model: onnx.ModelProto, path: Path, name: str) -> int:
@@ -271,13 +271,6 @@ def _cut(images: np.ndarray) -> Iterator[np.ndarray]:
         start += size
     for rest in range(start, len(images), _BATCHES[-1]):
         yield images[rest : rest + _BATCHES[-1]]
-
-
-def _library_version() -> str:
-    try:
-        return version("facedistill")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "unknown"
 
 
 @contextmanager

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
 from facedistill.evaluation.statistics import Estimate
 
 MISSING = "-"
@@ -76,27 +73,6 @@ def format_estimate(estimate: Estimate, digits: int = 4, scale: float = 1.0) -> 
         return f"{value} ± {scale * (above + below) / 2:.{digits}f}"
     low, high = scale * estimate.interval.low, scale * estimate.interval.high
     return f"{value} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def rich_table(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[str | Column],
-    title: str | None = None,
-) -> Table:
-    """Return a table for the terminal; columns of numbers are aligned to the right.
-
-    Args:
-        rows: Values by column key; what is missing or None is shown as a dash.
-        columns: Keys, or columns with a header and a format.
-        title: What stands above the table.
-    """
-    chosen = [_column(column) for column in columns]
-    table = Table(title=title)
-    for column in chosen:
-        table.add_column(escape(column.title), justify=_justify(rows, column))
-    for row in rows:
-        table.add_row(*(escape(column.text(row.get(column.key))) for column in chosen))
-    return table
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str | Column]) -> str:

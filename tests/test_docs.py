@@ -1,0 +1,120 @@
+"""What the documentation says is what the commands do."""
+
+import re
+import shlex
+import typing
+from pathlib import Path
+
+import cv2
+import pytest
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from facedistill.cli import app
+from facedistill.data.opening import open_dataset
+from facedistill.data.pairs import PairSet, write_bin
+from facedistill.distill.objective import objective_names
+from facedistill.export.onnx import export_onnx
+from facedistill.faces.augmentation import Augmentation
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.recipe import Recipe, load_recipe, shipped_recipes
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+# What makes a run of the README's seconds long; everything else is as it is spelled there.
+TINY = [
+    "data.validation_identities=2",
+    "data.validation_pairs=20",
+    "student.arguments.width=0.25",
+    "student.embedding_size=16",
+    "training.steps=2",
+    "training.batch_size=8",
+]
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every `facedistill ...` line of a document's indented code, joined where it is continued."""
+    joined = text.replace("\\\n", " ")
+    return [shlex.split(line) for line in re.findall(r"^    facedistill (.+)$", joined, re.M)]
+
+
+@pytest.fixture
+def users_folder(tmp_path, monkeypatch):
+    """What the README's reader has: photos, a teacher, pairs and two images."""
+    monkeypatch.chdir(tmp_path)
+    faces = open_dataset("procedural:identities=6,images=4,size=112")
+    for index in range(len(faces)):
+        person = tmp_path / "photos" / str(faces.labels[index])
+        person.mkdir(parents=True, exist_ok=True)
+        (person / f"{index}.png").write_bytes(faces.encoded(index))
+    cv2.imwrite("a.jpg", faces[0].image)
+    cv2.imwrite("b.jpg", faces[1].image)
+    write_bin(PairSet.from_dataset(faces, 20, seed=0), "lfw.bin")
+    teacher = FaceNetwork.create("mobilefacenet", InputSpec(), embedding_size=16, width=0.25)
+    export_onnx(teacher, "teacher.onnx")
+    return tmp_path
+
+
+def test_readme_commands_run_in_its_order(users_folder):
+    spelled = commands(README)
+    assert {words[0] for words in spelled} == {
+        "prepare", "inspect", "embed", "distill", "evaluate", "export", "verify", "train",
+    }  # fmt: skip
+    for words in spelled:
+        tiny = [word for setting in TINY for word in ("--set", setting)]
+        extra = tiny if words[0] in ("train", "distill") else []
+        result = CliRunner().invoke(app, [*words, *extra], catch_exceptions=False)
+        assert result.exit_code == 0, f"{' '.join(words)}: {result.output}"
+    for made in ("faces/train.rec", "faces.png", "bank/bank.json", "student.onnx"):
+        assert (users_folder / made).exists()
+
+    (code,) = re.findall(r"```python\n(.+?)```", README, re.S)
+    faces = open_dataset("faces")[0].image[None]
+    names = {"faces": faces}
+    exec(code, names)
+    assert names["embeddings"].shape == (1, 16)
+
+
+def test_readme_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^    make (\w+)", README, re.M)
+    assert targets == ["demo", "test"]
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.M)
+
+
+def keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every key of a recipe that holds a value."""
+    found = []
+    for name, field in section.model_fields.items():
+        inner = [field.annotation, *typing.get_args(field.annotation)]
+        below = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        found += keys(below[0], f"{prefix}{name}.") if below else [prefix + name]
+    return found
+
+
+def test_every_key_of_a_recipe_is_documented():
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    rows = re.findall(r"^\| `?\**`?(.+?) \|", text, re.M)
+    documented = set()
+    for row in rows:
+        first, *others = re.findall(r"[\w.]+", row) or [""]
+        documented |= {first, *(f"{first.rpartition('.')[0]}.{other}" for other in others)}
+    augmentation = [f"data.augmentation.{name}" for name in Augmentation.__dataclass_fields__]
+    objectives = [f"objectives.{name}" for name in objective_names()]
+    common = {f"objectives.{name}" for name in ("weight", "start", "stop")}
+    assert "`weight` (1), `start` (0) and `stop` (1)" in text
+    wanted = {*keys(Recipe), *augmentation, *objectives} - {"data.augmentation"} - common
+    assert wanted <= documented
+    for recipe in shipped_recipes():
+        assert f"`{recipe}`" in README
+
+
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_documented_runs_are_recipes(document):
+    runs = [words for words in commands(document.read_text()) if words[0] in ("train", "distill")]
+    for words in runs:
+        settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+        assert load_recipe(words[1], settings)
