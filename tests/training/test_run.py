@@ -266,10 +266,10 @@ def test_what_cannot_run_is_refused_at_the_start(tmp_path, monkeypatch):
         train(tmp_path, "training.compile=true")
 
 
-def make_bank(folder, data):
+def make_bank(folder, data, **options):
     torch.manual_seed(5)
     teacher = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
-    embed_teacher(teacher, open_dataset(data), folder)
+    embed_teacher(teacher, open_dataset(data), folder, **options)
     return teacher
 
 
@@ -300,6 +300,33 @@ def test_a_bank_and_an_online_teacher_teach_the_same(tmp_path):
             "data.augmentation.rotation=5",
             *lesson,
         )
+
+
+@pytest.mark.parametrize(
+    ("bank", "recipe", "kept"),
+    [("MIT", "unknown", "MIT"), ("MIT", "BSD", "BSD"), ("unknown", "unknown", None)],
+)
+def test_the_model_file_names_the_teacher_behind_a_bank_and_its_licence(
+    tmp_path, bank, recipe, kept
+):
+    data = "procedural:identities=8,images=4,size=16"
+    make_bank(tmp_path / "bank", data, licence=bank)
+    summary = train(
+        tmp_path / "run", "objectives.margin_softmax=null", "objectives.fcd={}",
+        f"teacher.bank={tmp_path / 'bank'}", f"teacher.licence={recipe}", "data.licence=own",
+        "training.steps=1",
+    )  # fmt: skip
+    about = load_model(summary.model).metadata
+    assert (about.teacher, about.teacher_licence, about.data_licence) == ("standin", kept, "own")
+
+
+def test_a_start_that_was_fed_other_colours_is_refused(tmp_path):
+    bgr = FaceNetwork.create("standin", InputSpec(size=32, color="BGR"))
+    save_model(bgr, tmp_path / "bgr.safetensors")
+    start = [f"student.init={tmp_path / 'bgr.safetensors'}", "training.steps=1"]
+    with pytest.raises(FacedistillError, match="give student.input the same color"):
+        train(tmp_path / "rgb", *start)
+    assert train(tmp_path / "bgr", *start, "student.input.color=BGR").steps == 1
 
 
 def test_corrupt_images_are_left_out_counted_and_named(tmp_path):

@@ -8,7 +8,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +265,7 @@ def create_student(recipe: NetworkRecipe) -> FaceNetwork:
     """Build the network to train, with the weights of `init` if the recipe names it.
 
     Raises:
-        FacedistillError: If `init` is of another architecture.
+        FacedistillError: If `init` is of another architecture, or was fed other colours.
     """
     student = FaceNetwork.create(
         recipe.network, recipe.input, embedding_size=recipe.embedding_size, **recipe.arguments
@@ -279,6 +279,11 @@ def create_student(recipe: NetworkRecipe) -> FaceNetwork:
         raise FacedistillError(
             f"student.init {recipe.init} is {start.architecture} {start.arguments}, not "
             f"{recipe.network} {recipe.arguments} with {recipe.embedding_size} dimensions"
+        )
+    if replace(start.input, size=student.input.size) != student.input:
+        raise FacedistillError(
+            f"student.init {recipe.init} was trained on {start.input}, the recipe says "
+            f"{student.input}: give student.input the same color, mean and std"
         )
     student.backbone.load_state_dict(theirs)
     return student
@@ -429,13 +434,15 @@ def _validate_on(pairs: PairSet) -> Evaluate:
 
 
 def _saver(recipe: Recipe, folder: Path, teacher: Teacher | None) -> Save:
+    teacher_name, teacher_licence = _origin(recipe, teacher)
+
     def save(network: FaceNetwork, name: str, report: PairReport | None) -> None:
         figures = {"validation.accuracy": report.accuracy} if report else {}
         metadata = ModelMetadata(
             name=f"{recipe.name}-{recipe.student.network}",
-            teacher=teacher.name if teacher else None,
-            teacher_licence=recipe.teacher.licence if recipe.teacher else None,
-            data_licence=recipe.data.licence,
+            teacher=teacher_name,
+            teacher_licence=teacher_licence,
+            data_licence=_stated(recipe.data.licence),
             recipe_hash=recipe.hash,
             metrics=figures,
             thresholds=report.thresholds if report else {},
@@ -443,6 +450,21 @@ def _saver(recipe: Recipe, folder: Path, teacher: Teacher | None) -> Save:
         save_model(network, folder / f"{name}.safetensors", metadata=metadata)
 
     return save
+
+
+def _origin(recipe: Recipe, teacher: Teacher | None) -> tuple[str | None, str | None]:
+    """Name and licence of the network that teaches; a bank knows them of the one it came from."""
+    if teacher is None or recipe.teacher is None:
+        return None, None
+    licence = _stated(recipe.teacher.licence)
+    if isinstance(teacher, BankTeacher):
+        info = teacher.bank.info
+        return info.teacher_name, licence or _stated(info.licence)
+    return teacher.name, licence
+
+
+def _stated(licence: str) -> str | None:
+    return None if licence == "unknown" else licence
 
 
 def _measure(
