@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -142,3 +143,33 @@ def test_a_kill_while_writing_keeps_the_old_file(tmp_path):
     assert done.returncode == -9
     assert target.read_text() == "old"
     assert all(name.startswith(".") for name in names(tmp_path) if name != "file")
+    assert len(names(tmp_path)) == 2
+    with atomic_path(tmp_path / "other") as temporary:
+        temporary.write_text("new")
+    assert len(names(tmp_path)) == 3  # another file's leftover is not ours to remove
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == ["file", "other"]
+
+
+def test_the_temporary_file_of_a_writer_at_work_is_no_leftover(tmp_path):
+    target = tmp_path / "file"
+    with atomic_path(target) as first:
+        first.write_text("first")
+        with atomic_path(target) as second:
+            second.write_text("second")
+        assert target.read_text() == "second"
+    assert target.read_text() == "first"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_file_system_without_locks_still_takes_files(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    leftover = tmp_path / ".file-0123456789abcdef"
+    leftover.write_text("perhaps in use")
+    with atomic_path(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == [leftover.name, "file"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facedistill.errors import FacedistillError
@@ -17,7 +19,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it onto `target` when the block succeeds.
 
     The data is flushed to disk before the rename, so that after a power cut the target is either
-    the old file or the whole new one. When the block fails nothing is left behind.
+    the old file or the whole new one. When the block fails nothing is left behind. What a killed
+    process left behind goes away when the same target is written again.
 
     Args:
         target: The file to be (re)placed. Its folder is created.
@@ -31,7 +34,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _create_beside(target)
+        _remove_leftovers(target)
+        temporary, lock = _create_beside(target)
     except OSError as error:
         raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
     try:
@@ -46,10 +50,38 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(lock)
 
 
-def _create_beside(target: Path) -> Path:
-    """Create an empty hidden file with the mode that any new file has here."""
+def _create_beside(target: Path) -> tuple[Path, int]:
+    """Create an empty hidden file with the mode that any new file has here.
+
+    Returns:
+        Its path, and a descriptor whose lock says for as long as it is open that the file is in
+        use.
+    """
     path = target.with_name(f".{target.stem}-{secrets.token_hex(8)}{target.suffix}")
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-    return path
+    lock = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    with suppress(OSError):  # A file system without locks keeps its leftovers.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    if os.fstat(lock).st_nlink:
+        return path, lock
+    os.close(lock)  # Another process took it for a leftover before it was locked.
+    return _create_beside(target)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the temporary files that no process holds any more: their writers were killed."""
+    pattern = f".{glob.escape(target.stem)}-{'[0-9a-f]' * 16}{glob.escape(target.suffix)}"
+    for path in target.parent.glob(pattern):
+        with suppress(OSError):  # In use, gone meanwhile, or somebody else's.
+            _remove_unlocked(path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    lock = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(lock)

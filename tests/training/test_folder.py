@@ -26,6 +26,30 @@ def test_a_killed_process_leaves_no_claim(tmp_path):
         pass
 
 
+def test_a_process_that_a_killed_one_forked_holds_nothing(tmp_path):
+    # The child lives for as long as the test does: its end is a pipe that this process closes.
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from facedistill.training.folder import claim\n"
+        "with claim(Path(sys.argv[1])):\n"
+        "    if os.fork() == 0:\n"
+        "        print('alive', flush=True); sys.stdin.read(); os._exit(0)\n"
+        "    signal.pause()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"alive\n"
+        with pytest.raises(FacedistillError, match="in use by another"), claim(tmp_path):
+            pass
+        process.kill()
+        process.wait()
+        with claim(tmp_path):
+            pass
+        process.stdin.close()
+        assert process.stdout.read() == b""  # only now has the child ended
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FacedistillError, match="cannot write to"), claim(tmp_path / "file" / "run"):

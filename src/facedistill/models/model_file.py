@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from facedistill.atomic import atomic_path
@@ -53,8 +53,10 @@ def save_model(
     tensors = {key: _stored(tensor) for key, tensor in network.backbone.state_dict().items()}
     _check_finite(tensors, f"cannot write {path}")
     document = describe(network, metadata or network.metadata)
+    content = save(tensors, metadata={HEADER_KEY: json.dumps(document)})
+    # Not by safetensors' `save_file`: killed, it leaves a file of its own that nobody removes.
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(document)})
+        temporary.write_bytes(content)
 
 
 def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from facedistill.errors import FacedistillError
 
@@ -15,12 +17,26 @@ LAST = "last.safetensors"
 SUMMARY = "summary.json"
 RECIPE = "recipe.yaml"
 
+_held: set[TextIO] = set()
+"""Locks of the folders that this process holds."""
+
+
+def _leave_to_parent() -> None:
+    """Close the locks in a forked process: a loader worker outlives a killed run for seconds."""
+    for lock in _held:
+        lock.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
 
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
     """Hold a run's folder.
 
-    The lock belongs to the process, so a killed one leaves no stale claim behind.
+    The lock belongs to the process and to none that it forks, so a killed one leaves no stale claim
+    behind.
 
     Raises:
         FacedistillError: If another process holds it, or it cannot be written.
@@ -37,4 +53,8 @@ def claim(folder: Path) -> Iterator[None]:
             raise FacedistillError(
                 f"{folder} is in use by another facedistill: wait for it, or choose another --out"
             ) from None
-        yield
+        _held.add(lock)
+        try:
+            yield
+        finally:
+            _held.discard(lock)
