@@ -92,6 +92,25 @@ def test_verify_says_the_same_person_of_one_image_twice(story, tmp_path):
     assert said.startswith("same person: cosine 1.0000")
 
 
+def test_labels_with_holes_embed_train_and_export(story, tmp_path):
+    from facedistill.data.opening import open_dataset
+
+    faces = open_dataset(FACES)
+    lines = []
+    for index in range(len(faces)):
+        (tmp_path / f"{index}.png").write_bytes(faces.encoded(index))
+        lines.append(f"{index}.png\t{3 * int(faces.labels[index])}\n")
+    listed = tmp_path / "faces.txt"
+    listed.write_text("".join(lines))
+    teacher, bank = story / "teacher" / "best.safetensors", tmp_path / "bank"
+    call("embed", "--teacher", teacher, "--data", listed, "--out", bank)
+    more = settings(f"data.train={listed}", "data.relabel=true", f"teacher.bank={bank}")
+    call("distill", "fcd", "--out", tmp_path / "run", *more)
+    student = tmp_path / "run" / "best.safetensors"
+    said = call("export", student, "--data", listed, "--out", tmp_path / "student.onnx")
+    assert f"agrees with torch on {len(faces) + 4} faces" in said
+
+
 def test_a_recipe_with_a_teacher_is_not_for_train(tmp_path):
     with pytest.raises(FacedistillError, match="use `facedistill distill`"):
         call("train", "fcd", "--out", tmp_path / "run")

@@ -112,6 +112,7 @@ def embed(
     ] = None,
     flip: Annotated[bool, typer.Option(help="Embed mirrored images too.")] = True,
     batch_size: Annotated[int, typer.Option(min=1, max=4096)] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
     licence: Annotated[str, typer.Option(help="Licence of the teacher's weights.")] = "unknown",
     color: InputColor = None,
     size: InputSize = None,
@@ -122,7 +123,8 @@ def embed(
     from facedistill.data.opening import open_dataset
     from facedistill.distill.embed import embed_teacher, import_embeddings
 
-    dataset = open_dataset(data)
+    # Holes in the labels are no matter here: a bank goes by the images' keys.
+    dataset = open_dataset(data, relabel=True)
     if (teacher is None) == (embeddings is None):
         raise FacedistillError("give either --teacher or --import")
     if embeddings is not None:
@@ -130,7 +132,13 @@ def embed(
     else:
         network = _open_network(teacher, color, size, mean, std)
         bank = embed_teacher(
-            network, dataset, out, flip=flip, batch_size=batch_size, licence=licence
+            network,
+            dataset,
+            out,
+            flip=flip,
+            batch_size=batch_size,
+            workers=workers,
+            licence=licence,
         )
     typer.echo(
         f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions, "
@@ -208,7 +216,9 @@ def export(
     from facedistill.models.model_file import load_model
 
     network = load_model(model)
-    faces = evenly_spaced(open_dataset(data), 500, network.input.size) if data else None
+    faces = None
+    if data:
+        faces = evenly_spaced(open_dataset(data, relabel=True), 500, network.input.size)
     report = export_onnx(
         network, out, preprocessing=preprocessing, normalise=normalise, samples=faces
     )

@@ -102,6 +102,17 @@ def test_existing_output_is_kept_unless_overwritten(tmp_path: Path) -> None:
     assert len(RecordIODataset(tmp_path / "packed")) == 1
 
 
+def test_what_a_killed_packing_left_is_no_output(tmp_path: Path) -> None:
+    source = people(tmp_path / "people")
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / ".train-0123456789abcdef.rec").write_bytes(b"half")
+    pack(source, tmp_path / "packed")
+    assert len(RecordIODataset(tmp_path / "packed")) == 3
+    (tmp_path / "file").touch()
+    with pytest.raises(FacedistillError, match="file is not empty"):
+        pack(source, tmp_path / "file")
+
+
 def test_damaged_image_stops_and_leaves_nothing(tmp_path: Path) -> None:
     source = people(tmp_path / "people")
     file = tmp_path / "people" / "bob" / "1.jpg"

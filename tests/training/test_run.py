@@ -324,7 +324,7 @@ def test_a_start_that_was_fed_other_colours_is_refused(tmp_path):
     bgr = FaceNetwork.create("standin", InputSpec(size=32, color="BGR"))
     save_model(bgr, tmp_path / "bgr.safetensors")
     start = [f"student.init={tmp_path / 'bgr.safetensors'}", "training.steps=1"]
-    with pytest.raises(FacedistillError, match="give student.input the same color"):
+    with pytest.raises(FacedistillError, match=r"give student\.input the same color"):
         train(tmp_path / "rgb", *start)
     assert train(tmp_path / "bgr", *start, "student.input.color=BGR").steps == 1
 

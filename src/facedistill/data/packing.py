@@ -57,7 +57,7 @@ def pack(
     out = Path(out)
     if not 1 <= quality <= 100:
         raise FacedistillError(f"quality {quality}: JPEG quality is 1 to 100")
-    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not overwrite and not _is_empty(out):
         raise FacedistillError(f"{out} is not empty; give another folder, or --overwrite")
     identities = check_labels(source.labels, source.name)
     order = np.argsort(source.labels, kind="stable").tolist()
@@ -84,6 +84,11 @@ def pack(
         "size": f"{shape[1]}x{shape[0]}",
         "bytes": writer.path.stat().st_size,
     }
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether there is nothing to lose; hidden files are what a killed packing leaves."""
+    return folder.is_dir() and all(entry.name.startswith(".") for entry in folder.iterdir())
 
 
 @dataclass(frozen=True)
