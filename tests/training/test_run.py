@@ -302,6 +302,19 @@ def test_a_bank_and_an_online_teacher_teach_the_same(tmp_path):
         )
 
 
+def test_an_online_teacher_is_not_shown_shrunken_faces(tmp_path):
+    data = "procedural:identities=8,images=4,size=32"
+    teacher = FaceNetwork.create("standin", InputSpec(size=32), embedding_size=12)
+    save_model(teacher, tmp_path / "teacher.safetensors")
+    settings = [
+        f"data.train={data}", f"teacher.model={tmp_path / 'teacher.safetensors'}",
+        "objectives.margin_softmax=null", "objectives.fcd={}", "training.steps=1",
+    ]  # fmt: skip
+    with pytest.raises(FacedistillError, match=r"leave data\.image_size out"):
+        train(tmp_path / "small", *settings, "data.image_size=16")
+    assert train(tmp_path / "whole", *settings, "data.image_size=32").steps == 1
+
+
 @pytest.mark.parametrize(
     ("bank", "recipe", "kept"),
     [("MIT", "unknown", "MIT"), ("MIT", "BSD", "BSD"), ("unknown", "unknown", None)],

@@ -13,6 +13,7 @@ from facedistill.data.batch import Batch
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank, stack_keys
 from facedistill.errors import FacedistillError
+from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs
 from facedistill.progress import track
 
@@ -38,6 +39,10 @@ class Network(Protocol):
     @property
     def gives(self) -> frozenset[str]:
         """Outputs it can be asked for, e.g. `embedding`, `feature_map`."""
+
+    @property
+    def input(self) -> InputSpec:
+        """What it is fed."""
 
     def __call__(self, images: torch.Tensor, needs: Collection[str] = ...) -> Outputs:
         """Return the asked outputs for uint8 RGB (B, H, W, 3)."""

@@ -383,7 +383,14 @@ def _loader(
 
 
 def _check_views(recipe: Recipe, teacher: Teacher | None) -> None:
-    """A bank holds the plain and the flipped view; it cannot answer for other images."""
+    """Refuse views that a bank does not hold, and images too small for an online teacher."""
+    size = recipe.data.image_size
+    if isinstance(teacher, NetworkTeacher) and size and size < teacher.network.input.size:
+        raise FacedistillError(
+            f"data.image_size {size} shrinks the faces before {teacher.name} sees them, and it "
+            f"takes {teacher.network.input.size}: leave data.image_size out (each network resizes "
+            "for itself), or teach from a bank"
+        )
     if not isinstance(teacher, BankTeacher) or teacher.view == "clean":
         return
     if not recipe.data.augmentation.flip_only:
