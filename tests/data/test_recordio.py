@@ -277,6 +277,16 @@ def test_flipped_bits_never_crash(tmp_path: Path, flips, name: str) -> None:
         assert len(samples) == 3
 
 
+def test_keys_that_contradict_the_records_are_refused(tmp_path: Path) -> None:
+    records = [frame(scalar(0, png(value), value)) for value in range(4)]
+    folder = write(tmp_path, records, [0, 2, 1, 3])
+    with pytest.raises(FacedistillError, match=r"key 2 \(offset \d+\): .* says that it is 1"):
+        RecordIODataset(folder)
+    # Records that bear other numbers than keys, all zero say, contradict nothing.
+    records = [frame(scalar(0, png(value))) for value in range(4)]
+    assert len(RecordIODataset(write(tmp_path, records, [0, 2, 1, 3]))) == 4
+
+
 def test_image_that_does_not_decode_is_named(tmp_path: Path) -> None:
     dataset = RecordIODataset(write(tmp_path, [frame(scalar(0, png(1)[:-3]))]))
     with pytest.raises(FacedistillError, match=r"train\.rec key 0 \(offset 0\): the PNG is cut"):

@@ -4,7 +4,8 @@ A file is a row of records `u32 magic, u32 (3 bits flag, 29 bits length), payloa
 bytes`. A payload in which the magic word stands at a multiple of four is split there: its parts
 carry the flags 1, 2.., 3 and the word between two parts is left out. A payload is
 `<u32 n, f32 label, u64 id, u64 id2`, then n float labels if n > 0, then the image file.
-`train.idx` names every record: `key TAB offset`.
+`train.idx` names every record: `key TAB offset`; where ids are the keys, as packers write them,
+one that differs is an error.
 
 Two layouts are read. InsightFace: record 0 is no image but holds (number of images + 1, end), the
 images are records 1..n, one record per identity follows. im2rec: images from key 0 on.
@@ -26,6 +27,7 @@ import numpy as np
 from facedistill.data.decode import decode_image
 from facedistill.data.labels import UNLABELLED, check_labels
 from facedistill.data.labels import relabel as renumber
+from facedistill.data.npy import open_npy
 from facedistill.data.sample import KEY_BYTES, FaceDataset
 from facedistill.errors import FacedistillError
 from facedistill.progress import progress_bar, track
@@ -290,6 +292,7 @@ class _Headers(NamedTuple):
     vector: np.ndarray  # int64: how many float labels, 0 for a scalar one.
     label: np.ndarray  # float32: the scalar, or the first of the vector.
     content: np.ndarray  # int64: bytes behind the labels, the image.
+    number: np.ndarray  # int64: the id that the record itself bears.
 
     def place(self, row: int | np.integer) -> str:
         return f"key {self.keys[row]} (offset {self.offsets[row]})"
@@ -306,9 +309,8 @@ def _read_headers(path: Path, data: mmap.mmap, keys: np.ndarray, offsets: np.nda
         raise FacedistillError(
             f"{path}: the .idx names no record at offset 0; remove the .idx to have it rebuilt"
         )
-    headers = _Headers(
-        keys, offsets, np.empty(count, np.int64), np.empty(count, "<f4"), np.empty(count, np.int64)
-    )
+    kinds = (np.int64, "<f4", np.int64, np.int64)
+    headers = _Headers(keys, offsets, *(np.empty(count, kind) for kind in kinds))
     ends = np.append(offsets[1:], len(data))
     words = np.frombuffer(data, "<u4", count=len(data) // 4)
     rows: Iterable[int] = range(0, count, _CHUNK)
@@ -323,22 +325,24 @@ def _read_headers(path: Path, data: mmap.mmap, keys: np.ndarray, offsets: np.nda
             column[part] = value
         for row in begin + np.flatnonzero(~plain):
             place = f"{path} {headers.place(row)}"
-            vector, label, content = _header(data, place, int(offsets[row]), int(ends[row]))
-            headers.vector[row], headers.label[row], headers.content[row] = vector, label, content
+            values = _header(data, place, int(offsets[row]), int(ends[row]))
+            for column, value in zip(headers[2:], values, strict=True):
+                column[row] = value
     return headers
 
 
 def _plain_headers(words: np.ndarray, offsets: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
-    """Read many headers at once: [plain, vector, label, content].
+    """Read many headers at once: [plain, vector, label, content, number].
 
     `plain` is True for unsplit, well-formed records that end where the next one begins; the other
     rows' values mean nothing.
     """
     if len(words) < _HEADERS_SIZE // 4:
-        return [np.zeros(len(offsets), kind) for kind in (bool, np.int64, np.float32, np.int64)]
+        kinds = (bool, np.int64, np.float32, np.int64, np.int64)
+        return [np.zeros(len(offsets), kind) for kind in kinds]
     last = len(words) - 1
     at = np.clip(offsets // 4, 0, last)
-    magic, length, vector, label, _, _, _, _, first = (
+    magic, length, vector, label, number, number_high, _, _, first = (
         words[np.minimum(at[:, None] + np.arange(9), last)].astype(np.int64).T
     )
     content = length - HEADER.size - 4 * vector
@@ -349,11 +353,12 @@ def _plain_headers(words: np.ndarray, offsets: np.ndarray, ends: np.ndarray) -> 
         & (offsets + FRAME.size + (length + 3 & ~3) == ends)
         & (content >= 0)
     )
-    return [plain, vector, np.where(vector > 0, first, label).astype("<u4").view("<f4"), content]
+    label = np.where(vector > 0, first, label).astype("<u4").view("<f4")
+    return [plain, vector, label, content, number | number_high << 32]
 
 
-def _header(data: mmap.mmap, place: str, offset: int, end: int) -> tuple[int, float, int]:
-    """Read one record's (vector, label, content), whole or split, or say what is wrong."""
+def _header(data: mmap.mmap, place: str, offset: int, end: int) -> tuple[int, float, int, int]:
+    """Read one record's (vector, label, content, number), whole or split, or say what is wrong."""
     try:
         payload, next_offset = _join(data, offset)
         if next_offset != end:
@@ -366,17 +371,18 @@ def _header(data: mmap.mmap, place: str, offset: int, end: int) -> tuple[int, fl
         ) from error
 
 
-def _labels_of(payload: bytes) -> tuple[int, float, int]:
-    """Return (number of vector labels, first label, image bytes) of a payload."""
+def _labels_of(payload: bytes) -> tuple[int, float, int, int]:
+    """Return (number of vector labels, first label, image bytes, id) of a payload."""
     if len(payload) < HEADER.size:
         raise ValueError(f"its {len(payload)} bytes hold no header")
-    vector, label, _, _ = HEADER.unpack_from(payload)
+    vector, label, number, _ = HEADER.unpack_from(payload)
     content = len(payload) - HEADER.size - 4 * vector
     if content < 0:
         raise ValueError(f"its {vector:,} labels do not fit into {len(payload):,} bytes")
     if vector:
         (label,) = _FLOAT.unpack_from(payload, HEADER.size)
-    return vector, label, content
+    # As NumPy reads it: ids from 2^63 on are negative.
+    return vector, label, content, number - (number >> 63 << 64)
 
 
 def _images(path: Path, headers: _Headers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -393,6 +399,9 @@ def _images(path: Path, headers: _Headers) -> tuple[np.ndarray, np.ndarray, np.n
         raise FacedistillError(f"{path} {place}: the record holds no image; pack the set again")
     rows = np.flatnonzero(image)
     rows = rows[np.argsort(headers.keys[rows])]
+    # Without .idx and record 0 keys are but positions, and ids may have had gaps from the start.
+    if len(summary) or path.with_suffix(".idx").is_file():
+        _check_numbers(path, headers, rows)
     label = headers.label[rows]
     # NaN fails every comparison; beyond 2^24 neighbours share one float32.
     good = (label == np.round(label)) & (label >= UNLABELLED) & (label < MAX_LABEL)
@@ -403,6 +412,17 @@ def _images(path: Path, headers: _Headers) -> tuple[np.ndarray, np.ndarray, np.n
             f"from 0 to {MAX_LABEL - 1:,}, or -1); pack the set again"
         )
     return headers.keys[rows], headers.offsets[rows], label.astype(np.int64)
+
+
+def _check_numbers(path: Path, headers: _Headers, rows: np.ndarray) -> None:
+    """Where records bear their keys as ids, as both packers write them, require it of each."""
+    own = headers.number[rows] == headers.keys[rows]
+    if len(own) / 2 <= own.sum() < len(own):
+        row = rows[int(np.argmin(own))]
+        raise FacedistillError(
+            f"{path} {headers.place(row)}: the record there says that it is {headers.number[row]}; "
+            "remove the .idx to have it rebuilt, or get the .rec again"
+        )
 
 
 def _promised_images(path: Path, headers: _Headers, image: np.ndarray, summary: int) -> int:
@@ -496,9 +516,11 @@ def _verify_checksums(path: Path, checksums: Path) -> list[BadRecord]:
 
 def _read_checksums(path: Path, records: int) -> np.ndarray:
     try:
-        table = np.lib.format.open_memmap(path, mode="r")
+        table = open_npy(path)
     except (OSError, ValueError) as error:
-        raise FacedistillError(f"{path}: not a checksum file; remove it or pack again") from error
+        raise FacedistillError(
+            f"{path}: not a checksum file ({error}); remove it or pack again"
+        ) from error
     if table.dtype != np.uint8 or table.shape != (records, KEY_BYTES):
         raise FacedistillError(
             f"{path}: checksums {table.shape} for {records:,} records; it belongs to another file, "

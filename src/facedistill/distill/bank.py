@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from facedistill.data.npy import open_npy
+from facedistill.data.labels import Subset
 from facedistill.data.sample import KEY_BYTES, FaceDataset
 from facedistill.distill.bank_info import BankInfo, read_info, shard_path
-from facedistill.distill.npy import open_npy
 from facedistill.errors import FacedistillError
+from facedistill.progress import track
 
 _SLACK = 0.01
 """How far from 1 a stored length may be; rounding to fp16 stays below 0.001."""
@@ -79,6 +81,28 @@ class Bank:
                 "data; embed this data first"
             )
         return rows[place]
+
+    def rows_of(self, faces: FaceDataset) -> np.ndarray:
+        """Return the row of every sample of a data set.
+
+        Row i of a bank is sample i of the data it was made from, so of these, or a subset of them,
+        no image is read; others are read once, for their keys.
+
+        Args:
+            faces: The data.
+
+        Returns:
+            int64 (N,).
+
+        Raises:
+            FacedistillError: If an image is not in the bank.
+        """
+        whole = faces.dataset if isinstance(faces, Subset) else faces
+        if whole.fingerprint == self.info.dataset:
+            rows = np.arange(len(whole))
+            return rows[faces.indices] if isinstance(faces, Subset) else rows
+        places = track(range(len(faces)), "finding images", len(faces), "images")
+        return self.find(stack_keys([faces.key(i) for i in places]))
 
     def embeddings(self, rows: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
         """Return unit embeddings, as exact as fp16 stores them (cosines within 1e-4).
@@ -187,7 +211,8 @@ class Bank:
                 f"bank {self.folder} gives identity {int(lengths.argmin())} no mean embedding: "
                 "it has no image, or its embeddings cancel out"
             )
-        return (sums / lengths).astype(np.float32)
+        sums /= lengths
+        return sums.astype(np.float32)
 
 
 def open_shard(folder: Path, shard: int, info: BankInfo) -> np.ndarray:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from facedistill.data.npy import open_npy
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank
 from facedistill.distill.bank_info import MAX_DIMENSION, VIEWS, BankInfo, rows_per_shard
 from facedistill.distill.bank_writing import embed_bank, import_bank
-from facedistill.distill.npy import open_npy
 from facedistill.distill.teacher import Network
 from facedistill.errors import FacedistillError
 from facedistill.models.embed import embedding_of

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from facedistill.distill.npy import open_npy
+from facedistill.data.npy import open_npy
 
 
 def saved(array, **options):
