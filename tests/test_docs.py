@@ -1,5 +1,6 @@
 """What the documentation says is what the commands do."""
 
+import inspect
 import re
 import shlex
 import typing
@@ -13,11 +14,12 @@ from typer.testing import CliRunner
 from facedistill.cli import app
 from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, write_bin
-from facedistill.distill.objective import objective_names
+from facedistill.distill.objective import Setting, create_objective, objective_names
 from facedistill.export.onnx import export_onnx
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
+from facedistill.models.margin import HEADS, MarginHead
 from facedistill.recipe import Recipe, load_recipe, shipped_recipes
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +95,19 @@ def keys(section: type[BaseModel], prefix: str = "") -> list[str]:
         below = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
         found += keys(below[0], f"{prefix}{name}.") if below else [prefix + name]
     return found
+
+
+def test_every_option_of_an_objective_is_documented():
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    for name in objective_names():
+        (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
+        makers = [type(create_objective(name, Setting(8, 8, 3)))]
+        if name == "margin_softmax":
+            makers += [MarginHead, *HEADS.values()]
+        for maker in makers:
+            for option in inspect.signature(maker).parameters.values():
+                if option.kind is option.KEYWORD_ONLY:
+                    assert f"`{option.name}`" in row, f"{option.name} of {name}"
 
 
 def test_every_key_of_a_recipe_is_documented():
