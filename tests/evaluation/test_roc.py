@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import auc, roc_auc_score
+from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.roc import (
@@ -12,6 +13,7 @@ from facedistill.evaluation.roc import (
     far_name,
     roc_curve,
     tar_at_far,
+    tar_at_nearest_far,
 )
 
 
@@ -157,3 +159,27 @@ def test_impossible_target_is_refused(target):
 def test_rates_are_named_as_they_are_written(far, name):
     assert far_name(far) == name
     assert float(name) == far
+
+
+@given(scored_pairs(), st.sampled_from([1.0, 0.5, 0.3, 0.1, 0.01, 1e-6]))
+def test_nearest_rate_is_what_eval_ijbc_prints(case, target):
+    scores, same = case
+    far, tar, _ = sklearn_roc_curve(same, scores)
+    far, tar = np.flipud(far), np.flipud(tar)
+    _, place = min(zip(abs(far - target), range(len(far)), strict=True))
+    curve = roc_curve(scores, same)
+    point = tar_at_nearest_far(curve, target)
+    assert point.tar == pytest.approx(tar[place], abs=1e-12)
+    assert point.far == pytest.approx(far[place], abs=1e-12)
+    assert area_under_curve(curve) == pytest.approx(auc(far, tar), abs=1e-12)
+
+
+@given(scored_pairs(), st.sampled_from([1.0, 0.5, 0.25, 0.1, 1 / 3, 0.05]))
+def test_thinned_curve_is_the_same_line(case, target):
+    scores, same = case
+    curve = roc_curve(scores, same)
+    thin = curve.thinned()
+    assert len(thin.far) <= 2 * len(np.unique(scores[same])) + 2
+    assert tar_at_far(thin, target) == tar_at_far(curve, target)
+    assert area_under_curve(thin) == area_under_curve(curve)
+    assert equal_error_rate(thin) == pytest.approx(equal_error_rate(curve), abs=1e-12)

@@ -53,6 +53,16 @@ class RocCurve:
         """float64 (T,), true accept rate at each threshold."""
         return self.true_accepts / self.genuine
 
+    def thinned(self) -> RocCurve:
+        """Return the curve without the corners between which only impostors are accepted.
+
+        It is the same line: area, equal error rate and the best true accept rate at any false
+        accept rate stay as they are, while millions of corners become two per genuine score.
+        """
+        rises = self.true_accepts[1:] != self.true_accepts[:-1]
+        keep = np.concatenate([[True], rises]) | np.concatenate([rises, [True]])
+        return RocCurve(self.thresholds[keep], self.false_accepts[keep], self.true_accepts[keep])
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -154,8 +164,7 @@ def tar_at_far(curve: RocCurve, target: float) -> OperatingPoint:
     Raises:
         FacedistillError: If the target is no such rate.
     """
-    if not 0 < target <= 1:
-        raise FacedistillError(f"a false accept rate of {target} is not above 0 and at most 1")
+    _check_target(target)
     if 1 / curve.impostors > target:
         needed = math.ceil(round(1 / target, 6))
         return OperatingPoint(
@@ -167,6 +176,40 @@ def tar_at_far(curve: RocCurve, target: float) -> OperatingPoint:
     # Quotients round correctly, so 3 of 3,000 is the same number as 0.001 and does not exceed it.
     furthest = int(np.searchsorted(curve.far, target, side="right")) - 1
     place = int(np.searchsorted(curve.true_accepts, curve.true_accepts[furthest], side="left"))
+    return OperatingPoint(
+        target,
+        curve.impostors,
+        far=int(curve.false_accepts[place]) / curve.impostors,
+        tar=int(curve.true_accepts[place]) / curve.genuine,
+        threshold=float(curve.thresholds[place]),
+    )
+
+
+def _check_target(target: float) -> None:
+    if not 0 < target <= 1:
+        raise FacedistillError(f"a false accept rate of {target} is not above 0 and at most 1")
+
+
+def tar_at_nearest_far(curve: RocCurve, target: float) -> OperatingPoint:
+    """Return the true accept rate where the false accept rate is nearest to the target.
+
+    This is what InsightFace's eval_ijbc and ijb_evals print: of the corners that scikit-learn's
+    `roc_curve` keeps (it drops those on a straight line), the one nearest in false accept rate; of
+    equally near ones that with more accepted. The rate may exceed the target, or be far from it,
+    and there is a number even where nothing can be measured: use it to compare with theirs, and
+    `tar_at_far` otherwise.
+
+    Args:
+        curve: A whole ROC curve, not a thinned one.
+        target: False accept rate, above 0 and at most 1.
+    """
+    _check_target(target)
+    corner = np.ones(len(curve.thresholds), np.bool_)
+    corner[2:-1] = (np.diff(curve.false_accepts[1:], 2) != 0) | (
+        np.diff(curve.true_accepts[1:], 2) != 0
+    )
+    places = np.flatnonzero(corner)[::-1]
+    place = places[np.argmin(np.abs(curve.far[places] - target))]
     return OperatingPoint(
         target,
         curve.impostors,
