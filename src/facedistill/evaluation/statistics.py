@@ -146,6 +146,31 @@ def bootstrap_mean(
     return percentile_interval(np.concatenate(means), identities, len(values))
 
 
+def bootstrap_clusters(
+    values: np.ndarray, clusters: np.ndarray, *, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Return the bootstrap interval of a mean whose values come in clusters.
+
+    Clusters (the people of probes) are drawn with replacement, each with all its values.
+
+    Args:
+        values: (N,) floats or bools.
+        clusters: (N,), which cluster each value belongs to.
+        resamples: How many resamples.
+        seed: Seed of the random numbers.
+    """
+    kinds, cluster = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(cluster, weights=np.asarray(values, dtype=np.float64))
+    sizes = np.bincount(cluster).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    means = []
+    step = max(1, _CELLS_AT_ONCE // len(kinds))
+    for start in range(0, resamples, step):
+        drawn = _multiplicities(rng, min(step, resamples - start), len(kinds))
+        means.append(drawn @ sums / (drawn @ sizes))
+    return percentile_interval(np.concatenate(means), clusters, len(values))
+
+
 def percentile_interval(
     resampled: np.ndarray, identities: np.ndarray | None, pairs: int
 ) -> Interval:
