@@ -280,7 +280,7 @@ def test_flipped_bits_never_crash(tmp_path: Path, flips, name: str) -> None:
 def test_keys_that_contradict_the_records_are_refused(tmp_path: Path) -> None:
     records = [frame(scalar(0, png(value), value)) for value in range(4)]
     folder = write(tmp_path, records, [0, 2, 1, 3])
-    with pytest.raises(FacedistillError, match=r"key 2 \(offset \d+\): .* says that it is 1"):
+    with pytest.raises(FacedistillError, match=r"key 1 \(offset \d+\): .* says that it is 2"):
         RecordIODataset(folder)
     # Records that bear other numbers than keys, all zero say, contradict nothing.
     records = [frame(scalar(0, png(value))) for value in range(4)]

@@ -415,14 +415,19 @@ def _images(path: Path, headers: _Headers) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _check_numbers(path: Path, headers: _Headers, rows: np.ndarray) -> None:
-    """Where records bear their keys as ids, as both packers write them, require it of each."""
-    own = headers.number[rows] == headers.keys[rows]
-    if len(own) / 2 <= own.sum() < len(own):
-        row = rows[int(np.argmin(own))]
-        raise FacedistillError(
-            f"{path} {headers.place(row)}: the record there says that it is {headers.number[row]}; "
-            "remove the .idx to have it rebuilt, or get the .rec again"
-        )
+    """Where records bear their keys as ids, as both packers write them, require it of each.
+
+    Ids are known to be keys where most of them are, or where they are the same numbers.
+    """
+    numbers, keys = headers.number[rows], headers.keys[rows]
+    own = numbers == keys
+    if own.all() or not (2 * own.sum() > len(own) or np.array_equal(np.sort(numbers), keys)):
+        return
+    row = rows[int(np.argmin(own))]
+    raise FacedistillError(
+        f"{path} {headers.place(row)}: the record there says that it is {headers.number[row]}; "
+        "remove the .idx to have it rebuilt, or get the .rec again"
+    )
 
 
 def _promised_images(path: Path, headers: _Headers, image: np.ndarray, summary: int) -> int:
