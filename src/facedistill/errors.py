@@ -4,10 +4,15 @@
 class FacedistillError(Exception):
     """A user's mistake: one line that names the thing and the remedy.
 
-    The command line prints the message without a traceback and leaves with `exit_code`.
+    The command line prints the message without a traceback and leaves with `exit_code`. Names that
+    come out of files may hold anything: what does not print is escaped, so that a message stays one
+    line and says nothing to the terminal.
     """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 class Interrupted(Exception):

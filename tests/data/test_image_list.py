@@ -58,6 +58,8 @@ def test_unlabelled_and_relabelled(tmp_path: Path) -> None:
         ("\t0\n", "line 1"),
         ("a\0b\t0\n", "line 1"),
         ("\na 0\nmissing.jpg 0\n", "line 3: no such file: .*missing.jpg"),
+        ("a 0\n" + 300 * "x" + " 0\n", "line 2: no such file: .*xxx"),
+        ("a 0\n\x1b[2J\u2028x 0\n", r"line 2: no such file: .*\\x1b\[2J\\u2028x"),
         (b"a 0\n\xff\xfe 0\n", "not UTF-8 text"),
         ("", "no images"),
     ],

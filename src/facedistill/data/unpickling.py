@@ -18,7 +18,7 @@ import math
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -53,11 +53,15 @@ def load_closed_pickle(file: BinaryIO, where: str) -> Any:
         FacedistillError: If the pickle is cut short or damaged, larger than `MAX_FILE_BYTES`, or
             asks for any other type; the message names the type and the byte.
     """
-    data = file.read(MAX_FILE_BYTES + 1)
+    # Asked first: reading a number of bytes reserves memory for all of them.
+    start = file.tell()
+    size = file.seek(0, SEEK_END) - start
+    if size > MAX_FILE_BYTES:
+        raise FacedistillError(f"{where} is a pickle of more than {MAX_FILE_BYTES:,} bytes")
+    file.seek(start)
+    data = file.read(size)
     if not data:
         raise FacedistillError(f"{where} is empty")
-    if len(data) > MAX_FILE_BYTES:
-        raise FacedistillError(f"{where} is a pickle of more than {MAX_FILE_BYTES:,} bytes")
     return ClosedUnpickler(data, where).load()
 
 

@@ -1,0 +1,72 @@
+import re
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facedistill.data.image_list import ListDataset
+from facedistill.errors import FacedistillError
+from tests.hostile.mutations import IMAGE_MEMORY, attempt, hostile, mutations, tally
+
+NAMES = ["ann/1.png", "ann/2.png", "bob/1.png", "bob/with blank.png", "eve, jr/ü.png"]
+LABELS = [0, 0, 1, 1, 2]
+LISTS = {
+    "tabs": "".join(f"{n}\t{i}\n" for n, i in zip(NAMES, LABELS, strict=True)),
+    "commas": "path,label\n" + "".join(f"{n},{i}\n" for n, i in zip(NAMES, LABELS, strict=True)),
+    "blanks": "# faces\n" + "".join(f"{n} {i}\n" for n, i in zip(NAMES, LABELS, strict=True)),
+    "im2rec": "".join(f"{7 + i}\t{i}.0\t{n}\n" for n, i in zip(NAMES, LABELS, strict=True)),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("listed")
+    noise = np.random.default_rng(5).integers(0, 256, (len(NAMES), 4, 4, 3), dtype=np.uint8)
+    for name, image in zip(NAMES, noise, strict=True):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return folder
+
+
+@hostile
+@given(data=st.data())
+def test_every_line_gives_the_file_and_label_it_says_or_is_refused(folder, data):
+    whole = LISTS[data.draw(st.sampled_from(sorted(LISTS)))].encode()
+    damaged = data.draw(mutations(whole, records=lines_of(whole), text=True))
+    path = folder / "list.txt"
+    path.write_bytes(damaged.content)
+    relabel = data.draw(st.booleans())
+    opened = attempt("image list", path, lambda: ListDataset(path, relabel=relabel), IMAGE_MEMORY)
+    if opened is None:
+        return
+    # What a line says is what counts: it begins or ends with the name of the file it gives.
+    lines = (
+        damaged.content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    )
+    told = []
+    for index, number in enumerate(opened.lines):
+        line = re.sub(r"/(\./|/)+", "/", lines[number - 1])
+        name = opened.files[index].removeprefix(f"{folder}/")
+        assert line.count(name) == 1, (line, name)
+        label = line.replace(name, "")
+        told.append(int(float([part for part in label.replace(",", "\t").split() if part][-1])))
+        file = folder / name
+        try:
+            sample = opened[index]
+        except FacedistillError as error:
+            assert str(file) in str(error)  # noqa: PT017
+            continue
+        expected = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR_RGB)
+        assert np.array_equal(sample.image, expected)
+        assert sample.label == opened.labels[index]
+    order = np.unique(np.array([label for label in told if label >= 0]))
+    expected = [np.searchsorted(order, label) if label >= 0 else -1 for label in told]
+    assert opened.labels.tolist() == (expected if relabel else told)
+    tally["image list", "read as it says"] += 1
+
+
+def lines_of(content):
+    stops = np.cumsum([len(line) for line in content.splitlines(keepends=True)]).tolist()
+    return list(zip([0, *stops], stops, strict=False))
