@@ -159,6 +159,31 @@ def test_a_loss_that_is_not_a_number_names_objective_step_and_batch(tmp_path):
     assert [record["step"] for record in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]
 
 
+@objective("smooth_nowhere")
+class SmoothNowhere(Objective):
+    """Is 0 everywhere, with a gradient that is not a number."""
+
+    needs = frozenset({"student.embedding"})
+
+    def __init__(self, setting):
+        super().__init__()
+
+    def forward(self, student, teacher, batch):
+        return (0 * student.embedding).square().sum().sqrt(), {}
+
+
+def test_a_gradient_that_is_not_a_number_reaches_no_checkpoint(tmp_path):
+    with pytest.raises(FacedistillError, match=r"gradient of the sum of .*smooth_nowhere is not"):
+        train(
+            tmp_path,
+            "objectives.smooth_nowhere={start: 0.5}",
+            "training.checkpoint_minutes=1e-9",
+        )
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 3
+    assert all(torch.isfinite(tensor).all() for tensor in state["weights"].values())
+
+
 class Report:
     thresholds = {}  # noqa: RUF012
 

@@ -178,7 +178,8 @@ class Fit:
                 self.accelerator.backward(loss * share)
             self.means.add({"loss": loss, **parts}, share)
         if self.options.clip is not None:
-            self.accelerator.clip_grad_norm_(self.step.parameters(), self.options.clip)
+            norm = self.accelerator.clip_grad_norm_(self.step.parameters(), self.options.clip)
+            self._guard_gradient(norm, batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self.optimizer.step()
@@ -196,10 +197,20 @@ class Fit:
         if torch.isfinite(loss):
             return
         terms = [name for name in self.bare_step.objectives if not _finite(parts.get(name))]
+        raise self._not_finite(f"loss of {', '.join(terms) or 'the sum'}", batch)
+
+    def _guard_gradient(self, norm: torch.Tensor, batch: Batch) -> None:
+        """Stop at a gradient that is not a number, before it reaches weights and checkpoint."""
+        # With fp16 infinite gradients are usual: the scaler leaves such steps out.
+        if self.accelerator.scaler is None and not torch.isfinite(norm):
+            names = ", ".join(self.bare_step.objectives)
+            raise self._not_finite(f"gradient of the sum of {names}", batch)
+
+    def _not_finite(self, what: str, batch: Batch) -> FacedistillError:
         step = self.position.step
         first = batch.keys[0].tobytes().hex() if len(batch.keys) else "none"
-        raise FacedistillError(
-            f"the loss of {', '.join(terms) or 'the sum'} is not finite at step {step} "
+        return FacedistillError(
+            f"the {what} is not finite at step {step} "
             f"(epoch {step // self.loader.order.steps_per_epoch}, batch with first key {first}): "
             f"lower optimizer.lr (now {self._lr():.3g}), add warm-up, or check "
             "the data; the last checkpoint is from before"
