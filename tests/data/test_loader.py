@@ -236,3 +236,24 @@ def test_decoding_happens_once_with_a_cache():
 
     load(Counting([(8, 8)] * 20), cache="ram")
     assert sorted(read) == list(range(20))
+
+
+def test_the_clean_view_wears_no_mask_and_a_resumed_run_the_same_one():
+    faces = pictures(side=32)
+    options = {"augmentation": Augmentation(mask=1.0), "keep_clean": True}
+    batches = load(faces, **options)
+    for batch in batches:
+        rows = [faces.images[index] for index in map(key_index(faces), batch.keys)]
+        np.testing.assert_array_equal(batch.clean, np.stack(rows))
+        for image, clean, flipped in zip(batch.images, batch.clean, batch.flipped, strict=True):
+            changed = (image != (clean.flip(1) if flipped else clean)).any(dim=2).numpy()
+            assert changed[24:].mean() > 0.5
+            assert not changed[:13].any()
+    for start in (1, 4):
+        assert_same(load(faces, start=start, workers=1, cache="ram", **options), batches[start:])
+
+
+def key_index(faces):
+    """From a key to the index of its image."""
+    indices = {faces.key(index): index for index in range(len(faces))}
+    return lambda key: indices[key.tobytes()]

@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 
 from facedistill.errors import FacedistillError
 from facedistill.faces.augmentation import Augmentation, sample_rng
+from facedistill.faces.mask import MIN_SIDE
 
 EVERYTHING = Augmentation(
     flip=0.5,
+    mask=0.5,
     affine=0.7,
     shift=0.1,
     scale=0.2,
@@ -94,8 +97,9 @@ def test_shape_kind_and_input_are_kept(shape):
     image = face(*shape)
     image.setflags(write=False)
     before = image.copy()
+    augmentation = EVERYTHING if min(shape) >= MIN_SIDE else replace(EVERYTHING, mask=0.0)
     for index in range(30):
-        augmented, _ = EVERYTHING(image, sample_rng(0, 0, index))
+        augmented, _ = augmentation(image, sample_rng(0, 0, index))
         assert augmented.shape == image.shape
         assert augmented.dtype == np.uint8
         assert augmented.flags.c_contiguous
@@ -115,7 +119,7 @@ def test_flip_only_knows_every_operation():
     assert Augmentation(affine=0.0, rotation=10).flip_only
     for name in (
         *("shift", "scale", "rotation", "occlusion", "brightness", "contrast"),
-        *("grayscale", "blur", "downscale", "jpeg"),
+        *("mask", "grayscale", "blur", "downscale", "jpeg"),
     ):
         assert not Augmentation(**{name: 0.3}).flip_only, name
 
@@ -183,6 +187,44 @@ def test_occlusion_can_cover_all_or_nothing():
         assert len(np.unique(covered.reshape(-1, 3), axis=0)) == 1
     for covered in runs(only(occlusion=1.0, occlusion_size=(0, 0)), image, 5):
         np.testing.assert_array_equal(covered, image)
+
+
+def test_masks_come_at_their_probability_and_leave_the_eyes():
+    image = face(112, 112)
+    for probability in (0.0, 0.3, 1.0):
+        masked = runs(only(mask=probability), image, 200)
+        worn = sum((one != image).any() for one in masked)
+        # Five standard deviations of a binomial.
+        spread = (200 * probability * (1 - probability)) ** 0.5
+        assert abs(worn - 200 * probability) <= 5 * spread
+        for one in masked:
+            np.testing.assert_array_equal(one[:50], image[:50])
+    assert len({one.tobytes() for one in runs(only(mask=1.0), image, 30)}) == 30
+
+
+def test_a_mask_goes_on_the_mirrored_face_and_moves_with_it():
+    image = face(112, 112)
+    for index in range(10):
+        worn = only(mask=1.0)(image, sample_rng(4, 0, index))[0]
+        turned = only(mask=1.0, rotation=40)(image, sample_rng(4, 0, index))[0]
+        alone = only(rotation=40)(worn, sample_rng(4, 0, index))[0]
+        np.testing.assert_array_equal(turned, alone)
+        mirrored = Augmentation(flip=1.0, mask=1.0)(image, sample_rng(4, 0, index))[0]
+        worn = only(mask=1.0)(cv2.flip(image, 1), sample_rng(4, 0, index))[0]
+        np.testing.assert_array_equal(mirrored, worn)
+
+
+def test_mask_leaves_the_other_draws_as_they_were():
+    image = face(112, 112)
+    for index in range(10):
+        plain = only(rotation=20, jpeg=0.5, brightness=0.3)(image, sample_rng(1, 0, index))[0]
+        same = only(rotation=20, jpeg=0.5, brightness=0.3, mask=1e-12)
+        np.testing.assert_array_equal(plain, same(image, sample_rng(1, 0, index))[0])
+
+
+def test_a_crop_too_small_for_a_mask_is_refused():
+    with pytest.raises(FacedistillError, match="too small for a mask"):
+        only(mask=1.0)(face(8, 8), sample_rng(0, 0, 0))
 
 
 def test_brightness_goes_both_ways_within_its_range():

@@ -192,6 +192,16 @@ def test_higher_and_wider_masks_cover_more():
     assert area(width=1.1) > area(width=1.0) > area(width=0.9)
 
 
+def test_tilt_lifts_one_side():
+    def top(tilt, x):
+        mask = MaskParameters(straps=False, tilt=tilt)
+        return int(np.argmax(mask_opacity(112, 112, mask)[:, x] > 0.5))
+
+    assert top(0.0, 28) == top(0.0, 84)
+    assert top(6.0, 84) < top(0.0, 84) < top(-6.0, 84)
+    assert top(6.0, 28) > top(0.0, 28) > top(-6.0, 28)
+
+
 def test_edge_is_antialiased_in_a_narrow_band():
     for shape in SHAPES:
         opacity = mask_opacity(112, 112, MaskParameters(shape, straps=False))

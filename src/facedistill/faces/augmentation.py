@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from facedistill.errors import FacedistillError
+from facedistill.faces.mask import MaskParameters, render_mask
 
 
 class _Draw(IntEnum):
@@ -43,10 +44,14 @@ class _Draw(IntEnum):
     DOWNSCALE_FACTOR = auto()
     JPEG = auto()
     JPEG_QUALITY = auto()
+    MASK = auto()
+    MASK_SEED = auto()
 
 
 _LARGEST = {"shift": 0.5, "scale": 0.9, "rotation": 180.0, "brightness": 1.0, "contrast": 1.0}
-_PROBABILITIES = ("flip", "affine", "occlusion", "grayscale", "blur", "downscale", "jpeg")
+_PROBABILITIES = (
+    *("flip", "affine", "mask", "occlusion", "grayscale", "blur", "downscale", "jpeg"),
+)
 _RANGES = {
     "occlusion_size": (0.0, 1.0),
     "blur_sigma": (0.1, 20.0),
@@ -59,12 +64,14 @@ _RANGES = {
 class Augmentation:
     """What may happen to a training crop; by default a mirror image every second time.
 
-    The operations come in the order in which a camera meets them: the face's pose (flip, affine),
-    what covers it (occlusion), light (brightness, contrast, grayscale), optics (blur), resolution
-    (downscale), compression (jpeg). All are off by default but the flip.
+    The operations come in the order in which a camera meets them: what the face wears (mask), its
+    pose (flip, affine), what covers it (occlusion), light (brightness, contrast, grayscale), optics
+    (blur), resolution (downscale), compression (jpeg). All are off by default but the flip.
 
     Attributes:
         flip: Probability of a mirror image.
+        mask: Probability that the person wears a face mask (see `faces.mask`), drawn where an
+            aligned crop has its nose and mouth; images must have sides of 16 pixels or more.
         affine: Probability that shift, scale and rotation are applied (in one warp).
         shift: Largest shift in each direction, as a fraction of the side, 0..0.5.
         scale: Largest relative change of size, 0..0.9: the factor is within 1 -+ scale.
@@ -88,6 +95,7 @@ class Augmentation:
     """
 
     flip: float = 0.5
+    mask: float = 0.0
     affine: float = 1.0
     shift: float = 0.0
     scale: float = 0.0
@@ -127,6 +135,7 @@ class Augmentation:
     def flip_only(self) -> bool:
         """Whether nothing but the flip can happen, so that two views of an image are all."""
         others = (
+            self.mask,
             self.occlusion,
             self.brightness,
             self.contrast,
@@ -155,6 +164,8 @@ class Augmentation:
         flipped = draws[_Draw.FLIP] < self.flip
         if flipped:
             image = cv2.flip(image, 1)
+        if draws[_Draw.MASK] < self.mask:
+            image = _put_on_mask(image, draws[_Draw.MASK_SEED])
         if self.moves and draws[_Draw.AFFINE] < self.affine:
             image = self._move(image, draws)
         if draws[_Draw.OCCLUSION] < self.occlusion:
@@ -239,6 +250,13 @@ def _span(side: int, fraction: float, place: float) -> slice:
     length = round(side * fraction)
     start = int((side - length + 1) * place)
     return slice(start, start + length)
+
+
+def _put_on_mask(image: np.ndarray, uniform: float) -> np.ndarray:
+    # One number decides the mask, so that masks may be drawn in other ways one day and leave all
+    # other draws as they are. A uniform float64 has 53 random bits.
+    rng = np.random.default_rng(int(uniform * (1 << 53)))
+    return render_mask(image, MaskParameters.draw(rng))
 
 
 def _downscale(image: np.ndarray, factor: float) -> np.ndarray:
