@@ -1,4 +1,7 @@
 import os
+import select
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -49,3 +52,31 @@ def test_reading_draws_nothing_from_torchs_random_numbers(workers):
     torch.manual_seed(0)
     list(read_in_order(fetch, range(5), workers))
     assert torch.equal(torch.rand(3), expected)
+
+
+READER = """
+import os
+import numpy as np
+from facedistill.data.reading import read_in_order
+
+def large(_):
+    return os.getpid(), np.zeros(1 << 20, np.uint8)
+
+for pid, _ in read_in_order(large, range(10_000), 2):
+    print(pid, flush=True)
+"""
+
+
+def test_workers_end_with_a_killed_parent():
+    command = [sys.executable, "-c", READER]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    workers = {}
+    for line in parent.stdout:
+        workers.setdefault(int(line), os.pidfd_open(int(line)))
+        if len(workers) == 2:
+            break
+    parent.kill()
+    parent.wait()
+    for pid, handle in workers.items():
+        ended, _, _ = select.select([handle], [], [], 60)
+        assert ended, f"worker {pid} outlives its parent"

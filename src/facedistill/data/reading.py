@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -57,17 +61,26 @@ def start_loader(dataset: Dataset[Any], workers: int, **options: Any) -> Iterato
         loader = DataLoader(
             dataset,
             num_workers=workers,
-            worker_init_fn=_single_threaded,
+            worker_init_fn=_start_worker,
             generator=torch.Generator(),
             **options,
         )
         return iter(loader)
 
 
-def _single_threaded(_: int) -> None:
+def _start_worker(_: int) -> None:
     """Start a worker: one thread each, or those of OpenCV and of BLAS fight over the cores."""
     cv2.setNumThreads(0)
     threadpool_limits(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the parent was killed: torch's workers would wait for a reader for ever."""
+    parent = parent_process()
+    while parent is not None and os.getppid() == parent.pid:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _unchanged(results: list[T]) -> list[T]:
