@@ -1,4 +1,5 @@
 import json
+import resource
 import struct
 
 import pytest
@@ -122,7 +123,7 @@ def rewrite(path, network, *, document=None, tensors=None):
         ({"input": 3}, "header"),
         ({"metadata": {"licence": "x"}}, "header"),
         ({"embedding_size": 17}, "embedding size 17"),
-        ({"format_version": 2}, "format version 2"),
+        ({"format_version": 3}, "format version 3"),
         ({"format_version": None}, "format version None"),
     ],
 )
@@ -151,6 +152,33 @@ def test_damaged_documents(path, text):
 def test_wrong_weights(path, network, tensors, message):
     rewrite(path, network, tensors=tensors)
     refused(path, message)
+
+
+def test_a_finite_weight_that_was_not_written_is_refused(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    refused(path, "is damaged: its weights or header are not those written")
+
+
+def test_files_of_version_1_have_no_checksum(path, network):
+    rewrite(path, network)
+    refused(path, "is damaged")
+    rewrite(path, network, document={"format_version": 1})
+    assert load_model(path).fingerprint == network.fingerprint
+
+
+def test_disk_full_keeps_the_old_file(network, path):
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(FacedistillError, match=r"cannot write .*net\.safetensors"):
+            save_model(network, path, metadata=ModelMetadata(name="other"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 def test_diverged_network_is_not_saved(network, path):

@@ -1,11 +1,14 @@
 """Model files: one safetensors file with weights and everything needed to use them.
 
 The header's entry `facedistill` is a JSON document: format version, architecture and arguments,
-input specification, embedding size and `ModelMetadata`. Nothing in the file is executed.
+input specification, embedding size and `ModelMetadata`. The entry `checksum` is a hash of that
+document and of every weight, without which a flipped bit would pass for a weight. Nothing in the
+file is executed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -24,7 +27,10 @@ from facedistill.models.input_spec import InputSpec
 from facedistill.models.metadata import HEADER_KEY, ModelMetadata
 from facedistill.models.registry import create_backbone
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Files of version 1 have no checksum."""
+CHECKSUM_KEY = "checksum"
+"""Entry of a model file's metadata that holds the hash of all else."""
 
 _DTYPES = {
     torch.float32: "F32",
@@ -52,8 +58,9 @@ def save_model(
         raise FacedistillError(f"cannot write {path}: a model file's name ends in .safetensors")
     tensors = {key: _stored(tensor) for key, tensor in network.backbone.state_dict().items()}
     _check_finite(tensors, f"cannot write {path}")
-    document = describe(network, metadata or network.metadata)
-    content = save(tensors, metadata={HEADER_KEY: json.dumps(document)})
+    document = json.dumps(describe(network, metadata or network.metadata))
+    header = {HEADER_KEY: document, CHECKSUM_KEY: checksum(document, tensors)}
+    content = save(tensors, metadata=header)
     # Not by safetensors' `save_file`: killed, it leaves a file of its own that nobody removes.
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
@@ -69,6 +76,16 @@ def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:
         "embedding_size": network.embedding_size,
         "metadata": metadata.model_dump(),
     }
+
+
+def checksum(document: str, tensors: dict[str, Tensor]) -> str:
+    """Return the hex digest of a model file's document and weights."""
+    digest = hashlib.blake2b(document.encode(), digest_size=16)
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_model(path: str | Path) -> FaceNetwork:
@@ -90,13 +107,20 @@ def load_model(path: str | Path) -> FaceNetwork:
         raise FacedistillError(f"{path} does not exist")
     try:
         with safe_open(path, framework="pt") as file:
-            document = _read_document(path, file.metadata())
+            header = file.metadata() or {}
+            document = _read_document(path, header)
             network = _empty_network(path, document)
             _check_layout(path, file, network)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FacedistillError(f"{path} is not a readable safetensors file: {error}") from None
     _check_finite(tensors, f"{path} is damaged")
+    if document["format_version"] > 1 and header.get(CHECKSUM_KEY) != checksum(
+        header[HEADER_KEY], tensors
+    ):
+        raise FacedistillError(
+            f"{path} is damaged: its weights or header are not those written; get it again"
+        )
     network.backbone.load_state_dict(tensors, assign=True)
     network.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
@@ -113,8 +137,8 @@ def _check_finite(tensors: dict[str, Tensor], trouble: str) -> None:
             raise FacedistillError(f"{trouble}: weight {key} has values that are not finite")
 
 
-def _read_document(path: Path, header: dict[str, str] | None) -> dict[str, Any]:
-    text = (header or {}).get(HEADER_KEY)
+def _read_document(path: Path, header: dict[str, str]) -> dict[str, Any]:
+    text = header.get(HEADER_KEY)
     if text is None:
         raise FacedistillError(
             f"{path} is a safetensors file, but not a facedistill model: it names no architecture"
