@@ -45,8 +45,8 @@ class Scale:
     images: int = 24
     test_people: int = 200
     pairs: int = 6000
-    teacher_epochs: float = 4
-    student_epochs: float = 4
+    teacher_epochs: float = 9
+    student_epochs: float = 5
 
 
 QUICK = Scale(
@@ -109,7 +109,8 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
         say: Takes a line about what goes on.
     """
     out, scale, started = Path(out), QUICK if quick else Scale(), time.monotonic()
-    faces = _draw_faces(out, scale, say)
+    say(f"faces: {scale.images} pictures of each of {scale.people} invented people")
+    faces = _draw(out / "faces", scale.people, scale.images)
     recipes = _recipes(out, faces, scale)
 
     say("teacher: an IResNet learns people from labels")
@@ -128,15 +129,12 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
     say(f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
 
 
-def _draw_faces(out: Path, scale: Scale, say: Say) -> Path:
-    if not (out / "faces" / "train.rec").exists():
-        say(f"faces: drawing {scale.images} pictures of each of {scale.people} invented people")
-    return _draw(out / "faces", f"identities={scale.people},images={scale.images}")
-
-
-def _draw(folder: Path, people: str) -> Path:
+def _draw(folder: Path, people: int, images: int, first: int = 0) -> Path:
+    """Draw and pack invented people, unless an earlier call has; the name says how many."""
+    folder = folder.with_name(f"{folder.name}-{people}x{images}")
+    spec = f"procedural:identities={people},images={images},first_identity={first},size=64,seed=1"
     if not (folder / "train.rec").exists():
-        pack(open_dataset(f"procedural:{people},size=64,seed=1"), folder, reencode=True, workers=2)
+        pack(open_dataset(spec), folder, reencode=True, workers=2)
     return folder
 
 
@@ -148,7 +146,7 @@ def _recipes(out: Path, faces: Path, scale: Scale) -> dict[str, Recipe]:
     labels = [
         "teacher=null",
         "objectives.fcd=null",
-        "objectives.margin_softmax={head: arcface, scale: 32, m: 0.3}",
+        "objectives.margin_softmax={head: arcface, scale: 24, m: 0.1}",
     ]
     teacher = [
         "name=teacher",
@@ -163,8 +161,8 @@ def _recipes(out: Path, faces: Path, scale: Scale) -> dict[str, Recipe]:
 
 
 def _test_pairs(out: Path, scale: Scale) -> PairSet:
-    people = f"identities={scale.test_people},images=12,first_identity={_TEST_FROM}"
-    return PairSet.from_dataset(open_dataset(_draw(out / "test", people)), scale.pairs, seed=0)
+    faces = open_dataset(_draw(out / "test", scale.test_people, 12, _TEST_FROM))
+    return PairSet.from_dataset(faces, scale.pairs, seed=0)
 
 
 def _measure(name: str, folder: Path, pairs: PairSet) -> Row:

@@ -30,7 +30,7 @@ def test_dense_labels_pass() -> None:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 2, 2], "no image has label 1 .*--relabel .*data.relabel: true"),
+        ([0, 2, 2], "no image has label 1 .*--relabel.*data.relabel: true"),
         ([1, 2], "no image has label 0"),
         ([0, 2**62], "no image has label 1 "),
         ([0, -1, 1], "1 of 3 images are unlabelled"),

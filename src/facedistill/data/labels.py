@@ -46,8 +46,8 @@ def check_labels(labels: np.ndarray, name: str) -> int:
     hole = int(np.flatnonzero(present != np.arange(len(present)))[0])
     raise FacedistillError(
         f"{name}: labels run to {highest} but no image has label {hole} "
-        f"({highest + 1 - len(present):,} missing); number them anew with --relabel "
-        "(data.relabel: true)"
+        f"({highest + 1 - len(present):,} missing); number them anew: "
+        "`facedistill prepare --pack --relabel`, or in a recipe data.relabel: true"
     )
 
 
@@ -83,7 +83,9 @@ def split_identities(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndar
     """
     identities = np.unique(labels[labels != UNLABELLED])
     if not len(identities):
-        raise FacedistillError("cannot split by identity: the images are unlabelled (-1)")
+        raise FacedistillError(
+            "cannot split by identity, the images are unlabelled: set data.validation_identities: 0"
+        )
     if not 0 < count < len(identities):
         raise FacedistillError(
             f"cannot set {count} identities apart: the data set has {len(identities):,}, "

@@ -157,7 +157,7 @@ def _other_kind(path: Path, suffix: str) -> str:
         )
     if suffix in (".idx", ".npy"):
         return f"{path}: not a data set by itself; give the .rec file or its folder"
-    if suffix in (".safetensors", ".onnx", ".pt", ".pth"):
+    if suffix in (".safetensors", ".onnx", ".pt", ".pth", ".ckpt"):
         return f"{path}: a model, not a data set; exchange the arguments"
     return (
         f"{path}: not a data set; give a folder of images, a folder with train.rec, a .rec file, a "

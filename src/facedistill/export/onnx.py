@@ -16,6 +16,8 @@ The model's metadata has one entry, `facedistill`, a JSON object with these keys
 - `embedding_size`: D.
 - `normalised`: whether embeddings leave the graph with length 1.
 - `thresholds`: smallest cosine that means "same person" by false accept rate, `{"1e-3": 0.31}`.
+  They hold for the sum of the raw embeddings of an image and its mirror image, as validation
+  measures it; of single images, genuine pairs score a little lower.
 - `licences`: `teacher` and `data`, null where unknown.
 - `name`, `architecture`, `teacher`, `recipe_hash`, `library_version`.
 """
