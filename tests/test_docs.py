@@ -8,12 +8,14 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from facedistill.cli import app
 from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, write_bin
+from facedistill.distill.mining import Neighbours
 from facedistill.distill.objective import Setting, create_objective, objective_names
 from facedistill.export.onnx import export_onnx
 from facedistill.faces.augmentation import Augmentation
@@ -99,9 +101,11 @@ def keys(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 def test_every_option_of_an_objective_is_documented():
     text = (ROOT / "docs" / "recipes.md").read_text()
+    people = Neighbours(torch.eye(3, 8), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
+    setting = Setting(8, 8, 3, lambda count: people)
     for name in objective_names():
         (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
-        makers = [type(create_objective(name, Setting(8, 8, 3)))]
+        makers = [type(create_objective(name, setting))]
         if name == "margin_softmax":
             makers += [MarginHead, *HEADS.values()]
         for maker in makers:
@@ -119,8 +123,9 @@ def test_every_key_of_a_recipe_is_documented():
         documented |= {first, *(f"{first.rpartition('.')[0]}.{other}" for other in others)}
     augmentation = [f"data.augmentation.{name}" for name in Augmentation.__dataclass_fields__]
     objectives = [f"objectives.{name}" for name in objective_names()]
-    common = {f"objectives.{name}" for name in ("weight", "start", "stop")}
+    common = {f"objectives.{name}" for name in ("weight", "start", "stop", "warmup")}
     assert "`weight` (1), `start` (0) and `stop` (1)" in text
+    assert "`warmup` (0)" in text
     wanted = {*keys(Recipe), *augmentation, *objectives} - {"data.augmentation"} - common
     assert wanted <= documented
     for recipe in shipped_recipes():

@@ -102,6 +102,7 @@ class ObjectiveRecipe(Section):
     weight: float = Field(1.0, ge=0)
     start: Share = Field(0.0, description="share of training before which it is off")
     stop: Share = Field(1.0, description="share of training from which it is off")
+    warmup: Share = Field(0.0, description="share of training of a linear rise after start")
 
     @model_validator(mode="after")
     def _some_time(self) -> ObjectiveRecipe:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from facedistill.distill import objective as room
+from facedistill.distill.mining import Neighbours
 from facedistill.distill.objective import (
     Classifier,
     Objective,
@@ -16,7 +17,12 @@ from facedistill.distill.objective import (
 )
 from facedistill.errors import FacedistillError
 
-SETTING = Setting(student_size=4, teacher_size=4, identities=3)
+
+def mine(count):
+    return Neighbours(torch.eye(3, 4), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
+
+
+SETTING = Setting(student_size=4, teacher_size=4, identities=3, mine=mine)
 
 
 @pytest.fixture
@@ -28,7 +34,7 @@ def registry(monkeypatch):
 def test_every_method_of_the_room_is_registered_under_its_own_name():
     names = objective_names()
     assert names == sorted(names)
-    assert {"embedding_mse", "fcd", "kd", "margin_softmax"} <= set(names)
+    assert {"embedding_mse", "fcd", "kd", "margin_softmax", "mrd", "rad"} <= set(names)
     for name in names:
         made = create_objective(name, SETTING)
         assert made.name == name

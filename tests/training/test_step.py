@@ -66,6 +66,40 @@ def test_the_loss_is_the_weighted_sum_of_what_is_on():
         assert parts["a.factor"] == 1
 
 
+def test_a_weight_rises_in_a_line_from_its_start():
+    weight = Weight(2.0, start=0.25, stop=0.75, warmup=0.25)
+    found = [weight.at(done) for done in (0.2, 0.25, 0.3125, 0.375, 0.5, 0.74, 0.75)]
+    assert found == [0, 0, 0.5, 1, 2, 2, 0]
+    assert [weight.on(done) for done in (0.24, 0.25, 0.75)] == [False, True, False]
+    assert not Weight(0.0).on(0.5)
+    # Alone it may rise from the first step on: at weight 0 it is on and the loss has a gradient.
+    step = make_step(a=(Term(), Weight(warmup=0.5)))
+    loss, parts = step(batch(), Outputs(), 0.0)
+    loss.backward()
+    assert loss == 0
+    assert "a" in parts
+
+
+class Watching(Term):
+    def observe(self, student, teacher, batch):
+        self.seen.append(("observed", len(batch)))
+
+    def finish_step(self, gather):
+        self.seen.append(("finished", gather(torch.ones(1)).item()))
+
+
+def test_objectives_see_every_batch_and_the_end_of_a_step_on_or_off():
+    step = make_step(a=(Term(), Weight()), late=(Watching(), Weight(start=0.5)))
+    step(batch(), Outputs(), 0.0)
+    step.finish_step(lambda rows: 2 * rows)
+    late = step.objectives["late"]
+    assert late.seen == [("observed", 4), ("finished", 2)]
+    step(batch(), Outputs(), 0.5)
+    kinds = [entry[0] for entry in late.seen[2:] if isinstance(entry, tuple)]
+    assert kinds == ["observed"]
+    assert len(late.seen) == 4
+
+
 def test_a_term_that_is_off_gets_no_gradient():
     step = make_step(a=(Term(), Weight()), late=(Term(), Weight(start=0.5)))
     step(batch(), Outputs(), 0.0)[0].backward()

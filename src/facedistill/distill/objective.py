@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from facedistill.data.batch import Batch
+from facedistill.distill.mining import Neighbours
 from facedistill.errors import FacedistillError
 from facedistill.models.outputs import Outputs
 from facedistill.nearest import did_you_mean
@@ -23,6 +24,12 @@ Parts = dict[str, torch.Tensor]
 
 Loss = tuple[torch.Tensor, Parts]
 """A scalar to minimise, and its parts."""
+
+Mine = Callable[[int], Neighbours]
+"""Gives each training identity's K nearest others by the teacher."""
+
+Gather = Callable[[torch.Tensor], torch.Tensor]
+"""Gives the rows of all processes for this one's, in the order of the whole batch."""
 
 _registry: dict[str, type[Objective]] = {}
 
@@ -35,11 +42,13 @@ class Setting:
         student_size: Dimension of the student's embedding.
         teacher_size: Dimension of the teacher's embedding; None when there is no teacher.
         identities: Number of classes M in the training labels; 0 when the data has no labels.
+        mine: Finds the identities that the teacher confuses; None when there is no bank.
     """
 
     student_size: int
     teacher_size: int | None
     identities: int
+    mine: Mine | None = None
 
     def require_teacher(self, objective: str) -> int:
         """Return the teacher's dimension.
@@ -66,6 +75,19 @@ class Setting:
             )
         return self.identities
 
+    def require_neighbours(self, objective: str, count: int) -> Neighbours:
+        """Return each identity's `count` nearest others by the teacher.
+
+        Raises:
+            FacedistillError: If the run has no bank to find them in.
+        """
+        if self.mine is None:
+            raise FacedistillError(
+                f"objective '{objective}' finds similar people in a bank and the run has none: "
+                "make one with `facedistill embed` and give teacher.bank"
+            )
+        return self.mine(count)
+
 
 class Objective(nn.Module, ABC):
     """One term of the loss.
@@ -81,6 +103,19 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the scalar loss (mean over the batch) and detached parts to log by name."""
+
+    def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """See a micro-batch before `forward`, at every step of training, on or off.
+
+        For objectives that remember embeddings of earlier steps: by default nothing is done.
+        """
+
+    def finish_step(self, gather: Gather) -> None:
+        """End an optimiser step, all of whose micro-batches have been observed; on or off.
+
+        Args:
+            gather: Brings the rows of all processes together; every process must call it alike.
+        """
 
 
 class Classifier(Objective):

@@ -11,11 +11,10 @@ from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.bank import Bank, stack_keys
+from facedistill.distill.bank import Bank
 from facedistill.errors import FacedistillError
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs
-from facedistill.progress import track
 
 View = Literal["same", "clean"]
 """Which image the teacher sees: the student's own (`same`), or the one before augmentation."""
@@ -109,10 +108,9 @@ class BankTeacher(Teacher):
         """Take the mean unit embedding of each identity as its class centre, to give logits.
 
         Args:
-            faces: The training faces, labelled 0..M-1; their bytes are read once, for the keys.
+            faces: The training faces, labelled 0..M-1.
         """
-        places = track(range(len(faces)), "prototypes", len(faces), "images")
-        rows = self.bank.find(stack_keys([faces.key(i) for i in places]))
+        rows = self.bank.rows_of(faces)
         self.prototypes = torch.from_numpy(self.bank.prototypes(rows, faces.labels))
         self.gives = self.gives | {"logits"}
 

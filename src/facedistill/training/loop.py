@@ -180,6 +180,7 @@ class Fit:
         if self.options.clip is not None:
             norm = self.accelerator.clip_grad_norm_(self.step.parameters(), self.options.clip)
             self._guard_gradient(norm, batch)
+        self.bare_step.finish_step(self._gather)
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self.optimizer.step()
@@ -277,6 +278,16 @@ class Fit:
             return list(mine)
         votes = torch.tensor(mine, dtype=torch.float32, device=self.accelerator.device)
         return [bool(vote > 0) for vote in self.accelerator.reduce(votes)]
+
+    def _gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows of all processes, in the order of the whole batch, of which each has a share."""
+        if self.accelerator.num_processes == 1:
+            return rows
+        counts = self.accelerator.gather(torch.tensor([len(rows)], device=rows.device))
+        # A process has fewer rows than another where it left out corrupt images.
+        padded = self.accelerator.pad_across_processes(rows)
+        shares = self.accelerator.gather(padded).chunk(self.accelerator.num_processes)
+        return torch.cat([s[:n] for s, n in zip(shares, counts.tolist(), strict=True)])
 
     def _mean(self, values: torch.Tensor) -> torch.Tensor:
         """The mean over all processes."""

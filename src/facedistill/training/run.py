@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank
+from facedistill.distill.mining import mine_neighbours
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.teacher import BankTeacher, NetworkTeacher, Teacher
 from facedistill.errors import FacedistillError
@@ -163,7 +165,9 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
     pair_sets = {name: open_pairs(source) for name, source in recipe.evaluation.items()}
     teacher = open_teacher(recipe.teacher, faces) if recipe.teacher else None
     _seed(recipe.seed)
-    step = _training_step(recipe, faces, teacher)
+    # One process mines for all, which then find its result beside the bank.
+    with accelerator.main_process_first():
+        step = _training_step(recipe, faces, teacher, accelerator.device)
     order = Order(
         len(faces),
         recipe.training.batch_size,
@@ -240,19 +244,25 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset) -> Teacher:
     return BankTeacher(bank, recipe.view)
 
 
-def _training_step(recipe: Recipe, faces: FaceDataset, teacher: Teacher | None) -> TrainingStep:
+def _training_step(
+    recipe: Recipe, faces: FaceDataset, teacher: Teacher | None, device: torch.device
+) -> TrainingStep:
     student = create_student(recipe.student)
     setting = Setting(
         student_size=student.embedding_size,
         teacher_size=teacher.embedding_size if teacher else None,
         identities=int(faces.labels.max()) + 1,
+        mine=partial(mine_neighbours, teacher.bank, faces, device=device)
+        if isinstance(teacher, BankTeacher)
+        else None,
     )
     objectives = {
         name: create_objective(name, setting, **term.arguments)
         for name, term in recipe.objectives.items()
     }
     weights = {
-        name: Weight(term.weight, term.start, term.stop) for name, term in recipe.objectives.items()
+        name: Weight(term.weight, term.start, term.stop, term.warmup)
+        for name, term in recipe.objectives.items()
     }
     step = TrainingStep(student, objectives, weights)
     if isinstance(teacher, BankTeacher) and "logits" in step.teacher_needs:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objective import Classifier, Objective, Parts
+from facedistill.distill.objective import Classifier, Gather, Objective, Parts
 from facedistill.distill.teacher import Teacher
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
@@ -23,16 +23,24 @@ class Weight:
         value: Factor of its loss.
         start: Share of training, 0 to 1, before which it is off.
         stop: Share of training from which it is off again.
+        warmup: Share of training over which its weight rises in a line, from 0 at `start`.
     """
 
     value: float = 1.0
     start: float = 0.0
     stop: float = 1.0
+    warmup: float = 0.0
+
+    def on(self, done: float) -> bool:
+        """Whether the objective takes part when the share `done` of training lies behind."""
+        return self.value > 0 and self.start <= done and (done < self.stop or self.stop >= 1)
 
     def at(self, done: float) -> float:
         """Return the factor when the share `done` of training lies behind."""
-        on = self.start <= done and (done < self.stop or self.stop >= 1)
-        return self.value if on else 0.0
+        if not self.on(done):
+            return 0.0
+        risen = (done - self.start) / self.warmup if self.warmup else 1.0
+        return self.value * min(1.0, risen)
 
 
 class TrainingStep(nn.Module):
@@ -76,15 +84,20 @@ class TrainingStep(nn.Module):
             student.logits = self._classifier().logits(student.embedding)
         total = torch.zeros((), device=batch.labels.device)
         parts: Parts = {}
-        for name, objective in self.objectives.items():
-            weight = self.weights[name].at(done)
-            if weight == 0:
+        for name, objective in zip(self.objectives, self._each(), strict=True):
+            objective.observe(student, teacher, batch)
+            if not self.weights[name].on(done):
                 continue
             loss, details = objective(student, teacher, batch)
-            total = total + weight * loss
+            total = total + self.weights[name].at(done) * loss
             parts[name] = loss.detach()
             parts |= {f"{name}.{key}": value for key, value in details.items()}
         return total, parts
+
+    def finish_step(self, gather: Gather) -> None:
+        """Tell the objectives that an optimiser step is over; see `Objective.finish_step`."""
+        for objective in self._each():
+            objective.finish_step(gather)
 
     def check_teacher(self, teacher: Teacher | None) -> None:
         """Refuse objectives and a teacher that have nothing to say to each other.
@@ -121,7 +134,7 @@ class TrainingStep(nn.Module):
         """At every moment something must train."""
         each = self.weights.values()
         for done in sorted({0.0} | {w.start for w in each} | {w.stop for w in each if w.stop < 1}):
-            if not any(weight.at(done) for weight in each):
+            if not any(weight.on(done) for weight in each):
                 raise FacedistillError(
                     f"no objective is on when {100 * done:g} % of training is done: "
                     "change weight, start or stop of one"
