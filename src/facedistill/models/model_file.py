@@ -1,9 +1,10 @@
 """Model files: one safetensors file with weights and everything needed to use them.
 
 The header's entry `facedistill` is a JSON document: format version, architecture and arguments,
-input specification, embedding size and `ModelMetadata`. The entry `checksum` is a hash of that
-document and of every weight, without which a flipped bit would pass for a weight. Nothing in the
-file is executed.
+input specification, embedding size, `ModelMetadata`, and a hash of all that and of every weight,
+without which a flipped bit would pass for a weight. It is the header's only entry: safetensors
+writes several in random order, and equal networks are to make equal files. Nothing in the file is
+executed.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ from facedistill.models.registry import create_backbone
 
 FORMAT_VERSION = 2
 """Files of version 1 have no checksum."""
-CHECKSUM_KEY = "checksum"
-"""Entry of a model file's metadata that holds the hash of all else."""
 
 _DTYPES = {
     torch.float32: "F32",
@@ -58,9 +57,9 @@ def save_model(
         raise FacedistillError(f"cannot write {path}: a model file's name ends in .safetensors")
     tensors = {key: _stored(tensor) for key, tensor in network.backbone.state_dict().items()}
     _check_finite(tensors, f"cannot write {path}")
-    document = json.dumps(describe(network, metadata or network.metadata))
-    header = {HEADER_KEY: document, CHECKSUM_KEY: checksum(document, tensors)}
-    content = save(tensors, metadata=header)
+    document = describe(network, metadata or network.metadata)
+    document["checksum"] = checksum(document, tensors)
+    content = save(tensors, metadata={HEADER_KEY: json.dumps(document)})
     # Not by safetensors' `save_file`: killed, it leaves a file of its own that nobody removes.
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
@@ -78,9 +77,9 @@ def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:
     }
 
 
-def checksum(document: str, tensors: dict[str, Tensor]) -> str:
+def checksum(document: dict[str, Any], tensors: dict[str, Tensor]) -> str:
     """Return the hex digest of a model file's document and weights."""
-    digest = hashlib.blake2b(document.encode(), digest_size=16)
+    digest = hashlib.blake2b(json.dumps(document).encode(), digest_size=16)
     for key in sorted(tensors):
         tensor = tensors[key]
         digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -107,17 +106,15 @@ def load_model(path: str | Path) -> FaceNetwork:
         raise FacedistillError(f"{path} does not exist")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            document = _read_document(path, header)
+            document = _read_document(path, file.metadata() or {})
+            stated = document.pop("checksum", None)
             network = _empty_network(path, document)
             _check_layout(path, file, network)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FacedistillError(f"{path} is not a readable safetensors file: {error}") from None
     _check_finite(tensors, f"{path} is damaged")
-    if document["format_version"] > 1 and header.get(CHECKSUM_KEY) != checksum(
-        header[HEADER_KEY], tensors
-    ):
+    if document["format_version"] > 1 and stated != checksum(document, tensors):
         raise FacedistillError(
             f"{path} is damaged: its weights or header are not those written; get it again"
         )
