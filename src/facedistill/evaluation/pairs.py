@@ -88,6 +88,7 @@ class PairReport:
         scores: float64 (P,) cosines.
         same: bool (P,).
         flip: Whether embeddings were f(x) + f(flip x).
+        identities: int (P, 2), the people that intervals resample; None where pairs are resampled.
     """
 
     name: str
@@ -103,6 +104,7 @@ class PairReport:
     scores: np.ndarray
     same: np.ndarray
     flip: bool
+    identities: np.ndarray | None = None
 
     @property
     def accuracy(self) -> float:
@@ -218,7 +220,7 @@ def evaluate_pairs(
         pairset.same,
         protocol=protocol,
         folds=folds if pairset.folds is None else pairset.folds,
-        identities=_pair_identities(pairset),
+        identities=pair_identities(pairset),
         fars=fars,
         flip=flip,
         resamples=resamples,
@@ -280,6 +282,7 @@ def report_scores(
         scores=scores,
         same=same,
         flip=flip,
+        identities=identities,
     )
 
 
@@ -328,7 +331,8 @@ def check_pairs(pairset: Pairs) -> None:
         )
 
 
-def _pair_identities(pairset: Pairs) -> np.ndarray | None:
+def pair_identities(pairset: Pairs) -> np.ndarray | None:
+    """Return the two people of every pair, int (P, 2); None where one is not known."""
     if pairset.identities is None:
         return None
     identities = np.asarray(pairset.identities)[pairset.pairs]
@@ -360,8 +364,8 @@ def _roc_intervals(
     figures: dict[str, list[np.ndarray]] = {}
     ordered = None if identities is None else identities[order]
     for weights in bootstrap_weights(same, ordered, resamples=resamples, seed=seed):
-        far = _cumulative_share(weights * ~same, last)
-        tar = _cumulative_share(weights * same, last)
+        far = cumulative_share(weights * ~same, last)
+        tar = cumulative_share(weights * same, last)
         figures.setdefault("auc", []).append(_areas(far, tar))
         figures.setdefault("eer", []).append(equal_error_rates(far, tar))
         for target in fars:
@@ -378,8 +382,16 @@ def _areas(far: np.ndarray, tar: np.ndarray) -> np.ndarray:
     return (np.diff(far, axis=1) * (tar[:, 1:] + tar[:, :-1])).sum(axis=1) / 2
 
 
-def _cumulative_share(weights: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Return (R, T + 1) shares of the total weight accepted, from none to all."""
+def cumulative_share(weights: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Return the share of the weight accepted at each threshold, from none to all.
+
+    Args:
+        weights: (R, P), pairs in order of falling score.
+        last: (T,) the last pair that each threshold accepts.
+
+    Returns:
+        float64 (R, T + 1), NaN in rows without weight.
+    """
     accepted = np.cumsum(weights, axis=1)[:, last]
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = accepted / accepted[:, -1:]
