@@ -9,6 +9,7 @@ from scipy import stats
 from facedistill.errors import FacedistillError
 from facedistill.evaluation import statistics
 from facedistill.evaluation.statistics import (
+    bootstrap_clusters,
     bootstrap_mean,
     bootstrap_weights,
     compare_paired,
@@ -154,3 +155,20 @@ def test_models_on_different_pairs_are_not_compared():
         mcnemar_exact(np.ones(3, bool), np.ones(4, bool))
     with pytest.raises(FacedistillError, match="labels of 4"):
         compare_paired(np.ones(3, bool), np.ones(3, bool), np.ones(4, bool))
+
+
+def test_clusters_are_resampled_whole():
+    # Ten clusters of 1, 2, ... values, all the same within one: a resample is the weighted mean.
+    sizes = np.arange(1, 11)
+    clusters = np.repeat(np.arange(10) * 7, sizes)
+    values = clusters % 3 == 0
+    interval = bootstrap_clusters(values, clusters, resamples=4000, seed=1)
+    rng = np.random.default_rng(8)
+    drawn = rng.integers(10, size=(4000, 10))
+    right = (drawn * 7) % 3 == 0
+    means = (right * sizes[drawn]).sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert interval.low == pytest.approx(low, abs=0.05)
+    assert interval.high == pytest.approx(high, abs=0.05)
+    assert (interval.over, interval.units) == ("identities", 10)
+    assert interval == bootstrap_clusters(values, clusters, resamples=4000, seed=1)

@@ -21,7 +21,7 @@ import torch
 
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.roc import far_name
-from facedistill.evaluation.similarity import embedding_norms
+from facedistill.evaluation.similarity import unit_rows
 from facedistill.evaluation.statistics import Estimate, Interval, bootstrap_clusters
 from facedistill.progress import track
 
@@ -90,7 +90,7 @@ def search_gallery(
             "both must come from one network"
         )
     kind = np.result_type(probes.dtype, gallery.dtype, np.float32)
-    units = _unit_rows(probes, kind)
+    units = unit_rows(probes, kind)
     searcher, entry = _mate_entries(probe_people, gallery_people)
     mate = _mate_scores(units, gallery, searcher, entry)
     asked = torch.from_numpy(units).to(device)
@@ -99,7 +99,7 @@ def search_gallery(
     better = torch.zeros(len(units), dtype=torch.int64, device=device)
     starts = range(0, len(gallery), gallery_rows)
     for start in track(starts, "searching the gallery", total=len(starts), unit="blocks"):
-        block = _unit_rows(gallery[start : start + gallery_rows], kind, start)
+        block = gallery_block(gallery, start, gallery_rows, kind)
         others = torch.from_numpy(block).to(device)
         own = slice(*np.searchsorted(entry, (start, start + len(block))))
         _compare(asked, others, mates, rival, better, searcher[own], entry[own] - start)
@@ -111,6 +111,18 @@ def search_gallery(
         rank=np.where(mated, better.cpu().numpy() + 1, 0),
         entries=len(gallery),
     )
+
+
+def gallery_block(gallery: np.ndarray, start: int, rows: int, kind: np.dtype) -> np.ndarray:
+    """Return entries `start` and following as unit vectors.
+
+    Raises:
+        FacedistillError: If one is not finite or all zero.
+    """
+    try:
+        return unit_rows(gallery[start : start + rows], kind)
+    except FacedistillError as error:
+        raise FacedistillError(f"gallery, counted from entry {start:,}: {error}") from None
 
 
 def _compare(
@@ -148,15 +160,6 @@ def _check_set(what: str, embeddings: np.ndarray, people: np.ndarray) -> None:
         )
 
 
-def _unit_rows(embeddings: np.ndarray, kind: np.dtype, start: int = 0) -> np.ndarray:
-    try:
-        norms = embedding_norms(embeddings)
-    except FacedistillError as error:
-        place = f" (counted from entry {start:,})" if start else ""
-        raise FacedistillError(f"{error}{place}") from None
-    return np.asarray(embeddings / norms[:, None], dtype=kind)
-
-
 def _mate_entries(probe_people: np.ndarray, gallery_people: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return (probe, entry) of all entries of the probes' own people, ascending by entry."""
     order = np.argsort(gallery_people, kind="stable")
@@ -177,7 +180,7 @@ def _mate_scores(
     for start in range(0, len(searcher), _GALLERY_ROWS):
         block = slice(start, start + _GALLERY_ROWS)
         entries, place = np.unique(entry[block], return_inverse=True)
-        own = _unit_rows(gallery[entries], units.dtype)[place]
+        own = unit_rows(gallery[entries], units.dtype)[place]
         np.maximum.at(mate, searcher[block], np.einsum("pd,pd->p", units[searcher[block]], own))
     return np.where(np.isneginf(mate), np.nan, mate)
 

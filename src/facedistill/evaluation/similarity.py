@@ -45,6 +45,20 @@ def embedding_norms(embeddings: np.ndarray) -> np.ndarray:
     return norms
 
 
+def unit_rows(embeddings: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """Return the embeddings as unit vectors of a floating-point type.
+
+    Args:
+        embeddings: (N, D) floats.
+        kind: float32 or float64.
+
+    Raises:
+        FacedistillError: If an embedding is not finite or is all zero; the message names its row.
+    """
+    norms = embedding_norms(embeddings).astype(kind)
+    return np.divide(embeddings, norms[:, None], dtype=kind)
+
+
 def pair_similarities(embeddings: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Return the cosine of every pair of embeddings.
 
