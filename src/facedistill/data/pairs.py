@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class PairSet:
         pairs: Integers (P, 2), indices into the images.
         same: Bools (P,).
         folds: Integers (P,), each pair's fold 0..K-1; None for contiguous tenths.
+        image_names: What each image is called in tables about images; by default its number.
+        identity_names: What each image's person is called; by default the label's number.
 
     Raises:
         FacedistillError: If shapes do not fit, there is no pair, or an index is out of range.
@@ -50,9 +52,15 @@ class PairSet:
         pairs: np.ndarray,
         same: np.ndarray,
         folds: np.ndarray | None = None,
+        image_names: Sequence[str] | None = None,
+        identity_names: Sequence[str] | None = None,
     ) -> None:
         self.name = name
         self.faces = faces
+        self.image_names = _names(range(len(faces)) if image_names is None else image_names)
+        known = (faces.labels != UNLABELLED).any()
+        people = faces.labels.tolist() if identity_names is None and known else identity_names
+        self.identity_names = None if people is None else _names(people)
         self.pairs = np.asarray(pairs, np.int64)
         self.same = np.asarray(same, np.bool_)
         self.folds = None if folds is None else np.asarray(folds, np.int64)
@@ -103,6 +111,10 @@ class PairSet:
             FacedistillError: If it does not decode; the message names its place.
         """
         return self.faces[index].image
+
+
+def _names(values: Iterable[object]) -> list[str]:
+    return [str(value) for value in values]
 
 
 def open_pairs(source: str | Path, *, count: int | None = None, seed: int = 0) -> PairSet:
@@ -190,7 +202,8 @@ def read_bin(path: str | Path) -> PairSet:
             "twice; they are measured as listed",
             stacklevel=2,
         )
-    return PairSet(path.name, _BinImages(str(path), images, entries), pairs, np.array(same, bool))
+    faces = _BinImages(str(path), images, entries)
+    return PairSet(path.name, faces, pairs, np.array(same, bool), image_names=_names(entries))
 
 
 def _check_content(path: Path, content: object) -> tuple[list[bytes | np.ndarray], list[bool]]:
@@ -344,7 +357,15 @@ def read_lfw(folder: str | Path, pairs_txt: str | Path) -> PairSet:
         raise FacedistillError(
             f"{pairs_txt}: fold {wrong + 1} has {genuine[wrong]} pairs of one person, not {count}"
         )
-    return PairSet(str(folder), faces, pairs, same, _lfw_folds(fold, same))
+    return PairSet(
+        str(folder),
+        faces,
+        pairs,
+        same,
+        _lfw_folds(fold, same),
+        image_names=[path.relative_to(folder).as_posix() for path in paths],
+        identity_names=[name for name, _ in rows],
+    )
 
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:
