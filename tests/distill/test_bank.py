@@ -191,13 +191,47 @@ def test_a_renamed_teacher_in_bank_json_is_refused(bank):
         Bank(bank.folder)
 
 
-def test_swapped_shards_still_give_each_image_its_own(bank, faces):
-    before = bank.embeddings(bank.find(keys_of(faces)))
+def test_swapped_shards_are_refused(bank, faces):
     a, b, spare = (bank.folder / f"{name}.npy" for name in ("rows-00000", "rows-00001", "spare"))
     a.rename(spare), b.rename(a), spare.rename(b)
     swapped = Bank(bank.folder)
-    assert swapped.find(keys_of(faces)).tolist() != list(range(10))
-    assert np.array_equal(swapped.embeddings(swapped.find(keys_of(faces))), before)
+    assert swapped.embeddings(np.array([8, 9])).shape == (2, DIMENSION)
+    for row in range(8):
+        with pytest.raises(FacedistillError, match=rf"damaged \(row {row}, plain"):
+            swapped.embeddings(np.array([9, row]))
+
+
+@pytest.mark.parametrize("column", ["key", "plain", "plain_norm", "plain_sum"])
+def test_every_flipped_bit_of_a_row_is_found(bank, column):
+    path, rows = shard_path(bank.folder, 1), np.arange(10)
+    whole = np.load(path)
+    for bit in range(8 * whole[column][0, 2].nbytes):
+        table = whole.copy()
+        cell = table[column][0, 2:3].view(np.uint8).reshape(-1)
+        cell[bit // 8] ^= 1 << bit % 8
+        np.save(path, table)
+        damaged = Bank(bank.folder)
+        assert damaged.norms(rows[rows != 6]).shape == (9,)
+        for ask in (damaged.embeddings, damaged.norms):
+            with pytest.raises(FacedistillError, match=r"rows-00001.npy is damaged \(row 6, plain"):
+                ask(rows)
+    np.save(path, whole)
+
+
+def test_banks_of_format_1_have_no_checksums(bank, faces):
+    before = bank.embeddings(np.arange(10)), bank.norms(np.arange(10))
+    old = replace(bank.info, format=1)
+    for shard in range(old.shards):
+        whole, table = np.load(shard_path(bank.folder, shard)), np.zeros(1, old.shard_type(shard))
+        for name in table.dtype.names:
+            table[name] = old.mark if name == "bank" else whole[name]
+        np.save(shard_path(bank.folder, shard), table)
+    write_info(bank.folder, old)
+    again = Bank(bank.folder)
+    assert np.array_equal(again.embeddings(np.arange(10)), before[0])
+    assert np.array_equal(again.norms(np.arange(10)), before[1])
+    with pytest.raises(FacedistillError, match="format is 1, this one's is 2"):
+        embed_bank(embed, faces, bank.folder, info=info_of(faces))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 40.0])

@@ -29,9 +29,10 @@ def test_shards_cover_every_row_once():
 def test_columns_are_contiguous():
     offsets = [INFO.shard_type(0).fields[name][1] for name in INFO.shard_type(0).names]
     assert INFO.shard_type(0).names == (
-        "bank", "key", "plain", "plain_norm", "flipped", "flipped_norm"
+        *("bank", "key", "plain", "plain_norm", "plain_sum"),
+        *("flipped", "flipped_norm", "flipped_sum"),
     )  # fmt: skip
-    assert offsets == [0, 16, 80, 128, 144, 192]
+    assert offsets == [0, 16, 80, 128, 144, 160, 208, 224]
 
 
 def test_the_mark_follows_what_the_rows_hold_and_nothing_else():
@@ -63,7 +64,7 @@ def test_large_banks_get_larger_shards_not_more(count):
         ("rows", float("nan")),
         ("views", []), ("views", "plain"), ("views", ["flipped"]), ("views", ["plain", "plain"]),
         ("views", 3), ("views", [["plain"]]), ("teacher", 3), ("dataset", None),
-        ("licence", ["MIT"]), ("dataset_name", {}), ("format", 2), ("format", "1"), ("other", 1),
+        ("licence", ["MIT"]), ("dataset_name", {}), ("format", 3), ("format", "1"), ("other", 1),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_damage(tmp_path, key, value):

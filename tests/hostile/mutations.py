@@ -99,7 +99,7 @@ def mutations(
 
     Args:
         content: The whole file.
-        fields: Places of lengths and headers, which are hit as often as all other bytes.
+        fields: Places of lengths and headers, which are hit more often than other bytes.
         records: (start, stop) of parts that may be exchanged, repeated or left out whole.
         text: Whether numbers stand there as digits.
     """
@@ -121,7 +121,7 @@ def mutations(
             continue
         known = [field for field in fields if field < len(data)]
         anywhere = st.integers(0, len(data) - 1)
-        at = draw(st.one_of(anywhere, st.sampled_from(known)) if known else anywhere)
+        at = draw(st.one_of(anywhere, anywhere, st.sampled_from(known)) if known else anywhere)
         new = b""
         length = 0
         if kind == "flip":

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from facedistill.data.npy import open_npy
 from facedistill.data.labels import Subset
+from facedistill.data.npy import open_npy
 from facedistill.data.sample import KEY_BYTES, FaceDataset
-from facedistill.distill.bank_info import BankInfo, read_info, shard_path
+from facedistill.distill.bank_info import BankInfo, read_info, row_sums, shard_path
 from facedistill.errors import FacedistillError
 from facedistill.progress import track
 
@@ -117,44 +117,54 @@ class Bank:
         Raises:
             FacedistillError: If a flipped view is wanted and not had, or a row is damaged.
         """
-        result = self._view("", rows, flipped)
-        with np.errstate(over="ignore", invalid="ignore"):
-            whole = np.abs(np.linalg.norm(result, axis=1) - 1) < _SLACK
-        if not whole.all():
-            shard = int(rows[whole.argmin()]) // self.info.rows
-            raise FacedistillError(
-                f"{shard_path(self.folder, shard)} is damaged (an embedding is not of length 1): "
-                "delete it and embed again"
-            )
-        return result
+        return self._view(rows, flipped)[0]
 
     def norms(self, rows: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
         """Return float32 (B,) lengths of the teacher's raw embeddings; see `embeddings`."""
-        return self._view("_norm", rows, flipped)
+        return self._view(rows, flipped)[1]
 
-    def _view(self, suffix: str, rows: np.ndarray, flipped: np.ndarray | None) -> np.ndarray:
-        result = self._column(f"plain{suffix}", rows).astype(np.float32)
+    def _view(self, rows: np.ndarray, flipped: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return embeddings and norms, of each row in the view that is wanted."""
+        embeddings, norms = self._read("plain", rows)
         if flipped is not None and flipped.any():
             if "flipped" not in self.info.views:
                 raise FacedistillError(
                     f"bank {self.folder} has no flipped view: embed with --flip, or set "
                     "teacher.view: clean so that mirrored images are taught the plain view"
                 )
-            result[flipped] = self._column(f"flipped{suffix}", rows[flipped])
-        return result
+            embeddings[flipped], norms[flipped] = self._read("flipped", rows[flipped])
+        return embeddings, norms
 
-    def _column(self, column: str, rows: np.ndarray) -> np.ndarray:
+    def _read(self, view: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return embeddings, float32, and norms of one view, every row checked."""
+        stored, norms = self._columns(rows, view, f"{view}_norm")
+        embeddings = stored.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            good = np.abs(np.linalg.norm(embeddings, axis=1) - 1) < _SLACK
+        if self.info.has_sums:
+            keys, sums = self._columns(rows, "key", f"{view}_sum")
+            good &= row_sums(rows, keys, stored, norms) == sums
+        if not good.all():
+            row = int(rows[good.argmin()])
+            raise FacedistillError(
+                f"{shard_path(self.folder, row // self.info.rows)} is damaged (row {row}, {view}: "
+                "not the unit embedding that was written): delete it and embed again"
+            )
+        return embeddings, norms
+
+    def _columns(self, rows: np.ndarray, *names: str) -> list[np.ndarray]:
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows of bank {self.folder} are 0..{len(self) - 1}")
-        sample = self._shards[0][column]
-        result = np.empty((len(rows), *sample.shape[1:]), sample.dtype)
+        samples = [self._shards[0][name] for name in names]
+        results = [np.empty((len(rows), *one.shape[1:]), one.dtype) for one in samples]
         order = np.argsort(rows, kind="stable")
         shards = rows[order] // self.info.rows
         for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1):
             if len(part):
                 shard = self._shards[rows[part[0]] // self.info.rows]
-                result[part] = shard[column][rows[part] % self.info.rows]
-        return result
+                for name, result in zip(names, results, strict=True):
+                    result[part] = shard[name][rows[part] % self.info.rows]
+        return results
 
     def check_teacher(self, fingerprint: str, name: str) -> None:
         """Refuse a bank of another teacher.

@@ -4,15 +4,18 @@ A bank is a folder:
 
     bank.json               who taught what: teacher, data set, dimension, views, rows per shard
     rows-00000.npy ...      one shard each: whose it is, then the columns of its rows one after the
-                            other: keys, and per view the unit embeddings (fp16) and their norms
+                            other: keys, and per view the unit embeddings (fp16), their norms and
+                            a checksum of each row
 
-Columns are contiguous, so that reading all keys of a large bank reads the keys only.
+Columns are contiguous, so that reading all keys of a large bank reads the keys only. Rows have a
+checksum each, so that what is read is checked, and nothing else need be. Format 1 had none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from facedistill.atomic import atomic_path
 from facedistill.data.sample import KEY_BYTES
 from facedistill.errors import FacedistillError
 
-FORMAT = 1
+FORMAT = 2
 VIEWS = ("plain", "flipped")
 MAX_DIMENSION = 65_536
 _MAX_JSON_BYTES = 1 << 16
@@ -73,6 +76,11 @@ class BankInfo:
         return np.frombuffer(hashlib.blake2b(text, digest_size=KEY_BYTES).digest(), np.uint8)
 
     @property
+    def has_sums(self) -> bool:
+        """Whether each row has a checksum."""
+        return self.format > 1
+
+    @property
     def shards(self) -> int:
         """Number of shard files."""
         return -(-self.count // self.rows)
@@ -87,6 +95,7 @@ class BankInfo:
         columns: list[Any] = [("bank", "u1", (KEY_BYTES,)), ("key", "u1", (rows, KEY_BYTES))]
         for view in self.views:
             columns += [(view, "<f2", (rows, self.dimension)), (f"{view}_norm", "<f4", (rows,))]
+            columns += [(f"{view}_sum", "<u4", (rows,))] if self.has_sums else []
         return np.dtype(columns)
 
 
@@ -97,6 +106,25 @@ def rows_per_shard(count: int) -> int:
     larger shards, not more.
     """
     return max(_FEWEST_ROWS, -(-count // _MOST_SHARDS))
+
+
+def row_sums(
+    rows: np.ndarray, keys: np.ndarray, embeddings: np.ndarray, norms: np.ndarray
+) -> np.ndarray:
+    """Return the CRC-32 of each row of one view, of the bytes as they are stored.
+
+    Args:
+        rows: int64 (B,): a row in another's place is damage too.
+        keys: uint8 (B, 16).
+        embeddings: float16 (B, D).
+        norms: float32 (B,).
+
+    Returns:
+        uint32 (B,).
+    """
+    columns = (rows.astype("<i8")[:, None], keys, norms[:, None], embeddings)
+    table = np.hstack([np.ascontiguousarray(column).view(np.uint8) for column in columns])
+    return np.fromiter(map(zlib.crc32, table), np.uint32, len(table))
 
 
 def info_path(folder: Path) -> Path:
@@ -150,12 +178,12 @@ def _check(info: BankInfo) -> None:
         value = getattr(info, key)
         if type(value) is not int or value < 1:
             raise ValueError(f"{key} is {value!r}")
-    if info.format != FORMAT:
-        raise ValueError(f"it is of format {info.format}, this version reads {FORMAT}")
+    if info.format > FORMAT:
+        raise ValueError(f"it is of format {info.format}, this version reads 1 to {FORMAT}")
     if info.views not in (VIEWS[:1], VIEWS):
         raise ValueError(f"views are {info.views!r}")
     if info.dimension > MAX_DIMENSION:
         raise ValueError(f"dimension is {info.dimension}")
-    row_bytes = KEY_BYTES + len(info.views) * (2 * info.dimension + 4)
+    row_bytes = KEY_BYTES + len(info.views) * (2 * info.dimension + 8)
     if KEY_BYTES + min(info.rows, info.count) * row_bytes > _MAX_SHARD_BYTES:
         raise ValueError(f"rows are {info.rows}, a shard would be over 2 GB")

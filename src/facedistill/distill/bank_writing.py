@@ -18,7 +18,14 @@ from facedistill.atomic import atomic_path
 from facedistill.data.reading import read_in_order
 from facedistill.data.sample import FaceDataset, Sample
 from facedistill.distill.bank import Bank, open_shard, stack_keys
-from facedistill.distill.bank_info import BankInfo, info_path, read_info, shard_path, write_info
+from facedistill.distill.bank_info import (
+    BankInfo,
+    info_path,
+    read_info,
+    row_sums,
+    shard_path,
+    write_info,
+)
 from facedistill.errors import FacedistillError
 from facedistill.progress import progress_bar
 
@@ -213,7 +220,7 @@ def _fill(
 def _store(
     table: np.ndarray, rows: slice, view: str, embeddings: np.ndarray, places: _Places
 ) -> None:
-    """Put unit embeddings and their norms into `rows` of a shard."""
+    """Put unit embeddings, norms and checksums into `rows` of a shard, which hold their keys."""
     target = table[view][0, rows]
     if embeddings.shape != target.shape:
         raise FacedistillError(
@@ -231,6 +238,9 @@ def _store(
         )
     target[:] = exact / lengths[:, None]
     table[f"{view}_norm"][0, rows] = norms
+    numbers = np.arange(places.start + rows.start, places.start + rows.stop)
+    sums = row_sums(numbers, table["key"][0, rows], target, norms)
+    table[f"{view}_sum"][0, rows] = sums
 
 
 def _write_shard(folder: Path, shard: int, table: np.ndarray) -> None:
