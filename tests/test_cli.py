@@ -70,6 +70,22 @@ def test_evaluate_prints_the_same_figures_as_text_and_json(story, model):
     assert f"{100 * accuracy:.2f} %" in call("evaluate", story / model, pairs)
 
 
+def test_evaluate_draws_masks_by_their_seed_and_says_so(story):
+    model = story / "student" / "best.safetensors"
+    pairs = "procedural:identities=12,images=4,size=32,first_identity=900,seed=3"
+
+    def figures(*options):
+        (said,) = json.loads(call("evaluate", model, pairs, "--json", *options))
+        return said
+
+    assert figures()["masked"] is None
+    one, other = figures("--mask", "one"), figures("--mask", "one", "--mask-seed", "1")
+    assert one["masked"] == "one"
+    assert one == figures("--mask", "one", "--mask-seed", "0")
+    assert one["auc"] != other["auc"]
+    assert "(both images masked): accuracy" in call("evaluate", model, pairs, "--mask", "both")
+
+
 @pytest.mark.parametrize("what", ["faces", "bank", "student/best.safetensors", "student.onnx"])
 def test_inspect_describes_everything_the_job_made(story, what):
     description = json.loads(call("inspect", story / what, "--json"))

@@ -39,6 +39,13 @@ class Color(StrEnum):
     BGR = "BGR"
 
 
+class MaskedImages(StrEnum):
+    """Which images of a pair wear a face mask."""
+
+    ONE = "one"
+    BOTH = "both"
+
+
 InputColor = Annotated[
     Color | None, typer.Option("--color", help="Of a foreign network that does not say.")
 ]
@@ -174,6 +181,11 @@ def evaluate(
     ],
     protocol: Annotated[str, typer.Option(help="insightface or exact.")] = "insightface",
     flip: Annotated[bool, typer.Option(help="Add the mirrored image's embedding.")] = True,
+    mask: Annotated[
+        MaskedImages | None,
+        typer.Option(help="Draw face masks on the second image of each pair, or on both."),
+    ] = None,
+    mask_seed: Annotated[int, typer.Option(min=0, help="Seed of the masks.")] = 0,
     as_json: AsJson = False,
     color: InputColor = None,
     size: InputSize = None,
@@ -188,7 +200,15 @@ def evaluate(
     pair_sets = [open_pairs(source) for source in pairs]
     network = _open_network(model, color, size, mean, std)
     reports = [
-        evaluate_pairs(network, pair_set, protocol=known, flip=flip) for pair_set in pair_sets
+        evaluate_pairs(
+            network,
+            pair_set,
+            protocol=known,
+            flip=flip,
+            mask=mask.value if mask else None,
+            mask_seed=mask_seed,
+        )
+        for pair_set in pair_sets
     ]
     if as_json:
         typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))

@@ -12,6 +12,7 @@ import torch
 from facedistill.errors import FacedistillError
 from facedistill.evaluation import verification as kfold
 from facedistill.evaluation.embedding import Network, embed_images
+from facedistill.evaluation.masked import Masked, MaskedPairs
 from facedistill.evaluation.roc import (
     FARS,
     OperatingPoint,
@@ -34,6 +35,9 @@ from facedistill.evaluation.verification import VerificationResult, verification
 
 MIN_IDENTITIES = 10
 """Genuine and impostor pairs must each show this many people for identities to be resampled."""
+
+
+_WEARING = {None: "", "one": " (second image masked)", "both": " (both images masked)"}
 
 
 class Pairs(Protocol):
@@ -89,6 +93,7 @@ class PairReport:
         same: bool (P,).
         flip: Whether embeddings were f(x) + f(flip x).
         identities: int (P, 2), the people that intervals resample; None where pairs are resampled.
+        masked: Which images of each pair wore a drawn face mask, None for none.
     """
 
     name: str
@@ -105,6 +110,12 @@ class PairReport:
     same: np.ndarray
     flip: bool
     identities: np.ndarray | None = None
+    masked: Masked | None = None
+
+    @property
+    def title(self) -> str:
+        """Name of the pairs, and which of their images wore a mask."""
+        return self.name + _WEARING[self.masked]
 
     @property
     def accuracy(self) -> float:
@@ -120,7 +131,7 @@ class PairReport:
         """Return the figures as one line of text."""
         result = self.result
         parts = [
-            f"{self.name}: accuracy {100 * result.accuracy:.2f} % +- {100 * result.std:.2f} "
+            f"{self.title}: accuracy {100 * result.accuracy:.2f} % +- {100 * result.std:.2f} "
             f"({self.protocol}, {len(result.fold_accuracy)} folds{_percent(result.interval)})",
             f"AUC {self.auc.value:.4f}",
             f"EER {100 * self.eer.value:.2f} %",
@@ -141,6 +152,7 @@ class PairReport:
             "genuine": self.genuine,
             "impostors": self.impostors,
             "flip": self.flip,
+            "masked": self.masked,
             "protocol": self.protocol,
             "verification": {
                 protocol: {
@@ -180,6 +192,8 @@ def evaluate_pairs(
     threads: int = 2,
     resamples: int = 1000,
     seed: int = 0,
+    mask: Masked | None = None,
+    mask_seed: int = 0,
 ) -> PairReport:
     """Embed every image of a set of pairs once and measure verification on it.
 
@@ -196,12 +210,16 @@ def evaluate_pairs(
         resamples: Bootstrap resamples of the intervals; 0 for none. 1,000 take seconds on
             6,000 pairs, and time grows with pairs times resamples.
         seed: Seed of the bootstrap.
+        mask: Draw a face mask on the second image of each pair, or on both; None for none.
+        mask_seed: Seed of the masks.
 
     Raises:
         FacedistillError: If the pairs or the network's embeddings are unusable.
     """
     check_protocol(protocol)
     check_pairs(pairset)
+    if mask is not None:
+        pairset = MaskedPairs(pairset, mask, mask_seed)
     used, rows = np.unique(pairset.pairs, return_inverse=True)
     embeddings = embed_images(
         network,
@@ -223,6 +241,7 @@ def evaluate_pairs(
         identities=pair_identities(pairset),
         fars=fars,
         flip=flip,
+        masked=mask,
         resamples=resamples,
         seed=seed,
     )
@@ -240,6 +259,7 @@ def report_scores(
     flip: bool = True,
     resamples: int = 1000,
     seed: int = 0,
+    masked: Masked | None = None,
 ) -> PairReport:
     """Measure verification on cosine scores that are already there.
 
@@ -254,6 +274,7 @@ def report_scores(
         flip: What to note about the embeddings.
         resamples: Bootstrap resamples; 0 for no intervals.
         seed: Seed of the bootstrap.
+        masked: What to note about face masks.
     """
     check_protocol(protocol)
     scores, same = check_scores(scores, same)
@@ -282,6 +303,7 @@ def report_scores(
         scores=scores,
         same=same,
         flip=flip,
+        masked=masked,
         identities=identities,
     )
 

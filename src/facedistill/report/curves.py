@@ -100,7 +100,7 @@ def plot_roc(reports: Sequence[PairReport] | Mapping[str, PairReport], path: str
     """
     if not reports:
         raise FacedistillError(f"nothing to draw in {path}: there are no reports")
-    items = reports.items() if isinstance(reports, Mapping) else ((r.name, r) for r in reports)
+    items = reports.items() if isinstance(reports, Mapping) else ((r.title, r) for r in reports)
     figure = Figure(figsize=(6, 4.8), layout="constrained")
     axes = figure.subplots()
     for name, report in items:
