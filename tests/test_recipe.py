@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.errors import FacedistillError
-from facedistill.recipe import MAX_BYTES, Recipe, load_recipe, shipped_recipes
+from facedistill.recipe import MAX_BYTES, PairsRecipe, Recipe, load_recipe, shipped_recipes
 
 FULL = """
 name: everything
@@ -52,7 +52,7 @@ def test_a_full_recipe_reads_as_written(write):
     assert recipe.teacher.input.color == "BGR"
     assert recipe.objectives["margin_softmax"].arguments == {"head": "arcface", "m": 0.5}
     assert recipe.objectives["fcd"].weight == 2
-    assert recipe.evaluation == {"lfw": "lfw.bin"}
+    assert recipe.evaluation["lfw"] == PairsRecipe(pairs="lfw.bin")
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -126,6 +126,8 @@ def test_an_unknown_key_names_its_place_and_the_nearest(write, key, nearest):
         "training.ema=1",
         "training.compile=2",
         "evaluation=[lfw.bin]",
+        "evaluation.lfw=3",
+        "evaluation.lfw={pairs: lfw.bin, mask: two}",
     ],
 )
 def test_a_wrong_value_is_refused_by_its_place(write, setting):
@@ -138,6 +140,20 @@ def test_values_that_contradict_each_other_are_refused(write):
     assert "has its own rise" in refused(path, "schedule.name=one_cycle")
     assert "lower accumulate" in refused(path, "training.accumulate=65")
     assert "is not before stop" in refused(path, "objectives.fcd.start=0.5")
+
+
+def test_evaluation_pairs_have_a_short_and_a_long_form(write):
+    masked = "evaluation.lfw={pairs: lfw.bin, mask: one}"
+    recipe = load_recipe(write(FULL), [masked])
+    assert recipe.evaluation["lfw"] == PairsRecipe(pairs="lfw.bin", mask="one")
+    assert load_recipe(write(recipe.to_yaml())) == recipe
+    short, long = (
+        load_recipe(write(FULL), [f"evaluation.lfw={value}"]) for value in ("a", "{pairs: a}")
+    )
+    assert short.hash == long.hash != recipe.hash
+    typo = refused(write(FULL), "evaluation.lfw={pairs: lfw.bin, maks: one}")
+    assert "unknown key 'evaluation.lfw.maks': did you mean 'mask'?" in typo
+    assert "'evaluation.lfw.pairs' is missing" in refused(write(FULL), "evaluation.lfw={mask: one}")
 
 
 def test_a_missing_key_and_a_teacher_without_source_are_named(write):
@@ -267,6 +283,8 @@ def changed(place, value):
     """Another value that the key takes."""
     if place == ("schedule", "name"):
         return "constant"
+    if place[0] == "evaluation" and place[-1] == "mask":
+        return "one"
     if place[-1] in CHOICES:
         return next(choice for choice in CHOICES[place[-1]] if choice != value)
     if isinstance(value, bool):

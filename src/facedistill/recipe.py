@@ -10,7 +10,7 @@ import re
 from collections.abc import Hashable, Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 import yaml
 from pydantic import (
@@ -184,12 +184,25 @@ class TrainingRecipe(Section):
         return self
 
 
+class PairsRecipe(Section):
+    """Verification pairs; `name: path` is short for `name: {pairs: path}`."""
+
+    pairs: str = Field(description=".bin file, folder with pairs.txt, or procedural: spec")
+    mask: Literal["one", "both"] | None = Field(
+        None, description="draw face masks on the second image of each pair, or on both"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"pairs": value} if isinstance(value, str) else value
+
+
 class Recipe(Section):
     """One run.
 
-    `evaluation` names verification pairs (a .bin file, a folder with pairs.txt, or a procedural:
-    spec) that the finished network is measured on once; checkpoints are chosen on the validation
-    identities split from training, never on these.
+    `evaluation` names verification pairs that the finished network is measured on once;
+    checkpoints are chosen on the validation identities split from training, never on these.
     """
 
     name: str
@@ -201,7 +214,7 @@ class Recipe(Section):
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
-    evaluation: dict[str, str] = Field(default_factory=dict)
+    evaluation: dict[str, PairsRecipe] = Field(default_factory=dict)
 
     @property
     def hash(self) -> str:
@@ -280,11 +293,13 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for position, name in enumerate(names):
-            if name in names[:position]:
-                mark = node.value[position][0].start_mark
-                raise yaml.MarkedYAMLError(None, None, f"key '{name}' is given twice", mark)
+        names: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in names:
+                    said = f"key '{key.value}' is given twice"
+                    raise yaml.MarkedYAMLError(None, None, said, key.start_mark)
+                names.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -365,8 +380,11 @@ def _first_problem(error: ValidationError) -> str:
 def _fields_at(root: type[BaseModel], place: list[str]) -> list[str]:
     """Return the keys that a recipe knows at a place."""
     section: Any = root
-    for part in place:
+    parts = iter(place)
+    for part in parts:
         annotation = _annotations(section).get(part)
+        if get_origin(annotation) is dict:
+            next(parts, None)  # the user's own name
         options = [annotation, *getattr(annotation, "__args__", ())]
         section = next((option for option in options if _annotations(option)), None)
     return list(_annotations(section))

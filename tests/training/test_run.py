@@ -164,6 +164,20 @@ def test_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
     }
 
 
+def test_masked_pairs_are_measured_and_labelled_as_masked(tmp_path, monkeypatch):
+    pairs = "procedural:identities=8,images=4,size=16"
+    settings = [
+        f"evaluation={{plain: '{pairs}', masked: {{pairs: '{pairs}', mask: one}}}}",
+        "training.steps=1",
+    ]
+    monkeypatch.setattr(run_module, "evaluate_pairs", quick_pairs(run_module.evaluate_pairs))
+    lines = []
+    figures = train(tmp_path, *settings, say=lines.append).evaluation
+    assert (figures["plain"]["masked"], figures["masked"]["masked"]) == (None, "one")
+    assert figures["plain"]["auc"] != figures["masked"]["auc"]
+    assert ["(second image masked)" in line for line in lines[-2:]] == [False, True]
+
+
 def quick_pairs(evaluate):
     return lambda network, pairs, **options: evaluate(network, pairs, **options | {"resamples": 0})
 

@@ -162,7 +162,7 @@ def _read_summary(folder: Path, recipe: Recipe) -> Summary | None:
 
 def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Summary:
     faces, validation = split_data(recipe)
-    pair_sets = {name: open_pairs(source) for name, source in recipe.evaluation.items()}
+    pair_sets = {name: open_pairs(each.pairs) for name, each in recipe.evaluation.items()}
     teacher = open_teacher(recipe.teacher, faces) if recipe.teacher else None
     _seed(recipe.seed)
     # One process mines for all, which then find its result beside the bank.
@@ -198,7 +198,7 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         folder / BEST,
         position.step,
         position.best if validation else None,
-        _measure(folder / BEST, pair_sets, accelerator.device, say),
+        _measure(folder / BEST, recipe, pair_sets, accelerator.device, say),
         sorted(position.skipped),
         fit.images_per_second,
     )
@@ -485,13 +485,16 @@ def _stated(licence: str) -> str | None:
 
 
 def _measure(
-    model: Path, pair_sets: dict[str, PairSet], device: torch.device, say: Say
+    model: Path, recipe: Recipe, pair_sets: dict[str, PairSet], device: torch.device, say: Say
 ) -> dict[str, Any]:
     """Measure the best weights on the evaluation pairs, once, when training is over."""
     if not pair_sets:
         return {}
     network = load_model(model).to(device)
-    reports = {name: evaluate_pairs(network, pairs) for name, pairs in pair_sets.items()}
+    reports = {
+        name: evaluate_pairs(network, pairs, mask=recipe.evaluation[name].mask)
+        for name, pairs in pair_sets.items()
+    }
     for report in reports.values():
         say(report.line())
     return {name: report.to_dict() for name, report in reports.items()}
