@@ -318,7 +318,7 @@ def _parse(text: str, what: str) -> Any:
         _check_plain(tree)
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError) as error:
         line = " ".join(str(error).split())
-        raise FacedistillError(f"{what} is no YAML to use: {line}") from error
+        raise FacedistillError(f"{what} is no YAML to use: {line[:300]}") from error
     return tree
 
 

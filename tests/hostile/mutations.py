@@ -227,7 +227,8 @@ def attempt(
     except FacedistillError as error:
         message = str(error)
     assert str(names) in message, message
-    assert message.isprintable(), message  # Hence one line.
+    assert message.isprintable(), message  # Hence one line,
+    assert len(message) < 1000, message  # and one to read.
     tally[reader, "refused"] += 1
     return None
 

@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.recipe import load_recipe, shipped_recipes
+from facedistill.recipe import MAX_BYTES, load_recipe, shipped_recipes
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
 from tests.test_recipe import FULL
 
@@ -26,3 +27,30 @@ def test_every_recipe_is_one_or_refused(tmp_path_factory, data):
     assert again == recipe
     assert again.hash == recipe.hash
     tally["recipe", "read as it says"] += 1
+
+
+LARGEST_MEMORY = 128 << 20
+"""Bytes that the largest recipe may take: 512 for each of its own."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" + ",".join(f"{n:x}" for n in range(MAX_BYTES // 6)) + "}",
+        "objectives: {" + ",".join(f"k{n}: {{a: b}}" for n in range(MAX_BYTES // 64)) + "}",
+        "[" * MAX_BYTES,
+        "- " * (MAX_BYTES // 2),
+        "? " * (MAX_BYTES // 2),
+        "seed: " + "9" * (MAX_BYTES - 6),
+        "seed: " + "1:" * (MAX_BYTES // 2 - 3),
+        "seed: 1e" + "9" * (MAX_BYTES - 8),
+        "name: !!binary " + "A" * (MAX_BYTES - 16),
+        "x" * 100_000 + ": 1",
+        '"' + "x" * 100_000 + '": 1',
+    ],
+    ids=lambda text: text[:8],
+)
+def test_the_largest_recipes_end_soon_and_say_little(tmp_path, text):
+    path = tmp_path / "large.yaml"
+    path.write_text(text)
+    assert attempt("large recipe", path, lambda: load_recipe(path), LARGEST_MEMORY) is None
