@@ -307,13 +307,25 @@ def test_a_bank_and_an_online_teacher_teach_the_same(tmp_path):
             for s in ("bank", "model")
         )
         assert bank == pytest.approx(model, abs=1e-3)  # the bank's float16
-    with pytest.raises(FacedistillError, match="knows plain and flipped images only"):
-        train(
-            tmp_path / "x",
-            f"teacher.bank={tmp_path / 'bank'}",
-            "data.augmentation.rotation=5",
-            *lesson,
-        )
+    for more in ("rotation=5", "mask=0.5"):
+        settings = [f"teacher.bank={tmp_path / 'bank'}", f"data.augmentation.{more}", *lesson]
+        with pytest.raises(FacedistillError, match="knows plain and flipped images only"):
+            train(tmp_path / "x", *settings)
+
+
+def test_a_clean_view_teaches_masked_faces_from_a_bank_as_online(tmp_path):
+    data = "procedural:identities=8,images=4,size=16"
+    save_model(make_bank(tmp_path / "bank", data), tmp_path / "teacher.safetensors")
+    lesson = ["objectives.margin_softmax=null", "objectives.fcd={}", "training.steps=3"]
+    losses = {}
+    for source, place in (("bank", "bank"), ("model", "teacher.safetensors")):
+        for mask in (0.0, 0.5):
+            folder = tmp_path / f"{source}-{mask}"
+            settings = [f"teacher.{source}={tmp_path / place}", f"data.augmentation.mask={mask}"]
+            train(folder, *settings, "teacher.view=clean", *lesson)
+            losses[source, mask] = [r["loss"] for r in read_metrics(folder / "metrics.jsonl")]
+    assert losses["bank", 0.5] == pytest.approx(losses["model", 0.5], abs=1e-3)
+    assert losses["bank", 0.5] != pytest.approx(losses["bank", 0.0], abs=1e-3)
 
 
 def test_an_online_teacher_is_not_shown_shrunken_faces(tmp_path):
