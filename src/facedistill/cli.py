@@ -318,6 +318,12 @@ def main() -> None:
     except FacedistillError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A name too long, a folder that may not be searched: the system's word on a file is one.
+        if error.filename is None:
+            raise
+        typer.echo(f"error: {FacedistillError(f'{error.filename}: {error.strerror}')}", err=True)
+        sys.exit(FacedistillError.exit_code)
     except Interrupted as stop:
         typer.echo(str(stop), err=True)
         sys.exit(stop.exit_code)

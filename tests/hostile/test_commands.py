@@ -1,0 +1,340 @@
+"""Bad input through the command line: exit code 2, one line that names it, no traceback."""
+
+import json
+import os
+import pickle
+import resource
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from facedistill.cli import main
+from facedistill.models.metadata import HEADER_KEY
+from facedistill.models.model_file import checksum, load_model
+from tests.data.test_decode import jpeg_declaring, png_declaring
+from tests.training import standin
+
+assert standin.standin
+FACES = "procedural:identities=12,images=4,size=32"
+TINY = (
+    "student.network=standin",
+    "student.input.size=32",
+    "student.embedding_size=16",
+    "data.validation_identities=4",
+    "data.validation_pairs=20",
+    "data.workers=0",
+    "training.steps=2",
+    "training.batch_size=8",
+    "training.device=cpu",
+)
+PAIRS = "procedural:identities=12,images=4,size=32,first_identity=900"
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command in this process: (exit code, lines said to the user on stderr)."""
+
+    def run(*words, settings=()):
+        set_words = [word for setting in settings for word in ("--set", setting)]
+        monkeypatch.setattr(sys, "argv", ["facedistill", *map(str, words), *set_words])
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        said = capsys.readouterr().err.splitlines()
+        return code, [line for line in said if not line.startswith("warning: ")]
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    def run(*words, settings=(), names):
+        code, said = command(*words, settings=settings)
+        assert code == 2, said
+        assert len(said) == 1, said
+        assert said[0].startswith("error: ")
+        assert str(names) in said[0]
+        return said[0]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What the main job makes: faces, a teacher, its bank, a student's run, an ONNX file."""
+    folder = tmp_path_factory.mktemp("whole")
+    faces, teacher, data = "faces", "teacher/best.safetensors", "data.train=faces"
+    lines = [
+        ["prepare", FACES, "--pack", "--workers", "0", "--out", faces],
+        ["train", "arcface", "--out", "teacher", *options(data)],
+        ["embed", "--teacher", teacher, "--data", faces, "--out", "bank"],
+        ["distill", "fcd", "--out", "run", *options(data, "teacher.bank=bank")],
+        ["export", teacher, "--out", "teacher.onnx"],
+    ]
+    before = sys.argv, warnings.showwarning, Path.cwd()
+    os.chdir(folder)
+    for line in lines:
+        sys.argv = ["facedistill", *map(str, line)]
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert not stop.value.code
+    sys.argv, warnings.showwarning, _ = before
+    os.chdir(before[2])
+    return folder
+
+
+def options(*more):
+    return [word for setting in (*TINY, *more) for word in ("--set", setting)]
+
+
+@pytest.fixture
+def story(whole, tmp_path, monkeypatch):
+    """A copy of it to damage, which is where commands run."""
+    shutil.copytree(whole, tmp_path / "story")
+    monkeypatch.chdir(tmp_path / "story")
+    return tmp_path / "story"
+
+
+def distilling(*more):
+    return {"settings": (*TINY, "data.train=faces", "teacher.bank=bank", *more)}
+
+
+# Data
+
+
+def test_truncated_records(story, refused):
+    path = story / "faces" / "train.rec"
+    path.write_bytes(path.read_bytes()[:-100])
+    refused("inspect", story / "faces", names=path)
+
+
+def test_wrong_magic(story, refused):
+    path = story / "faces" / "train.rec"
+    path.write_bytes(b"\0\0\0\0" + path.read_bytes()[4:])
+    refused("embed", "--data", story / "faces", "--out", story / "b", names=path)
+
+
+def test_index_of_another_file(story, refused):
+    path = story / "faces" / "train.idx"
+    path.write_text(path.read_text().replace("\n2\t", "\n2\t1"))
+    refused("prepare", story / "faces", "--pack", "--out", story / "new", names=path.stem)
+
+
+def test_hostile_pickle(story, refused):
+    class Hostile:
+        def __reduce__(self):
+            return Path.touch, (story / "canary",)
+
+    path = story / "pairs.bin"
+    path.write_bytes(pickle.dumps(([Hostile()], [True])))
+    refused("inspect", path, names=path)
+    refused("evaluate", story / "teacher.onnx", path, names=path)
+    assert not (story / "canary").exists()
+
+
+@pytest.mark.parametrize("declaring", [png_declaring, jpeg_declaring])
+def test_image_bomb(tmp_path, refused, declaring):
+    path = tmp_path / "photos" / "ann" / "a.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(declaring(50_000, 50_000))
+    said = refused("inspect", tmp_path / "photos", names=path)
+    assert "declares 50000 x 50000" in said
+    refused("prepare", tmp_path / "photos", "--pack", "--out", tmp_path / "new", names=path)
+    assert not list(tmp_path.glob("new/*"))
+
+
+def test_label_holes(tmp_path, refused):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "faces.txt").write_text("a.png 0\na.png 2\n")
+    said = refused("inspect", tmp_path / "faces.txt", names=tmp_path / "faces.txt")
+    assert "--relabel" in said
+
+
+def test_a_name_too_long_for_the_system(refused):
+    name = "x" * 300
+    refused("inspect", name, names=name)
+    refused("inspect", f"{name}.safetensors", names=name)
+    refused("evaluate", f"{name}.onnx", PAIRS, names=name)
+    refused("evaluate", "a.onnx", f"{name}.bin", names=name)
+    refused("evaluate", "a.onnx", name, names=name)
+    refused("train", f"{name}.yaml", names=name)
+    refused("train", "arcface", settings=[f"data.train={name}"], names=name)
+
+
+ZERO = {
+    "faces/train.rec": ("inspect", "faces"),
+    "faces/train.idx": ("inspect", "faces"),
+    "faces/property": ("inspect", "faces"),
+    "faces/train.checksums.npy": ("inspect", "faces", "--verify"),
+    "bank/bank.json": ("inspect", "bank"),
+    "bank/rows-00000.npy": ("inspect", "bank"),
+    "teacher/best.safetensors": ("inspect", "teacher/best.safetensors"),
+    "teacher.onnx": ("inspect", "teacher.onnx"),
+    "pairs.bin": ("inspect", "pairs.bin"),
+    "pairs.txt": ("evaluate", "teacher.onnx", "."),
+    "list.txt": ("inspect", "list.txt"),
+    "weights.pt": ("inspect", "weights.pt"),
+    "r.yaml": ("train", "r.yaml"),
+    "rows.npy": ("embed", "--data", "faces", "--out", "new", "--import", "rows.npy"),
+    "a.png": ("verify", "a.png", "a.png", "--model", "teacher.onnx", "--threshold", "0.3"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ZERO))
+def test_zero_bytes(story, refused, name):
+    Path(name).write_bytes(b"")
+    refused(*ZERO[name], names=Path(name).name)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "recipe.yaml", "summary.json"])
+def test_zero_bytes_in_a_run(story, refused, name):
+    for made in ("summary.json", "checkpoint.pt")[name == "summary.json" :]:
+        if made != name and name != "recipe.yaml":
+            (story / "run" / made).unlink()
+    (story / "run" / name).write_bytes(b"")
+    refused("distill", "fcd", "--out", story / "run", **distilling(), names=name)
+
+
+# What does not belong together
+
+
+def test_bank_of_another_teacher(story, refused):
+    model = f"teacher.model={story}/run/best.safetensors"
+    said = refused("distill", "fcd", "--out", story / "new", **distilling(model), names="bank")
+    assert "embed with this teacher" in said
+
+
+def test_bank_of_another_data_set(story, refused):
+    data = "data.train=procedural:identities=12,images=4,size=32,seed=5"
+    said = refused("distill", "fcd", "--out", story / "new", **distilling(data), names="bank")
+    assert "embed this data first" in said
+
+
+def test_embedding_into_another_bank(story, refused):
+    words = ("--data", story / "faces", "--out", story / "bank")
+    refused("embed", "--teacher", story / "run" / "best.safetensors", *words, names=story / "bank")
+
+
+def test_checkpoint_of_another_architecture(story, refused):
+    (story / "run" / "summary.json").unlink()
+    other = distilling("student.arguments={norm: false}")
+    said = refused("distill", "fcd", "--out", story / "run", **other, names=story / "run")
+    assert "student.arguments" in said
+
+
+def test_start_from_another_architecture(story, refused):
+    start = f"student.init={story}/teacher/best.safetensors"
+    other = distilling(start, "student.embedding_size=8")
+    refused("distill", "fcd", "--out", story / "new", **other, names=f"{story}/teacher")
+
+
+def test_dimensions_without_projection(story, refused):
+    other = distilling("student.embedding_size=8", "objectives.fcd.projection=false")
+    said = refused("distill", "fcd", "--out", story / "new", **other, names="16")
+    assert "8" in said
+
+
+def test_unknown_recipe_key(refused):
+    said = refused(
+        "train", "arcface", settings=["training.bach_size=4"], names="training.bach_size"
+    )
+    assert "did you mean 'batch_size'" in said
+
+
+# Weights that are no numbers
+
+
+def ruin(path):
+    """Put a NaN where a diverged training leaves one, with everything else in order."""
+    weights = load_file(path)
+    with safe_open(path, "pt") as file:
+        document = json.loads(file.metadata()[HEADER_KEY])
+    del document["checksum"]
+    next(w for w in weights.values() if w.is_floating_point()).view(-1)[0] = float("nan")
+    document["checksum"] = checksum(document, weights)
+    save_file(weights, path, metadata={HEADER_KEY: json.dumps(document)})
+
+
+def test_nan_in_a_model_file(story, refused):
+    path = story / "teacher" / "best.safetensors"
+    ruin(path)
+    bank = ("--data", story / "faces", "--out", story / "new")
+    for words in (
+        ("inspect", path),
+        ("evaluate", path, PAIRS),
+        ("export", path, "--out", story / "new.onnx"),
+        ("embed", "--teacher", path, *bank),
+    ):
+        said = refused(*words, names=path)
+        assert "not finite" in said
+    start = distilling(f"student.init={path}")
+    refused("distill", "fcd", "--out", story / "new", **start, names=path)
+    assert not (story / "new.onnx").exists()
+
+
+def test_nan_in_a_checkpoint_of_weights(story, refused):
+    path = story / "weights.pt"
+    torch.save({"layer1.0.prelu.weight": torch.full((4,), float("nan"))}, path)
+    refused("inspect", path, names=path)
+
+
+def test_nan_in_an_onnx_file(story, refused):
+    path = story / "teacher.onnx"
+    model = onnx.load(path)
+    for weights in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weights)
+        if values.dtype == np.float32 and values.ndim > 1:
+            weights.CopyFrom(
+                onnx.numpy_helper.from_array(np.full_like(values, np.nan), weights.name)
+            )
+    onnx.save(model, path)
+    refused("evaluate", path, PAIRS, names="not finite")
+    new = ("--data", story / "faces", "--out", story / "new")
+    said = refused("embed", "--teacher", path, *new, names="NaN")
+    assert "check the teacher's weights" in said
+    assert not list(story.glob("new/rows*"))
+
+
+# A full disk
+
+MODELS = {"best.safetensors", "last.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        (("prepare", FACES, "--pack", "--workers", "0", "--out", "new"), 20_000),
+        (("embed", "--teacher", "teacher.onnx", "--data", "faces", "--out", "new"), 2_000),
+        (("export", "teacher/best.safetensors", "--out", "new/net.onnx"), 2_000),
+        (("inspect", "faces", "--sheet", "new/sheet.png"), 2_000),
+        (("train", "arcface", "--out", "new", *options("data.train=faces")), 8_000),
+        (("train", "arcface", "--out", "new", *options("data.train=faces")), 2_500),
+        (("train", "arcface", "--out", "new", *options("data.train=faces")), 200),
+    ],
+    ids=["prepare", "embed", "export", "sheet", "train", "model", "train at once"],
+)
+def test_disk_full(story, refused, words, limit):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        refused(*words, names="cannot write new")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    # Nothing half-written: what is there is whole, and there is nothing beside it.
+    left = {path.name for path in Path("new").iterdir()} if Path("new").exists() else set()
+    assert left <= {"bank.json", "recipe.yaml", "metrics.jsonl", ".lock"} | MODELS
+    for name in left & MODELS:
+        load_model(Path("new", name))
