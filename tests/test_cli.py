@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from facedistill.cli import app
 from facedistill.errors import FacedistillError
+from facedistill.models.opening import open_network
+from tests.data.ijb_folder import write_ijb
 
 FACES = "procedural:identities=12,images=4,size=32"
 TINY = [
@@ -84,6 +88,72 @@ def test_evaluate_draws_masks_by_their_seed_and_says_so(story):
     assert one == figures("--mask", "one", "--mask-seed", "0")
     assert one["auc"] != other["auc"]
     assert "(both images masked): accuracy" in call("evaluate", model, pairs, "--mask", "both")
+
+
+def test_evaluate_takes_embeddings_compares_networks_and_groups(story, tmp_path):
+    pairs = "procedural:identities=30,images=4,size=32,first_identity=900,seed=3"
+    images = 120
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", rng.normal(size=(images, 8)).astype(np.float16))
+    np.save(tmp_path / "b.npy", rng.normal(size=(images, 8)))
+    (tmp_path / "groups.csv").write_text(
+        "identity,parity\n" + "".join(f"{i},{i % 2}\n" for i in range(30))
+    )
+    stored = ("evaluate", "--embeddings", tmp_path / "a.npy", pairs, "--resamples", "50")
+    assert "accuracy" in call(*stored)
+    (figures,) = json.loads(
+        call(
+            *(*stored, "--embeddings-flipped", tmp_path / "b.npy", "--far", "0.2", "--json"),
+            *("--against", tmp_path / "b.npy", "--groups", tmp_path / "groups.csv"),
+            *("--group-far", "0.1"),
+        )
+    )
+    assert figures["flip"]
+    assert list(figures["tar_at_far"]) == ["2e-1"]
+    assert figures["difference"]["tar"]["2e-1"]["interval"]
+    assert [group["group"] for group in figures["fairness"][0]["groups"]] == ["0", "1"]
+
+
+def test_evaluate_finds_out_that_a_folder_is_ijb(tmp_path):
+    wrote = write_ijb(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("plain", "flipped"):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(len(wrote["people"]), 8)))
+    command = ("evaluate", "--embeddings", tmp_path / "plain.npy", tmp_path)
+    assert "IJBC 1:1 N1D1F0" in call(*command)
+    (figures,) = json.loads(
+        call(
+            *(*command, "--embeddings-flipped", tmp_path / "flipped.npy"),
+            *("--variant", "all", "--far", "0.1", "--json"),
+        )
+    )
+    assert len(figures["verification"]) == len(figures["identification"]) == 8
+
+
+@pytest.mark.parametrize("model", ["student/best.safetensors", "student.onnx"])
+def test_evaluate_saves_thresholds_that_verify_uses(story, tmp_path, model):
+    path = tmp_path / Path(model).name
+    path.write_bytes((story / model).read_bytes())
+    pairs = "procedural:identities=12,images=4,size=32,first_identity=900,seed=3"
+    command = ("evaluate", path, pairs, "--far", "0.25", "--resamples", "0", "--save-thresholds")
+    assert '"2.5e-1":' in call(*command)
+    (figures,) = json.loads(call(*command[:-1], "--json"))
+    saved = open_network(path).thresholds
+    assert saved["2.5e-1"] == pytest.approx(figures["thresholds"]["2.5e-1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["student.onnx"], "say what to measure on"),
+        (["student.onnx", "procedural:identities=9,images=4,size=32", "--variant", "N1"], "N1D1F1"),
+        (["student.onnx", "x", "--embeddings-flipped", "x.npy"], "needs --embeddings"),
+        (["student.onnx", "x", "--groups", "none.csv"], "none.csv"),
+    ],
+)
+def test_evaluate_refuses_what_does_not_fit_before_it_works(arguments, message):
+    with pytest.raises(FacedistillError, match=message):
+        call("evaluate", *arguments)
 
 
 @pytest.mark.parametrize("what", ["faces", "bank", "student/best.safetensors", "student.onnx"])

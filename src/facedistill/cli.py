@@ -175,46 +175,107 @@ def distill(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help=".safetensors, .onnx, .pt, .pth or .ckpt.")],
-    pairs: Annotated[
-        list[str], typer.Argument(help=".bin, folder with pairs.txt, or procedural: spec.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] PAIRS...",
+            help="A network (.safetensors, .onnx, .pt, .pth, .ckpt), unless --embeddings is given; "
+            "then what to measure on: .bin, folder with pairs.txt, folder of IJB-B or IJB-C "
+            "protocol files, or procedural: spec.",
+        ),
     ],
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Instead of a network: .npy (N, D), a row per image.")
+    ] = None,
+    flipped: Annotated[
+        Path | None, typer.Option("--embeddings-flipped", help=".npy of the mirrored images.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another network, or .npy: differences on the same pairs, with tests."),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV `identity,sex,...` or `image,...`: errors by group of people."),
+    ] = None,
+    group_far: Annotated[
+        float, typer.Option(help="False match rate at whose threshold groups are compared.")
+    ] = 1e-2,
     protocol: Annotated[str, typer.Option(help="insightface or exact.")] = "insightface",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help="Of IJB templates: N1D1F1 (norm, detector score, flip), ..., or all."),
+    ] = None,
+    far: Annotated[
+        list[float] | None, typer.Option(help="False accept rate to report; repeat for more.")
+    ] = None,
     flip: Annotated[bool, typer.Option(help="Add the mirrored image's embedding.")] = True,
     mask: Annotated[
         MaskedImages | None,
         typer.Option(help="Draw face masks on the second image of each pair, or on both."),
     ] = None,
     mask_seed: Annotated[int, typer.Option(min=0, help="Seed of the masks.")] = 0,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Bootstrap resamples of the intervals; 0 for none.")
+    ] = 1000,
+    save_thresholds: Annotated[
+        bool,
+        typer.Option("--save-thresholds", help="Write the thresholds into the network's file."),
+    ] = False,
     as_json: AsJson = False,
     color: InputColor = None,
     size: InputSize = None,
     mean: InputMean = None,
     std: InputStd = None,
 ) -> None:
-    """Verification on pairs: 10-fold accuracy, TAR@FAR, AUC, EER with 95 % intervals."""
-    from facedistill.data.pairs import open_pairs
-    from facedistill.evaluation.pairs import check_protocol, evaluate_pairs
+    """Verification and identification: accuracy, TAR@FAR, AUC, EER, TPIR with 95 % intervals."""
+    from facedistill.data.groups import read_groups
+    from facedistill.evaluation.evaluate import evaluate as measure
+    from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
+    from facedistill.evaluation.pairs import check_protocol
+    from facedistill.evaluation.stored import open_stored
+    from facedistill.evaluation.templates import parse_variants
 
-    known = check_protocol(protocol)
-    pair_sets = [open_pairs(source) for source in pairs]
-    network = _open_network(model, color, size, mean, std)
-    reports = [
-        evaluate_pairs(
-            network,
-            pair_set,
-            protocol=known,
+    model = None if embeddings else Path(sources.pop(0))
+    if not sources:
+        raise FacedistillError("say what to measure on: a .bin file, a folder, or procedural:...")
+    if flipped and not embeddings:
+        raise FacedistillError("--embeddings-flipped needs --embeddings")
+    known, variants = check_protocol(protocol), parse_variants(variant or [])
+    table = read_groups(groups) if groups else None
+    protocols = [open_protocol(source) for source in sources]
+
+    def open_faces(path: Path) -> Any:
+        if path.suffix.lower() == ".npy":
+            return open_stored(path)
+        return _open_network(path, color, size, mean, std)
+
+    faces = open_stored(embeddings, flipped) if embeddings else open_faces(Path(str(model)))
+    other = open_faces(against) if against else None
+    done = [
+        measure(
+            faces,
+            opened,
+            against=other,
+            groups=table,
+            group_far=group_far,
+            kfold_protocol=known,
             flip=flip,
             mask=mask.value if mask else None,
             mask_seed=mask_seed,
+            variants=variants,
+            fars=far,
+            resamples=resamples,
         )
-        for pair_set in pair_sets
+        for opened in protocols
     ]
     if as_json:
-        typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
-        return
-    for report in reports:
-        typer.echo(report.line())
+        typer.echo(json.dumps([evaluation.to_dict() for evaluation in done], indent=2))
+    else:
+        typer.echo("\n".join(evaluation.line() for evaluation in done))
+    if save_thresholds:
+        written = save_decision_thresholds(model, done)
+        typer.echo(f"thresholds of {model}: {json.dumps(written)}", err=as_json)
 
 
 @app.command()

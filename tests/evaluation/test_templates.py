@@ -8,6 +8,7 @@ from facedistill.evaluation import templates as module
 from facedistill.evaluation.templates import (
     VARIANTS,
     Variant,
+    parse_variants,
     pool_templates,
     row_similarities,
     template_rows,
@@ -52,8 +53,10 @@ def test_variants_differ_and_have_names():
     }
     assert len(set(seen.values())) == len(seen) == 8
     assert all(Variant.parse(name).name == name for name in seen)
+    assert parse_variants(["n0d1f0"]) == (Variant(False, True, False),)
+    assert parse_variants(["N0D1F0", "all"]) == VARIANTS
     with pytest.raises(FacedistillError, match="write N1D1F1"):
-        Variant.parse("N2D0F1")
+        parse_variants(["N1D1F1", "N2D0F1"])
 
 
 def test_half_precision_embeddings_are_pooled_in_double():

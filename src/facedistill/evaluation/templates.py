@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,17 @@ MOST = Variant()
 
 VARIANTS = tuple(Variant(*choice) for choice in itertools.product((True, False), repeat=3))
 """All eight."""
+
+
+def parse_variants(names: Sequence[str]) -> tuple[Variant, ...]:
+    """Return the variants called so; `all` stands for all eight.
+
+    Raises:
+        FacedistillError: If a name is not written like N1D0F1.
+    """
+    if "all" in names:
+        return VARIANTS
+    return tuple(Variant.parse(name) for name in names)
 
 
 @dataclass(frozen=True)
