@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from facedistill.cli import main
+from facedistill.data.recordio import RecordIODataset
 from facedistill.models.metadata import HEADER_KEY
 from facedistill.models.model_file import checksum, load_model
 from tests.data.test_decode import jpeg_declaring, png_declaring
@@ -125,6 +126,18 @@ def test_wrong_magic(story, refused):
     path = story / "faces" / "train.rec"
     path.write_bytes(b"\0\0\0\0" + path.read_bytes()[4:])
     refused("embed", "--data", story / "faces", "--out", story / "b", names=path)
+
+
+def test_flipped_bits_in_pictures_are_found(story, refused):
+    faces = RecordIODataset("faces")
+    content = bytearray(faces.path.read_bytes())
+    damaged = [3, 4, 17]
+    for key in damaged:
+        # In the middle of the compressed pixels, where most flips decode without complaint.
+        content[int(faces.offsets[key - 1]) + 32 + len(faces.encoded(key - 1)) // 2] ^= 4
+    faces.path.write_bytes(content)
+    said = refused("inspect", "faces", "--verify", names="faces/train.rec")
+    assert "3 damaged records: key 3, 4, 17 (the first at offset" in said
 
 
 def test_index_of_another_file(story, refused):

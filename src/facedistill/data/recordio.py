@@ -325,9 +325,9 @@ def _read_headers(path: Path, data: mmap.mmap, keys: np.ndarray, offsets: np.nda
             column[part] = value
         for row in begin + np.flatnonzero(~plain):
             place = f"{path} {headers.place(row)}"
-            values = _header(data, place, int(offsets[row]), int(ends[row]))
-            for column, value in zip(headers[2:], values, strict=True):
-                column[row] = value
+            header = _header(data, place, int(offsets[row]), int(ends[row]))
+            for column, field in zip(headers[2:], header, strict=True):
+                column[row] = field
     return headers
 
 

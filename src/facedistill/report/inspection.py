@@ -21,6 +21,8 @@ from facedistill.report.sheet import contact_sheet, pair_sheet, save_sheet
 
 MODEL_SUFFIXES = (".safetensors", ".onnx", ".pt", ".pth", ".ckpt")
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
+_KEYS = 10
+"""How many damaged records are named."""
 
 
 def inspect_source(
@@ -58,8 +60,11 @@ def _describe_dataset(dataset: FaceDataset, sheet: Path | None, verify: bool) ->
     if verify:
         bad = verify_records(dataset.name)
         if bad:
+            keys = ", ".join(str(record.key) for record in bad[:_KEYS])
+            more = f" and {len(bad) - _KEYS} more" if len(bad) > _KEYS else ""
             raise FacedistillError(
-                f"{dataset.name}: {len(bad)} damaged records, first: {bad[0]}: pack the data again"
+                f"{dataset.name}: {len(bad)} damaged records: key {keys}{more} (the first at "
+                f"offset {bad[0].offset}: {bad[0].reason}); pack the data again"
             )
         description["checksums"] = "all records are as they were packed"
     if sheet is not None:
