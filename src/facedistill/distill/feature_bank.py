@@ -10,7 +10,17 @@ from torch import nn
 Storage = Literal["fp16", "fp32"]
 """How embeddings are stored; arithmetic is at least float32 always."""
 
-_DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
+DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
+
+
+def check_storage(storage: str) -> None:
+    """Refuse a storage that is not known.
+
+    Raises:
+        ValueError: Naming those that are.
+    """
+    if storage not in DTYPES:
+        raise ValueError(f"storage is '{storage}', not one of {', '.join(DTYPES)}")
 
 
 class FeatureBank(nn.Module):
@@ -31,11 +41,10 @@ class FeatureBank(nn.Module):
 
     def __init__(self, rows: torch.Tensor | tuple[int, int], storage: Storage = "fp16") -> None:
         super().__init__()
-        if storage not in _DTYPES:
-            raise ValueError(f"storage is '{storage}', not one of {', '.join(_DTYPES)}")
+        check_storage(storage)
         started = isinstance(rows, torch.Tensor)
         start = rows if isinstance(rows, torch.Tensor) else torch.zeros(rows)
-        self.rows = start.detach().to(_DTYPES[storage], copy=True)
+        self.rows = start.detach().to(DTYPES[storage], copy=True)
         self.seen = torch.full((len(start),), started)
 
     def to_device(self, device: torch.device) -> FeatureBank:

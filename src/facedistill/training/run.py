@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -215,12 +216,19 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, PairSet | None]:
     validation people, so that their figures can be compared.
 
     Returns:
-        The faces to train on, labelled 0..M-1, and pairs of the people split off.
+        The faces to train on, labelled 0..M-1, and pairs of the people split off; of unlabelled
+        faces all, and None.
     """
     data = recipe.data
     faces = open_dataset(data.train, relabel=data.relabel)
-    check_labels(faces.labels, faces.name)
-    if not data.validation_identities:
+    identities = check_labels(faces.labels, faces.name)
+    if data.validation_identities and not identities:
+        warnings.warn(
+            f"{faces.name} has no labels: no people are split off to validate on, the last weights "
+            "are taken for the best (data.validation_identities: 0 says so)",
+            stacklevel=2,
+        )
+    if not data.validation_identities or not identities:
         return faces, None
     training, held_out = split_identities(faces.labels, data.validation_identities, SPLIT_SEED)
     people = Subset(faces, held_out)
@@ -518,7 +526,10 @@ def _opening_line(
     recipe: Recipe, faces: FaceDataset, teacher: Teacher | None, options: LoopOptions
 ) -> str:
     taught = f", taught by {teacher.name}" if teacher else ""
-    return (
-        f"{recipe.name}: {recipe.student.network} on {len(faces):,} faces of "
-        f"{int(faces.labels.max()) + 1:,} people{taught}; {options.steps:,} steps"
+    people = int(faces.labels.max()) + 1
+    kind = (
+        f"{len(faces):,} faces of {people:,} people"
+        if people
+        else f"{len(faces):,} unlabelled faces"
     )
+    return f"{recipe.name}: {recipe.student.network} on {kind}{taught}; {options.steps:,} steps"
