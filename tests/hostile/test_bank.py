@@ -41,6 +41,7 @@ def held(bank):
 
 @hostile
 @given(data=st.data())
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")
 def test_every_row_is_its_images_own_or_refused(whole, tmp_path_factory, data):
     folder, keys, expected = whole
     path = data.draw(st.sampled_from(sorted(folder.iterdir())))

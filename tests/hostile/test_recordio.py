@@ -94,6 +94,7 @@ def test_verify_finds_every_flipped_bit_of_a_picture(tmp_path):
 
 @hostile
 @given(data=st.data())
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")
 def test_checksums_fit_or_are_refused(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "checksums"
     if not folder.exists():
