@@ -20,6 +20,7 @@ from facedistill.training import run as run_module
 from facedistill.training.folder import claim
 from facedistill.training.metrics import read_metrics
 from facedistill.training.run import run
+from tests.training.same_run import assert_same_run
 from tests.training.standin import tiny_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -27,49 +28,6 @@ ROOT = Path(__file__).parents[2]
 
 def train(folder, *settings, say=lambda line: None):
     return run(tiny_recipe(*settings), folder, say)
-
-
-def assert_equal(ours, theirs, place="state"):
-    """Compare nested state bit for bit."""
-    assert type(ours) is type(theirs), place
-    if isinstance(ours, dict):
-        assert ours.keys() == theirs.keys(), place
-        for key in ours:
-            assert_equal(ours[key], theirs[key], f"{place}.{key}")
-    elif isinstance(ours, list | tuple):
-        assert len(ours) == len(theirs), place
-        for number, pair in enumerate(zip(ours, theirs, strict=True)):
-            assert_equal(*pair, f"{place}.{number}")
-    elif isinstance(ours, torch.Tensor):
-        assert torch.equal(ours, theirs), place
-    else:
-        assert ours == theirs, place
-
-
-def assert_same_run(ours, theirs):
-    assert (ours / "metrics.jsonl").read_bytes() == (theirs / "metrics.jsonl").read_bytes()
-    states = [torch.load(f / "checkpoint.pt", weights_only=True) for f in (ours, theirs)]
-    assert_equal(*({k: v for k, v in s.items() if k != "recipe"} for s in states))
-    for name in ("last", "best"):
-        models = [load_model(f / f"{name}.safetensors") for f in (ours, theirs)]
-        assert_equal(*(dict(model.backbone.state_dict()) for model in models))
-
-
-def test_the_same_seed_gives_the_same_weights_whatever_the_workers(tmp_path):
-    settings = [
-        "student.network=mobilefacenet",
-        "student.arguments={width: 0.25}",
-        "student.input.size=32",
-        "training.steps=3",
-        "data.augmentation={rotation: 10, brightness: 0.3}",
-    ]
-    for workers in (0, 1, 2):
-        train(tmp_path / str(workers), *settings, f"data.workers={workers}")
-    train(tmp_path / "other", *settings, "seed=1")
-    assert_same_run(tmp_path / "0", tmp_path / "1")
-    assert_same_run(tmp_path / "0", tmp_path / "2")
-    losses = [read_metrics(tmp_path / n / "metrics.jsonl")[0]["loss"] for n in ("0", "other")]
-    assert losses[0] != losses[1]
 
 
 # A run that sends itself a signal when it has logged a step, and keeps every third checkpoint.
