@@ -130,6 +130,49 @@ def test_two_at_once_do_not_harm_each_other(faces, tmp_path, unbroken):
     assert content(tmp_path / "b") == unbroken
 
 
+# Embeds in step with its parent: a line out, a line in, before every batch of images.
+IN_STEP = """
+    import sys
+    from distill.conftest import Faces, embed, info_of
+    from facedistill.distill.bank_writing import embed_bank
+    faces = Faces(range(10), labels=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+    def in_step(images):
+        print("batch", flush=True)
+        sys.stdin.readline()
+        return embed(images)
+    embed_bank(in_step, faces, sys.argv[1], info=info_of(faces), batch_size=2)
+"""
+
+
+@pytest.mark.parametrize("killed_at", [None, 5])
+def test_two_processes_at_once_do_not_harm_each_other(tmp_path, unbroken, killed_at):
+    folder = tmp_path / "b"
+    command = [sys.executable, "-c", dedent(IN_STEP), str(folder)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]),
+    }
+
+    def start():
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        return subprocess.Popen(command, env=environment, text=True, **pipes)
+
+    with start() as first, start() as second:
+        both = [first, second]
+        for batch in range(10):  # five, plain and flipped: each waits for the other
+            for process in both:
+                assert process.stdout.readline() == "batch\n"
+            if batch == killed_at:
+                both.remove(second)
+                second.kill()
+            for process in both:
+                process.stdin.write("\n")
+                process.stdin.flush()
+    assert first.returncode == 0
+    assert second.returncode == (0 if killed_at is None else -signal.SIGKILL)
+    assert content(folder) == unbroken
+
+
 def test_two_teachers_at_once_never_make_one_bank(faces, tmp_path):
     folder = tmp_path / "b"
 

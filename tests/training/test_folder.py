@@ -50,6 +50,36 @@ def test_a_process_that_a_killed_one_forked_holds_nothing(tmp_path):
         assert process.stdout.read() == b""  # only now has the child ended
 
 
+def test_a_second_command_on_a_folder_in_use_is_refused_by_name(tmp_path):
+    settings = [
+        "data.train=procedural:identities=8,images=4,size=32",
+        "data.validation_identities=0",
+        "data.workers=1",
+        "student.arguments={width: 0.25}",
+        "student.input.size=32",
+        "training.batch_size=8",
+        "training.steps=1000000",
+        "training.device=cpu",
+    ]
+    command = [
+        sys.executable, "-m", "facedistill.cli", "train", "arcface", "--out", str(tmp_path / "run"),
+        *(part for setting in settings for part in ("--set", setting)),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        try:
+            assert "1,000,000 steps" in first.stdout.readline()
+            second = subprocess.run(command, capture_output=True, text=True)
+            assert first.poll() is None
+        finally:
+            first.kill()
+    assert second.returncode == FacedistillError.exit_code
+    assert second.stdout == ""
+    assert second.stderr == (
+        f"error: {tmp_path / 'run'} is in use by another facedistill: wait for it, or choose "
+        "another --out\n"
+    )
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FacedistillError, match="cannot write to"), claim(tmp_path / "file" / "run"):
