@@ -77,9 +77,17 @@ def test_line_and_json_name_variant_and_figures(protocol):
     assert "TPIR@1e-3 not measurable" in fourth
     assert "galleries of 6 and 6" in fourth
     document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
-    assert document["verification"][0]["tar_at_far"]["1e-1"]["interval"]["over"] == "pairs"
+    assert document["verification"][0]["tar_at_far"]["1e-1"]["interval"]["over"] == "identities"
     assert document["identification"][1]["ranks"]["1"]["interval"]["over"] == "identities"
     assert list(report.thresholds) == ["1e-1"]
+
+
+def test_few_people_leave_pairs_to_resample(protocol):
+    files, plain, flipped, _ = protocol
+    few = np.isin(files.pairs, files.galleries[0].templates).any(axis=1)
+    some = dataclasses.replace(files, pairs=files.pairs[few], same=files.same[few])
+    report = evaluate_ijb(some, plain, flipped, fars=(0.1,), resamples=50)
+    assert report.verification[0].intervals["1e-1"].over == "pairs"
 
 
 def test_network_gives_the_same_as_its_embeddings(protocol, monkeypatch):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from facedistill.data.ijb import IjbFiles, TemplateList
 from facedistill.errors import FacedistillError
@@ -26,6 +27,7 @@ from facedistill.evaluation.identification import (
     open_set,
     search_gallery,
 )
+from facedistill.evaluation.pairs import MIN_IDENTITIES
 from facedistill.evaluation.roc import (
     OperatingPoint,
     RocCurve,
@@ -36,7 +38,7 @@ from facedistill.evaluation.roc import (
     tar_at_nearest_far,
 )
 from facedistill.evaluation.statistics import Estimate, Interval, bootstrap_clusters
-from facedistill.evaluation.tar_bootstrap import tar_intervals
+from facedistill.evaluation.tar_bootstrap import tar_intervals, tar_intervals_over_identities
 from facedistill.evaluation.templates import (
     MOST,
     Templates,
@@ -60,7 +62,8 @@ class TemplateVerification:
         impostors: Number of impostor pairs.
         auc: Area under the ROC curve.
         points: Best true accept rate at each false accept rate.
-        intervals: The true accept rates' 95 % intervals over pairs, by `far_name`.
+        intervals: The true accept rates' 95 % intervals by `far_name`, over people where there are
+            enough, else over pairs.
         nearest: The same by the rule of InsightFace and ijb_evals, see `roc.tar_at_nearest_far`.
         curve: The ROC curve, thinned.
     """
@@ -292,6 +295,11 @@ def evaluate_ijb(
         FacedistillError: If files, embeddings or variants do not fit each other.
     """
     check_ijb(files)
+    rows = people = None
+    if files.pairs is not None and files.same is not None:
+        known = np.unique(files.templates)
+        rows = template_rows(known, files.pairs, f"{files.name} pairs").astype(np.int32)
+        people = _people(rows, files.same, len(known))
     verified, identified = [], []
     for variant in variants:
         templates = pool_templates(
@@ -302,9 +310,9 @@ def evaluate_ijb(
             flipped=flipped,
             detector_scores=files.detector_scores,
         )
-        if files.pairs is not None and files.same is not None:
-            scores = template_similarities(templates, files.pairs, files.name)
-            verified.append(_verify(variant, scores, files.same, fars, resamples, seed))
+        if rows is not None and files.same is not None:
+            scores = row_similarities(templates.embeddings, rows)
+            verified.append(_verify(variant, scores, files.same, people, fars, resamples, seed))
         if files.galleries and files.probes is not None:
             identified.append(
                 _identify(
@@ -355,27 +363,26 @@ def check_ijb(files: IjbFiles) -> None:
         )
 
 
-def template_similarities(templates: Templates, pairs: np.ndarray, place: str) -> np.ndarray:
-    """Return the cosine of every pair of templates.
+def _people(rows: np.ndarray, same: np.ndarray, templates: int) -> np.ndarray | None:
+    """Return the two people of every pair, int32 (P, 2); None if there are too few to resample.
 
-    Args:
-        templates: Pooled embeddings.
-        pairs: (P, 2) template ids.
-        place: Where the pairs are from, for messages.
-
-    Returns:
-        float64 (P,) in [-1, 1].
-
-    Raises:
-        FacedistillError: If a template has no media.
+    The 1:1 lists do not name people, but templates joined by genuine pairs are of one person.
     """
-    return row_similarities(templates.embeddings, templates.rows(pairs, place))
+    left, right = rows[same].T
+    joined = sparse.csr_array(
+        (np.ones(len(left), np.int8), (left, right)), shape=(templates, templates)
+    )
+    _, person = sparse.csgraph.connected_components(joined, directed=False)
+    if len(np.unique(person[left])) < MIN_IDENTITIES:
+        return None
+    return person[rows]
 
 
 def _verify(
     variant: Variant,
     scores: np.ndarray,
     same: np.ndarray,
+    people: np.ndarray | None,
     fars: Sequence[float],
     resamples: int,
     seed: int,
@@ -383,13 +390,19 @@ def _verify(
     whole = roc_curve(scores, same)
     nearest = [tar_at_nearest_far(whole, far) for far in fars]
     curve = whole.thinned()
+    if people is None:
+        intervals = tar_intervals(curve, fars, resamples=resamples, seed=seed)
+    else:
+        intervals = tar_intervals_over_identities(
+            scores, same, people, fars, resamples=resamples, seed=seed
+        )
     return TemplateVerification(
         variant=variant,
         genuine=curve.genuine,
         impostors=curve.impostors,
         auc=area_under_curve(curve),
         points=[tar_at_far(curve, far) for far in fars],
-        intervals=tar_intervals(curve, fars, resamples=resamples, seed=seed),
+        intervals=intervals,
         nearest=nearest,
         curve=curve,
     )

@@ -109,14 +109,14 @@ def bootstrap_weights(
     for start in range(0, resamples, step):
         count = min(step, resamples - start)
         if people is not None:
-            drawn = _multiplicities(rng, count, int(people.max()) + 1)
+            drawn = multiplicities(rng, count, int(people.max()) + 1)
             weights = drawn[:, people[:, 0]]
             different = people[:, 0] != people[:, 1]
             weights[:, different] *= drawn[:, people[different, 1]]
         else:
             weights = np.empty((count, pairs))
             for members in strata:
-                weights[:, members] = _multiplicities(rng, count, len(members))
+                weights[:, members] = multiplicities(rng, count, len(members))
         yield weights
 
 
@@ -166,7 +166,7 @@ def bootstrap_clusters(
     means = []
     step = max(1, _CELLS_AT_ONCE // len(kinds))
     for start in range(0, resamples, step):
-        drawn = _multiplicities(rng, min(step, resamples - start), len(kinds))
+        drawn = multiplicities(rng, min(step, resamples - start), len(kinds))
         means.append(drawn @ sums / (drawn @ sizes))
     return percentile_interval(np.concatenate(means), clusters, len(values))
 
@@ -292,8 +292,12 @@ def _renumbered(identities: np.ndarray | None, pairs: int) -> np.ndarray | None:
     return np.unique(identities, return_inverse=True)[1].reshape(pairs, 2)
 
 
-def _multiplicities(rng: np.random.Generator, resamples: int, units: int) -> np.ndarray:
-    """Draw `units` of `units` with replacement, `resamples` times; count each. float64 (R, U)."""
+def multiplicities(rng: np.random.Generator, resamples: int, units: int) -> np.ndarray:
+    """Draw `units` of `units` with replacement, `resamples` times, and count each.
+
+    Returns:
+        float64 (R, U).
+    """
     drawn = rng.integers(units, size=(resamples, units))
     drawn += np.arange(resamples)[:, None] * units
     counts = np.bincount(drawn.ravel(), minlength=resamples * units)
