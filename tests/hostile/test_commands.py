@@ -140,6 +140,16 @@ def test_flipped_bits_in_pictures_are_found(story, refused):
     assert "3 damaged records: key 3, 4, 17 (the first at offset" in said
 
 
+def test_a_flipped_bit_in_a_bank_is_found(story, command, refused):
+    assert command("inspect", "bank", "--verify") == (0, [])
+    path = story / "bank" / "rows-00000.npy"
+    content = bytearray(path.read_bytes())
+    content[-300] ^= 1
+    path.write_bytes(content)
+    assert command("inspect", "bank") == (0, [])
+    refused("inspect", "bank", "--verify", names="bank/rows-00000.npy is damaged (row ")
+
+
 def test_index_of_another_file(story, refused):
     path = story / "faces" / "train.idx"
     path.write_text(path.read_text().replace("\n2\t", "\n2\t1"))

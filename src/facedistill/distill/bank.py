@@ -123,6 +123,21 @@ class Bank:
         """Return float32 (B,) lengths of the teacher's raw embeddings; see `embeddings`."""
         return self._view(rows, flipped)[1]
 
+    def verify(self, block: int = 8192) -> None:
+        """Read every row of every view.
+
+        Args:
+            block: Rows read at once.
+
+        Raises:
+            FacedistillError: If a row is not as it was written.
+        """
+        starts = range(0, len(self), block)
+        for start in track(starts, f"verifying {self.folder.name}", len(starts), "blocks"):
+            rows = np.arange(start, min(start + block, len(self)))
+            for view in self.info.views:
+                self._read(view, rows)
+
     def _view(self, rows: np.ndarray, flipped: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return embeddings and norms, of each row in the view that is wanted."""
         embeddings, norms = self._read("plain", rows)

@@ -33,7 +33,7 @@ def inspect_source(
     Args:
         source: A data set, verification pairs, a bank or a model file.
         sheet: Where to write a picture of sample faces or pairs.
-        verify: Check every record of a RecordIO data set against its checksum.
+        verify: Check every record of a RecordIO data set, or row of a bank, against its checksum.
 
     Returns:
         JSON-ready facts by name.
@@ -47,8 +47,8 @@ def inspect_source(
         _refuse(sheet, verify, f"{source} is a model")
         return _describe_model(open_network(path))
     if (path / "bank.json").exists():
-        _refuse(sheet, verify, f"{source} is a bank")
-        return _describe_bank(Bank(path))
+        _refuse(sheet, False, f"{source} is a bank")
+        return _describe_bank(Bank(path), verify)
     if path.suffix.lower() == ".bin" or (path / "pairs.txt").exists():
         _refuse(None, verify, f"{source} holds pairs")
         return _describe_pairs(open_pairs(source), sheet)
@@ -106,9 +106,9 @@ def _describe_pairs(pairs: PairSet, sheet: Path | None) -> dict[str, Any]:
     return description
 
 
-def _describe_bank(bank: Bank) -> dict[str, Any]:
+def _describe_bank(bank: Bank, verify: bool) -> dict[str, Any]:
     info = bank.info
-    return {
+    description: dict[str, Any] = {
         "name": str(bank.folder),
         "kind": "bank of teacher embeddings",
         "images": info.count,
@@ -120,6 +120,10 @@ def _describe_bank(bank: Bank) -> dict[str, Any]:
         "dataset": info.dataset_name,
         "dataset_fingerprint": info.dataset,
     }
+    if verify:
+        bank.verify()
+        description["checksums"] = "all rows are as they were written"
+    return description
 
 
 def _describe_model(network: FaceNetwork | OnnxNetwork) -> dict[str, Any]:
@@ -151,4 +155,4 @@ def _refuse(sheet: Path | None, verify: bool, what: str) -> None:
     if sheet is not None:
         raise FacedistillError(f"{what}: it has no faces to put on a sheet")
     if verify:
-        raise FacedistillError(f"{what}: --verify checks RecordIO data sets")
+        raise FacedistillError(f"{what}: --verify checks RecordIO data sets and banks")
