@@ -115,13 +115,27 @@ def nearest(
     starts = range(0, size, rows)
     for start in track(starts, "neighbours", len(starts), "blocks"):
         block = slice(start, min(start + rows, size))
-        cosines[block], indices[block] = _merged(
-            _block_nearest(everyone, block, count, columns), count
-        )
+        indices[block], cosines[block] = nearest_of(everyone, block, count, columns)
     return indices, cosines
 
 
-def _block_nearest(
+def nearest_of(
+    everyone: torch.Tensor, block: slice, count: int, columns: int = COLUMNS
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (indices, cosines) of the nearest others of a block of rows; see `nearest`."""
+    parts = _candidates(everyone, block, count, columns)
+    cosines, indices = next(parts)
+    for more_cosines, more_indices in parts:
+        # Both are sorted and come by ascending index: a stable sort keeps the lower one first.
+        cosines, order = torch.cat([cosines, more_cosines], 1).sort(
+            dim=1, descending=True, stable=True
+        )
+        indices = torch.cat([indices, more_indices], 1).gather(1, order)
+        cosines, indices = cosines[:, :count], indices[:, :count]
+    return indices, cosines
+
+
+def _candidates(
     everyone: torch.Tensor, block: slice, count: int, columns: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Give the nearest of a block of rows within one block of columns after the other."""
@@ -134,20 +148,6 @@ def _block_nearest(
         cosines[selves - block.start, selves - start] = -torch.inf
         values, indices = stable_topk(cosines, min(count, stop - start))
         yield values, indices + start
-
-
-def _merged(
-    parts: Iterator[tuple[torch.Tensor, torch.Tensor]], count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Merge sorted candidates that come by ascending index into the best `count`."""
-    values, indices = next(parts)
-    for more_values, more_indices in parts:
-        values, order = torch.cat([values, more_values], 1).sort(
-            dim=1, descending=True, stable=True
-        )
-        indices = torch.cat([indices, more_indices], 1).gather(1, order)
-        values, indices = values[:, :count], indices[:, :count]
-    return values, indices
 
 
 def stable_topk(values: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,6 +24,8 @@ Gradient = Literal["exact", "straight_through"]
 PastPi = Literal["fallback", "easy", "wrap"]
 
 _LARGEST_COSINE = 1 - 1e-7
+_SHORTEST = 1e-12
+"""Least length of a centre that is divided by."""
 
 
 class MarginHead(nn.Module, ABC):
@@ -103,8 +105,10 @@ class MarginHead(nn.Module, ABC):
         """Return (B, M), the cosine with each class's nearest centre, within +-(1 - 1e-7)."""
         with torch.autocast(embedding.device.type, enabled=False):
             precision = torch.promote_types(embedding.dtype, torch.float32)
-            centres = F.normalize(self.weight.to(precision))
-            cosine = F.linear(F.normalize(embedding.to(precision)), centres)
+            centres = self.weight.to(precision)
+            # Scaling the B x M products costs less, above all backward, than M x D centres.
+            lengths = torch.linalg.vector_norm(centres, dim=1).clamp_min(_SHORTEST)
+            cosine = F.linear(F.normalize(embedding.to(precision)), centres) * lengths.reciprocal()
             if self.sub_centres > 1:
                 cosine = cosine.unflatten(1, (self.classes, self.sub_centres)).amax(2)
             return cosine.clamp(-_LARGEST_COSINE, _LARGEST_COSINE)
