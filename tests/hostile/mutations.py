@@ -19,7 +19,7 @@ from facedistill.errors import FacedistillError
 
 MUTATIONS = int(os.environ.get("FACEDISTILL_MUTATIONS", "1000"))
 """Mutations of each reader."""
-MEMORY = 64 << 20
+MEMORY = 128 << 20
 """Bytes that reading a damaged file of a few kilobytes may take, images not yet decoded."""
 IMAGE_MEMORY = 704 << 20
 """The same with decoding: 67 megapixels, as coefficients of a progressive JPEG and as pixels."""

@@ -67,21 +67,15 @@ def test_verify_finds_every_flipped_bit_of_a_picture(tmp_path):
     assert verify_records(path) == []
     unseen = found = 0
     for key, known in whole.images.items():
-        for place in range(known.stop - len(known.content), known.stop):
+        end = known.stop - (-len(known.content) % 4)  # Without the padding.
+        for place in range(end - len(known.content), end):
             content = bytearray(whole.rec)
             content[place] ^= 1 << place % 8
             path.unlink()
             path.write_bytes(content)
-            bad = verify_records(path)
-            assert [(record.key, record.offset) for record in bad] in (
-                [(key, known.start)],
-                [],
-            )
-            found += len(bad)
-            padding = not bad
-            if padding:
-                assert whole.rec[place] == 0
-                continue
+            (bad,) = verify_records(path)
+            assert (bad.key, bad.offset) == (key, known.start)
+            found += 1
             try:
                 RecordIODataset(path)[key - 1]
             except FacedistillError:
