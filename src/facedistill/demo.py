@@ -43,10 +43,10 @@ class Scale:
 
     people: int = 440
     images: int = 24
-    test_people: int = 200
-    pairs: int = 6000
-    teacher_epochs: float = 9
-    student_epochs: float = 5
+    test_people: int = 250
+    pairs: int = 8000
+    teacher_epochs: float = 5
+    student_epochs: float = 3
 
 
 QUICK = Scale(
@@ -115,8 +115,8 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
 
     say("teacher: an IResNet learns people from labels")
     teacher = load_model(run(recipes["teacher"], out / "teacher", _quiet).model)
-    say("bank: what the teacher says of every face, plain and mirrored")
-    embed_teacher(teacher, open_dataset(faces), out / "bank", batch_size=128)
+    say("bank: what the teacher says of every face")
+    embed_teacher(teacher, open_dataset(faces), out / "bank", flip=False, batch_size=128)
     say("plain student: learns from the same labels")
     run(recipes["plain student"], out / "plain", _quiet)
     say("distilled student: the same network learns from the bank")
@@ -151,6 +151,7 @@ def _recipes(out: Path, faces: Path, scale: Scale) -> dict[str, Recipe]:
     teacher = [
         "name=teacher",
         "student.network=iresnet18",
+        "training.batch_size=64",
         f"training.epochs={scale.teacher_epochs}",
     ]
     return {
