@@ -1,6 +1,6 @@
 """Commands killed with SIGKILL at random moments and run again, against unbroken ones.
 
-    OMP_NUM_THREADS=1 python reliability/kills.py [--kills 30] [--aimed 10] [--seed 0]
+    OMP_NUM_THREADS=1 python reliability/kills.py [--kills 30] [--aimed 10] [--most 3]
 
 On drawn faces of 32 pixels it runs `facedistill train`, `embed` and `distill` unbroken, then in
 trials: each trial starts in an empty folder, is killed after a random time, is started again by the
@@ -298,14 +298,20 @@ def prepare(base: Path) -> None:
 
 
 def try_out(
-    command: Command, base: Path, tally: Tally, kills: int, aimed: bool, rng: np.random.Generator
+    command: Command,
+    base: Path,
+    tally: Tally,
+    kills: int,
+    most: int,
+    aimed: bool,
+    rng: np.random.Generator,
 ) -> None:
-    """Run trials until a command has been killed `kills` times more."""
+    """Run trials until a command has been killed `kills` times more, `most` times in each."""
     with progress_bar("kills") as progress:
         task = progress.add_task(command.name, total=kills, note="aimed" if aimed else "")
         while kills > 0:
             out = base / f"{command.name}-killed"
-            places = run_killed(command, out, tally.unbroken, kills, aimed, rng)
+            places = run_killed(command, out, tally.unbroken, min(kills, most), aimed, rng)
             # One that ended before its time has come is another unbroken one.
             tally.add(command, places, differences(out, base / command.name))
             kills -= len(places)
@@ -335,6 +341,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=30, help="per command")
     parser.add_argument("--aimed", type=int, default=10, help="more of them, while it writes")
+    parser.add_argument("--most", type=int, default=3, help="kills in one trial")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--only", nargs="+", choices=("train", "embed", "distill"))
     arguments = parser.parse_args()
@@ -354,7 +361,8 @@ def main() -> None:
                 continue
             tallies[command.name] = Tally(length)
             for kills, aimed in ((arguments.kills, False), (arguments.aimed, True)):
-                try_out(command, base, tallies[command.name], kills, aimed, rng)
+                tally = tallies[command.name]
+                try_out(command, base, tally, kills, arguments.most, aimed, rng)
     print(_table(tallies))
     sys.exit(any(tally.equal < tally.trials for tally in tallies.values()))
 
