@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ import torch
 
 from facedistill.data.opening import open_dataset
 from facedistill.distill.embed import embed_teacher
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, Interrupted
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import load_model
+from facedistill.training import loop
+from facedistill.training.interrupt import StopRequest
+from facedistill.training.loop import Fit
 from facedistill.training.metrics import read_metrics
 from facedistill.training.run import _check_micro_batches, run
 from tests.training.standin import tiny_recipe
@@ -88,12 +92,13 @@ def launch(stop, arguments):
     return results
 
 
-def test_two_processes_train_what_one_trains(tmp_path):
+def taught_recipe(tmp_path, *settings):
+    """A recipe whose result does not depend on how a batch is divided: it has no batch norm."""
     data = "procedural:identities=14,images=4,size=16"
     torch.manual_seed(5)
     teacher = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
     embed_teacher(teacher, open_dataset(data), tmp_path / "bank")
-    recipe = tiny_recipe(
+    return tiny_recipe(
         f"data.train={data}",
         "data.validation_identities=6",
         "data.validation_pairs=20",
@@ -105,7 +110,23 @@ def test_two_processes_train_what_one_trains(tmp_path):
         "training.ema=0.5",
         "training.log_every=2",
         "training.evaluate_every=0.5",
+        *settings,
     )
+
+
+def assert_nearly_the_same_run(folder, other):
+    ours, theirs = (read_metrics(place / "metrics.jsonl") for place in (folder, other))
+    assert len(ours) == len(theirs) == 6
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert mine == pytest.approx(yours, rel=1e-5, abs=1e-6)
+    for name in ("last", "best"):
+        networks = [load_model(place / f"{name}.safetensors") for place in (folder, other)]
+        for mine, yours in zip(*(net.backbone.parameters() for net in networks), strict=True):
+            torch.testing.assert_close(mine, yours, rtol=1e-6, atol=1e-6)
+
+
+def test_two_processes_train_what_one_trains(tmp_path):
+    recipe = taught_recipe(tmp_path)
     run(recipe, tmp_path / "one", lambda line: None)
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe.to_yaml())
@@ -127,14 +148,44 @@ def test_two_processes_train_what_one_trains(tmp_path):
     assert "taught by bank" in main[1]
     assert "taught by bank" not in other[1]
 
-    ours, theirs = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
-    assert len(ours) == len(theirs) == 6
-    for mine, yours in zip(ours, theirs, strict=True):
-        assert mine == pytest.approx(yours, rel=1e-5, abs=1e-6)
-    for name in ("last", "best"):
-        networks = [load_model(tmp_path / n / f"{name}.safetensors") for n in ("two", "one")]
-        for mine, yours in zip(*(net.backbone.parameters() for net in networks), strict=True):
-            torch.testing.assert_close(mine, yours, rtol=1e-6, atol=1e-6)
+    assert_nearly_the_same_run(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.fixture
+def changing(tmp_path):
+    """A recipe, a run of it by one process, and what starts the run that will change."""
+    recipe = taught_recipe(tmp_path, "data.augmentation={rotation: 10}", "teacher.view=clean")
+    run(recipe, tmp_path / "one", lambda line: None)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml())
+    return recipe, ["distill", str(path), "--out", str(tmp_path / "changed")]
+
+
+def test_two_processes_go_on_where_one_stopped(tmp_path, changing, monkeypatch):
+    recipe, arguments = changing
+    request, train = StopRequest(), Fit._train
+
+    def train_and_ask(fit, batch):
+        train(fit, batch)
+        request.received = fit.position.step == 3
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "_train", train_and_ask)
+        patch.setattr(loop, "stop_request", lambda: nullcontext(request))
+        with pytest.raises(Interrupted, match="stopped at step 3 of 6"):
+            run(recipe, tmp_path / "changed", lambda line: None)
+    for code, _, err, seen in launch(0, arguments):
+        assert code == 0, err
+        assert (seen["ddp"], seen["images"]) == (True, 3 * 4)
+    assert_nearly_the_same_run(tmp_path / "changed", tmp_path / "one")
+
+
+def test_one_process_goes_on_where_two_stopped(tmp_path, changing):
+    recipe, arguments = changing
+    for code, _, err, _ in launch(3, arguments):
+        assert code == 75, err
+    assert run(recipe, tmp_path / "changed", lambda line: None).steps == 6
+    assert_nearly_the_same_run(tmp_path / "changed", tmp_path / "one")
 
 
 def test_too_few_images_for_each_process_are_refused():
