@@ -3,6 +3,8 @@ import re
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from facedistill.data.ijb import is_ijb, read_ijb
 from facedistill.errors import FacedistillError
@@ -108,3 +110,26 @@ def test_a_folder_of_none_or_two_protocols_is_refused(tmp_path):
     (tmp_path / "meta" / "ijbb_face_tid_mid.txt").touch()
     with pytest.raises(FacedistillError, match="holds 2 protocols"):
         read_ijb(tmp_path)
+
+
+@given(data=st.data())
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_damage_is_anything_but_one_line(tmp_path, data):
+    folder = tmp_path / "fuzzed"
+    if not folder.exists():
+        write_ijb(folder)
+    path = data.draw(st.sampled_from(sorted((folder / "meta").iterdir())))
+    whole = path.read_bytes()
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(whole))] * 2)))
+    junk = data.draw(st.binary(max_size=6) | st.sampled_from([b"nan", b"1e999", b"9" * 30, b'"']))
+    path.write_bytes(whole[:start] + junk + whole[stop:])
+    said = ""
+    try:
+        read_ijb(folder)
+    except FacedistillError as error:
+        said = str(error)
+    finally:
+        path.write_bytes(whole)
+    assert "\n" not in said

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation import distractors as module
 from facedistill.evaluation.distractors import distractor_rates
@@ -76,3 +77,19 @@ def test_unusable_input_is_refused(change, message):
     }
     with pytest.raises(FacedistillError, match=message):
         distractor_rates(**arguments)
+
+
+def test_a_real_teacher_loses_real_people_among_more_distractors(real_data):
+    faces = open_dataset(real_data / "celeba112")
+    embeddings = np.load(real_data / "celeba112" / "edgeface_s_train.npy", mmap_mode="r")
+    probes = np.flatnonzero(faces.labels >= 4550)
+    rates = distractor_rates(
+        embeddings[probes],
+        faces.labels[probes],
+        embeddings[faces.labels < 1000],
+        sizes=(10, 1000, 5000),
+        ranks=(1,),
+        resamples=0,
+    )
+    values = [rate.rate.value for rate in rates]
+    assert 1 > values[0] > values[1] > values[2] > 0.8

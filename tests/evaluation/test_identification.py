@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation import identification as module
 from facedistill.evaluation.identification import cmc, open_set, search_gallery
@@ -152,3 +153,16 @@ def test_sets_without_mated_or_non_mated_probes_are_refused():
         open_set(mixed, np.array([1, 2]), [0.0])
     with pytest.raises(FacedistillError, match="unknown rule"):
         open_set(mixed, np.array([1, 2]), rule="nist")
+
+
+def test_a_real_teacher_finds_real_people(real_data):
+    faces = open_dataset(real_data / "celeba112")
+    embeddings = np.load(real_data / "celeba112" / "edgeface_s_train.npy")
+    _, first = np.unique(faces.labels, return_index=True)
+    gallery, probes = first[:600], np.setdiff1d(np.arange(len(faces)), first)[::20]
+    people = faces.labels[probes]
+    matches = search_gallery(embeddings[probes], people, embeddings[gallery], np.arange(600))
+    assert cmc(matches, 1)[0] > 0.85
+    strict, loose = open_set(matches, people, [0.01, 0.1], resamples=100)
+    assert strict.fpir <= 0.01 < loose.fpir <= 0.1
+    assert 0.5 < strict.tpir.value < loose.tpir.value
