@@ -68,7 +68,8 @@ def search_gallery(
 
     Arithmetic is float64 where probes or gallery are, else float32. Embeddings need not be
     normalised, and the gallery may be memory-mapped: it is read once. Memory beyond the arguments
-    is about that of the probes plus `gallery_rows` x (D + 1,024) numbers.
+    is about that of the probes plus `gallery_rows` x (D + 1,024) numbers. Scores that differ by
+    less than the arithmetic's rounding may be ordered either way.
 
     Args:
         probes: (P, D) floats.
