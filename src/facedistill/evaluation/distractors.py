@@ -115,9 +115,7 @@ def _check_sizes(sizes: Sequence[int] | None, count: int) -> list[int]:
         return sorted({*(size for size in SIZES if size <= count), count})
     wrong = [size for size in sizes if not 1 <= size <= count]
     if wrong or not sizes:
-        raise FacedistillError(
-            f"numbers of distractors {tuple(sizes)}: give some of 1..{count:,}"
-        )
+        raise FacedistillError(f"numbers of distractors {tuple(sizes)}: give some of 1..{count:,}")
     return sorted(set(sizes))
 
 
