@@ -23,7 +23,7 @@ MEMORY = 128 << 20
 """Bytes that reading a damaged file of a few kilobytes may take, images not yet decoded."""
 IMAGE_MEMORY = 704 << 20
 """The same with decoding: 67 megapixels, as coefficients of a progressive JPEG and as pixels."""
-CPU_SECONDS = 20
+CPU_SECONDS = 10
 """What takes longer than this is a hang."""
 _ADDRESS_SLACK = 512 << 20  # Threads of libraries reserve addresses, not memory.
 

@@ -1,3 +1,6 @@
+from itertools import islice, product
+from string import ascii_letters as LETTERS
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +39,7 @@ LARGEST_MEMORY = 128 << 20
 @pytest.mark.parametrize(
     "text",
     [
-        "{" + ",".join(f"{n:x}" for n in range(MAX_BYTES // 6)) + "}",
+        "{" + ",".join(map("".join, islice(product(LETTERS, repeat=3), MAX_BYTES // 4 - 1))) + "}",
         "objectives: {" + ",".join(f"k{n}: {{a: b}}" for n in range(MAX_BYTES // 64)) + "}",
         "[" * MAX_BYTES,
         "- " * (MAX_BYTES // 2),
