@@ -53,6 +53,7 @@ def test_unlabelled_and_relabelled(tmp_path: Path) -> None:
         ("a 0\na\tzero\n", "line 2"),
         ("a 0.5\n", "line 1"),
         ("a --1\n", "line 1"),
+        ("a -2\n", "line 1: 'a -2' is not .* a whole number from 0 as label"),
         ("a ²\n", "line 1"),
         ("a 99999999999999999999\n", "line 1"),
         ("\t0\n", "line 1"),
@@ -72,3 +73,8 @@ def test_wrong_lines_are_named(tmp_path: Path, text: str | bytes, message: str) 
 def test_missing_list(tmp_path: Path) -> None:
     with pytest.raises(FacedistillError, match="cannot read"):
         ListDataset(tmp_path / "none.txt")
+
+
+def test_negative_labels_are_no_people_to_number_anew(tmp_path: Path) -> None:
+    with pytest.raises(FacedistillError, match="line 2: 'a -10' is not"):
+        ListDataset(write(tmp_path, "a 3\na -10\n", "a"), relabel=True)

@@ -26,7 +26,7 @@ class ListDataset(FaceDataset):
     A tab separates path and label; where a line has none, the last comma; else the last blank, so
     that paths may hold blanks. The lists of im2rec (`index TAB label TAB path`) read as well, and
     a first line `path,label`, empty lines and lines that begin with `#` are passed over. The
-    label is an integer, -1 where unknown.
+    label is a whole number from 0, or -1 where unknown.
 
     Args:
         list_file: UTF-8 text.
@@ -105,16 +105,15 @@ def _read_rows(path: Path) -> list[tuple[int, str, int]]:
             continue
         if not file or "\0" in file or not _is_label(label):
             raise FacedistillError(
-                f"{path} line {number}: {line[:80]!r} is not `path label` with an integer label "
-                "(-1 where unknown)"
+                f"{path} line {number}: {line[:80]!r} is not `path label` with a whole number from 0 "
+                "as label (-1 where unknown)"
             )
         rows.append((number, file, int(label)))
     return rows
 
 
 def _is_label(text: str) -> bool:
-    digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) < 18
+    return text == "-1" or (text.isascii() and text.isdigit() and len(text) < 18)
 
 
 def _is_number(text: str) -> bool:
