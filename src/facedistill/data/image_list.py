@@ -105,8 +105,8 @@ def _read_rows(path: Path) -> list[tuple[int, str, int]]:
             continue
         if not file or "\0" in file or not _is_label(label):
             raise FacedistillError(
-                f"{path} line {number}: {line[:80]!r} is not `path label` with a whole number from 0 "
-                "as label (-1 where unknown)"
+                f"{path} line {number}: {line[:80]!r} is not `path label` with a whole number from "
+                "0 as label (-1 where unknown)"
             )
         rows.append((number, file, int(label)))
     return rows
