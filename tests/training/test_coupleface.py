@@ -1,5 +1,10 @@
 """Runs whose objectives remember embeddings of earlier steps."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import pytest
@@ -17,7 +22,7 @@ from facedistill.training.loop import Fit
 from facedistill.training.metrics import read_metrics
 from facedistill.training.run import run
 from tests.training.standin import tiny_recipe
-from tests.training.test_distributed import launch
+from tests.training.test_distributed import ROOT, launch
 from tests.training.test_run import assert_same_run
 
 DATA = "procedural:identities=12,images=4,size=16"
@@ -160,3 +165,45 @@ def test_people_to_split_off_are_missed_loudly_where_nobody_is_named(tmp_path, c
 def test_objectives_that_need_labels_say_so(tmp_path, crops, setting, reason):
     with pytest.raises(FacedistillError, match=reason):
         run(load_recipe("coupleface_unlabelled", [*crops, setting]), tmp_path / "run", silent)
+
+
+GATHER = """
+import json
+import torch
+from types import SimpleNamespace
+from accelerate import Accelerator
+from facedistill.training.loop import Fit
+
+fit = SimpleNamespace(accelerator=Accelerator(cpu=True))
+rank = fit.accelerator.process_index
+rows = torch.arange(4 + 2 * rank).view(-1, 2) + 10 * rank
+found = [Fit._gather(fit, part).tolist() for part in (rows, rows[:, 0], rows.double())]
+print("FOUND" + json.dumps(found))
+"""
+
+
+def test_processes_with_unlike_numbers_of_rows_gather_them_in_order():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", GATHER],
+            cwd=ROOT,
+            env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for rank in ("0", "1")
+    ]
+    rows = [[0, 1], [2, 3], [10, 11], [12, 13], [14, 15]]
+    for process in processes:
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        assert process.returncode == 0, err
+        found = json.loads(out.rpartition("FOUND")[2])
+        assert found == [rows, [row[0] for row in rows], rows]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from facedistill.distill.precision import at_least_float32
 
-_ON_CPU, _ON_DEVICE = 1 << 20, 1 << 27
+_ON_CPU, _ON_DEVICE = 1 << 18, 1 << 27
 """Most numbers gathered at once: on a CPU about what its cache holds."""
 
 
