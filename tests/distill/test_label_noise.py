@@ -22,7 +22,9 @@ def on_circle(*degrees):
     return [[math.cos(math.radians(d)), math.sin(math.radians(d))] for d in degrees]
 
 
-def test_a_stranger_is_compared_with_the_others_alone(tmp_path):
+@pytest.mark.parametrize("cosines", [1, 3, 1 << 24])
+def test_a_stranger_is_compared_with_the_others_alone(tmp_path, monkeypatch, cosines):
+    monkeypatch.setattr(label_noise, "_MOST_COSINES", cosines)
     # Person 0 at 0 degrees with a stranger at 90; person 1 at 100; person 2 has one image.
     faces, bank = made(tmp_path, on_circle(0, 0, 90, 100, 100, 200), [0, 0, 0, 1, 1, 2])
     noise = find_label_noise(bank, faces)

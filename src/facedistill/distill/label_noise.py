@@ -14,6 +14,8 @@ from facedistill.progress import track
 NEIGHBOURS = 100
 """Identities compared with each one: as many as `rad` looks for, so that both share the cache."""
 _BLOCK = 8192
+_MOST_COSINES = 1 << 24
+"""Held at once: 64 MiB."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,15 @@ def nearest_other(
     Returns:
         (int64 (F,), float32 (F,)).
     """
-    cosines = bank.embeddings(noise.rows[indices]) @ noise.prototypes.T
-    cosines[np.arange(len(indices)), labels[indices]] = -np.inf
-    others = cosines.argmax(1)
-    return others, cosines[np.arange(len(indices)), others]
+    others, values = np.zeros(len(indices), np.int64), np.zeros(len(indices), np.float32)
+    step = max(1, _MOST_COSINES // len(noise.prototypes))
+    for start in range(0, len(indices), step):
+        part = indices[start : start + step]
+        cosines = bank.embeddings(noise.rows[part]) @ noise.prototypes.T
+        cosines[np.arange(len(part)), labels[part]] = -np.inf
+        others[start : start + step] = cosines.argmax(1)
+        values[start : start + step] = cosines.max(1)
+    return others, values
 
 
 def _closest_pairs(mined: Neighbours) -> tuple[np.ndarray, np.ndarray]:
