@@ -33,6 +33,12 @@ MAX_BYTES = 1 << 18
 MAX_DEPTH = 20
 """Deepest nesting of lists and mappings."""
 
+_INDIFFERENT = {
+    "data": {"workers", "cache"},
+    "training": {"checkpoint_minutes", "tensorboard"},
+}
+"""Keys on which the result does not depend."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 """A share of training."""
 
@@ -171,6 +177,7 @@ class TrainingRecipe(Section):
     device: Literal["cpu", "cuda"] | None = Field(None, description="default: the best there is")
     checkpoint_minutes: float = Field(10, gt=0)
     evaluate_every: float = Field(1.0, gt=0, description="epochs between evaluations")
+    evaluate_steps: int | None = Field(None, ge=1, description="steps between them instead")
     log_every: int = Field(20, ge=1, description="steps between lines of metrics.jsonl")
     tensorboard: bool = False
 
@@ -219,8 +226,12 @@ class Recipe(Section):
     @property
     def hash(self) -> str:
         """Hex digest of everything that decides the result."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        canonical = json.dumps(self.decisive(), sort_keys=True)
         return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the keys that decide the result: a run may be resumed with others changed."""
+        return self.model_dump(mode="json", exclude=_INDIFFERENT)
 
     def to_yaml(self) -> str:
         """Return the recipe as the YAML text that gives it again."""

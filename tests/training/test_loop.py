@@ -197,6 +197,7 @@ class Report:
     [
         ([], [0.5, 0.7, 0.7, 0.6], ["last", "best", "last", "best", "last", "last"]),
         (["training.evaluate_every=100"], [0.5], ["last", "best"]),
+        (["training.evaluate_steps=9"], [0.5, 0.4], ["last", "best", "last"]),
         (["training.steps=1", "training.epochs=9"], [0.5], ["last", "best"]),
     ],
 )

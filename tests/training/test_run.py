@@ -169,6 +169,12 @@ def test_another_recipe_is_refused_by_its_first_difference_before_anything_chang
         train(tmp_path, "optimizer.lr=0.2")
 
 
+def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
+    first = train(tmp_path, "data.workers=0")
+    (tmp_path / "summary.json").unlink()
+    assert train(tmp_path, "data.workers=1", "data.cache=ram").steps == first.steps
+
+
 def test_a_folder_in_which_nothing_was_made_can_be_used_again(tmp_path):
     with pytest.raises(FacedistillError, match="larger than the training set"):
         train(tmp_path, "training.batch_size=64")

@@ -126,8 +126,8 @@ def _check_owner(folder: Path, recipe: Recipe) -> None:
 
 def _difference(one: Recipe, other: Recipe) -> str:
     """Name the first key in which two recipes differ."""
-    ours: Any = one.model_dump(mode="json")
-    theirs: Any = other.model_dump(mode="json")
+    ours: Any = one.decisive()
+    theirs: Any = other.decisive()
     place: list[str] = []
     while isinstance(ours, dict) and isinstance(theirs, dict):
         keys = [*ours, *(key for key in theirs if key not in ours)]
@@ -366,7 +366,8 @@ def _options(recipe: Recipe, order: Order) -> LoopOptions:
     per_epoch = order.steps_per_epoch
     return LoopOptions(
         steps=training.steps or max(1, round(training.epochs * per_epoch)),
-        evaluate_every=max(1, round(training.evaluate_every * per_epoch)),
+        evaluate_every=training.evaluate_steps
+        or max(1, round(training.evaluate_every * per_epoch)),
         log_every=training.log_every,
         checkpoint_seconds=60 * training.checkpoint_minutes,
         accumulate=training.accumulate,
