@@ -58,7 +58,6 @@ def test_the_same_seed_gives_the_same_run_whatever_the_workers(tmp_path, setting
         run(tiny_recipe(*settings, *way), tmp_path / name, lambda line: None)
     for name in ways:
         assert_same_run(tmp_path / name, tmp_path / "0")
-    # Files name the recipe, of which the number of workers is a part.
     files = [(tmp_path / name / "last.safetensors").read_bytes() for name in ("0", "again")]
     assert files[0] == files[1]
 
