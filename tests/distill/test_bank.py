@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from facedistill.data.labels import Subset
 from facedistill.distill.bank import Bank, stack_keys
 from facedistill.distill.bank_info import read_info, shard_path, write_info
 from facedistill.distill.bank_writing import embed_bank
@@ -83,6 +84,19 @@ def test_find_does_not_depend_on_order_and_takes_subsets(bank, faces):
     order = np.random.default_rng().permutation(10)[:7]
     assert np.array_equal(bank.find(keys_of(faces)[order]), order)
     assert len(bank.find(np.empty((0, 16), np.uint8))) == 0
+
+
+def test_rows_of_its_own_data_are_known_without_reading_an_image(bank, faces, monkeypatch):
+    part = Subset(faces, [8, 1, 5])
+    shuffled = Faces([3, 9, 0], labels=[0, 1, 2])
+    assert bank.rows_of(shuffled).tolist() == [3, 9, 0]
+    assert bank.rows_of(Subset(shuffled, [2, 0])).tolist() == [0, 3]
+    with pytest.raises(FacedistillError, match="knows nothing of 1 of 2"):
+        bank.rows_of(Faces([3, 10], labels=[0, 1]))
+    assert faces.fingerprint == bank.info.dataset
+    monkeypatch.setattr(Faces, "encoded", None)
+    assert bank.rows_of(faces).tolist() == list(range(10))
+    assert bank.rows_of(part).tolist() == [8, 1, 5]
 
 
 def test_find_tells_keys_with_zero_bytes_apart(tmp_path):
