@@ -9,7 +9,7 @@ from facedistill.distill.bank import Bank, stack_keys
 from facedistill.distill.bank_writing import embed_bank
 from facedistill.errors import FacedistillError
 from tests.distill.conftest import Faces, info_of
-from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
+from tests.hostile.mutations import MEMORY, attempt, bounded, hostile, mutations, tally
 
 DIMENSION = 96
 
@@ -59,7 +59,8 @@ def test_every_row_is_its_images_own_or_refused(whole, tmp_path_factory, data):
     if bank is None:
         return
     assert bank.info.essence == Bank(folder).info.essence
-    found = held(bank)
+    with bounded("bank", MEMORY):
+        found = held(bank)
     refused = 0
     for place, right in expected.items():
         if found[place] != right:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from facedistill.data.pairs import read_bin
 from facedistill.errors import FacedistillError
-from tests.hostile.mutations import IMAGE_MEMORY, attempt, hostile, mutations, tally
+from tests.hostile.mutations import IMAGE_MEMORY, attempt, bounded, hostile, mutations, tally
 
 SAME = [True, False, True]
 
@@ -55,7 +55,8 @@ def test_every_image_and_label_is_the_one_written_or_refused(tmp_path_factory, d
             continue
         assert found not in pictures()
         try:
-            opened.image(int(index))
+            with bounded(".bin", IMAGE_MEMORY):
+                opened.image(int(index))
             ends.add("altered")
         except FacedistillError as error:
             named = f"{path} image {place}" in str(error)

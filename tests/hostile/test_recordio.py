@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from facedistill.data.recordio import RecordIODataset, checksum_file, verify_records
 from facedistill.data.sample import content_key
 from facedistill.errors import FacedistillError
-from tests.hostile.mutations import IMAGE_MEMORY, Mutated, attempt, hostile, mutations, tally
+from tests.hostile.mutations import (
+    IMAGE_MEMORY,
+    Mutated,
+    attempt,
+    bounded,
+    hostile,
+    mutations,
+    tally,
+)
 from tests.hostile.record_files import RecordFile, im2rec, insightface
 
 
@@ -31,7 +39,8 @@ def test_every_sample_is_right_or_refused(layouts, tmp_path, data):
     opened = attempt("RecordIO", path, lambda: RecordIODataset(path, relabel=False), IMAGE_MEMORY)
     if opened is None:
         return
-    ends = {check_sample(opened, index, whole, damaged, indexed) for index in range(len(opened))}
+    with bounded("RecordIO", IMAGE_MEMORY):
+        ends = {check_sample(opened, at, whole, damaged, indexed) for at in range(len(opened))}
     assert ends <= {"right", "refused", "altered"}
     tally["RecordIO", "opened, damaged images refused" if "refused" in ends else "read right"] += 1
     if "altered" in ends:
