@@ -38,6 +38,7 @@ from facedistill.models.opening import open_network
 from facedistill.recipe import NetworkRecipe, Recipe, TeacherRecipe, load_recipe
 from facedistill.training.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY, claim
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Save
+from facedistill.training.memory import keep_freed_memory
 from facedistill.training.optimizer import create_optimizer
 from facedistill.training.schedule import Schedule, schedule
 from facedistill.training.step import TrainingStep, Weight
@@ -89,6 +90,7 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
         FacedistillError: If data, teacher, recipe or folder do not fit together.
     """
     folder = Path(folder)
+    keep_freed_memory()
     accelerator = _accelerator(recipe)
     if not accelerator.is_main_process:
         say = _say_nothing
