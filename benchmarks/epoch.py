@@ -44,7 +44,7 @@ def part(name: str) -> Iterator[None]:
 
 
 def megabytes() -> float:
-    """Peak of this process and, apart, of its largest worker."""
+    """Peak of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from facedistill.errors import FacedistillError
+
 
 def open_npy(path: Path) -> np.ndarray:
     """Memory-map a `.npy` file; nothing in it can run code or claim more memory than it has bytes.
@@ -32,4 +34,28 @@ def open_npy(path: Path) -> np.ndarray:
     surplus = path.stat().st_size - array.offset - array.nbytes
     if surplus:
         raise ValueError(f"it has {surplus} bytes more than it should")
+    return array
+
+
+def open_embeddings(path: Path) -> np.ndarray:
+    """Memory-map a `.npy` file of embeddings.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Floats (N, D), neither of them 0, read-only.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        FacedistillError: If it is damaged or holds something else.
+    """
+    try:
+        array = open_npy(path)
+    except ValueError as error:
+        raise FacedistillError(f"{path} is no readable .npy file: {error}") from error
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
+        raise FacedistillError(
+            f"{path} holds {array.dtype} {array.shape}, not embeddings: floats (N, D)"
+        )
     return array

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from facedistill.data.decode import decode_image, encode_jpeg, image_size
 from facedistill.data.labels import check_labels
 from facedistill.data.reading import read_in_order
 from facedistill.data.recordio_writer import RecordIOWriter
+from facedistill.data.resized import scale_square
 from facedistill.data.sample import FaceDataset
 from facedistill.errors import FacedistillError
 from facedistill.progress import track
@@ -125,8 +125,7 @@ def _resize(image: np.ndarray, size: int, where: str) -> np.ndarray:
             f"{where}: {width} x {height} pixels cannot become {size} x {size} without distortion; "
             "align the faces with `facedistill prepare`"
         )
-    method = cv2.INTER_AREA if size < height else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=method)
+    return scale_square(image, size)
 
 
 def _differs(where: str, shape: tuple[int, ...], first: str, expected: tuple[int, int]) -> str:

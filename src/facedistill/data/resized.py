@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 from facedistill.data.sample import FaceDataset, Sample
 from facedistill.errors import FacedistillError
+
+
+def scale_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Scale a square image: shrunk by area averaging, enlarged bilinearly.
+
+    Args:
+        image: uint8 (H, H, 3).
+        size: Side wanted, pixels.
+
+    Returns:
+        uint8 (size, size, 3).
+    """
+    how = cv2.INTER_AREA if size < len(image) else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=how)
 
 
 class Resized(FaceDataset):
@@ -42,6 +57,4 @@ class Resized(FaceDataset):
             )
         if height == self.size:
             return sample
-        how = cv2.INTER_AREA if height > self.size else cv2.INTER_LINEAR
-        side = (self.size, self.size)
-        return sample._replace(image=cv2.resize(sample.image, side, interpolation=how))
+        return sample._replace(image=scale_square(sample.image, self.size))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facedistill.data.npy import open_npy
+from facedistill.data.npy import open_embeddings
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank
 from facedistill.distill.bank_info import MAX_DIMENSION, VIEWS, BankInfo, rows_per_shard
@@ -109,15 +109,11 @@ def import_embeddings(
 
 def _load(path: Path) -> np.ndarray:
     try:
-        array = open_npy(path)
+        array = open_embeddings(path)
     except FileNotFoundError:
         raise FacedistillError(f"{path}: no such file; give a .npy of embeddings") from None
-    except ValueError as error:
-        raise FacedistillError(f"{path} is no readable .npy of numbers: {error}") from error
-    if array.ndim != 2 or array.dtype.kind != "f" or not 0 < array.shape[1] <= MAX_DIMENSION:
-        raise FacedistillError(
-            f"{path} must hold a float array (images, dimensions), not {array.dtype} {array.shape}"
-        )
+    if array.shape[1] > MAX_DIMENSION:
+        raise FacedistillError(f"{path}: {array.shape[1]:,} dimensions, at most {MAX_DIMENSION:,}")
     return array
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from facedistill.atomic import atomic_path
 from facedistill.data.labels import check_labels
@@ -182,9 +182,10 @@ def _fingerprint(bank: Bank, rows: np.ndarray, labels: np.ndarray) -> str:
 
 def _write(path: Path, fingerprint: str, mined: Neighbours) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in vars(mined).items()}
+    content = save(tensors, metadata={"fingerprint": fingerprint})
     try:
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"fingerprint": fingerprint})
+            temporary.write_bytes(content)
     except FacedistillError as error:
         warnings.warn(f"neighbours are not cached and will be mined anew: {error}", stacklevel=3)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facedistill.data.npy import open_npy
+from facedistill.data.npy import open_embeddings
 from facedistill.errors import FacedistillError
 from facedistill.evaluation import verification as kfold
 from facedistill.evaluation.pairs import (
@@ -48,10 +48,10 @@ def open_stored(path: str | Path, flipped: str | Path | None = None) -> StoredEm
     Raises:
         FacedistillError: If a file is absent, damaged or holds something else.
     """
-    plain = _open_floats(Path(path))
+    plain = _open(Path(path))
     if flipped is None:
         return StoredEmbeddings(str(path), plain)
-    mirrored = _open_floats(Path(flipped))
+    mirrored = _open(Path(flipped))
     if mirrored.shape != plain.shape:
         raise FacedistillError(
             f"{flipped} has shape {mirrored.shape}, but {path} has {plain.shape}: "
@@ -60,20 +60,13 @@ def open_stored(path: str | Path, flipped: str | Path | None = None) -> StoredEm
     return StoredEmbeddings(str(path), plain, mirrored)
 
 
-def _open_floats(path: Path) -> np.ndarray:
+def _open(path: Path) -> np.ndarray:
     try:
-        array = open_npy(path)
+        return open_embeddings(path)
     except FileNotFoundError:
         raise FacedistillError(f"{path} does not exist") from None
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FacedistillError(f"{path} is no readable .npy file: {error}") from None
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating) or not array.size:
-        raise FacedistillError(
-            f"{path} holds {array.dtype} {array.shape}, not embeddings: floats (N, D)"
-        )
-    return array
 
 
 def evaluate_stored_pairs(
