@@ -28,6 +28,9 @@ Loss = tuple[torch.Tensor, Parts]
 Mine = Callable[[int], Neighbours]
 """Gives each training identity's K nearest others by the teacher."""
 
+Centres = Callable[[], torch.Tensor]
+"""Gives the teacher's class centres: its mean unit embedding (M, D) of each training identity."""
+
 Gather = Callable[[torch.Tensor], torch.Tensor]
 """Gives the rows of all processes for this one's, in the order of the whole batch."""
 
@@ -43,12 +46,20 @@ class Setting:
         teacher_size: Dimension of the teacher's embedding; None when there is no teacher.
         identities: Number of classes M in the training labels; 0 when the data has no labels.
         mine: Finds the identities that the teacher confuses; None when there is no bank.
+        teacher_centres: Gives the teacher's class centres; None when there is no bank.
+        student_channels: Channels of the student's feature map.
+        teacher_channels: Channels of the teacher's feature map; None when it gives none.
+        teacher_classes: Classes of which the teacher can give logits; None when there are none.
     """
 
     student_size: int
     teacher_size: int | None
     identities: int
     mine: Mine | None = None
+    teacher_centres: Centres | None = None
+    student_channels: int = 0
+    teacher_channels: int | None = None
+    teacher_classes: int | None = None
 
     def require_teacher(self, objective: str) -> int:
         """Return the teacher's dimension.
@@ -87,6 +98,19 @@ class Setting:
                 "make one with `facedistill embed` and give teacher.bank"
             )
         return self.mine(count)
+
+    def require_centres(self, objective: str) -> torch.Tensor:
+        """Return the teacher's class centres, float32 (M, D) of unit length.
+
+        Raises:
+            FacedistillError: If the run has no bank to take them from.
+        """
+        if self.teacher_centres is None:
+            raise FacedistillError(
+                f"objective '{objective}' takes class centres from a bank and the run has none: "
+                "make one with `facedistill embed` and give teacher.bank"
+            )
+        return self.teacher_centres()
 
 
 class Objective(nn.Module, ABC):

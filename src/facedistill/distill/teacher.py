@@ -104,15 +104,20 @@ class BankTeacher(Teacher):
         self.scale = scale
         self.prototypes: torch.Tensor | None = None
 
-    def learn_prototypes(self, faces: FaceDataset) -> None:
+    def learn_prototypes(self, faces: FaceDataset) -> torch.Tensor:
         """Take the mean unit embedding of each identity as its class centre, to give logits.
 
         Args:
             faces: The training faces, labelled 0..M-1.
+
+        Returns:
+            The centres, float32 (M, D), computed on the first call.
         """
-        rows = self.bank.rows_of(faces)
-        self.prototypes = torch.from_numpy(self.bank.prototypes(rows, faces.labels))
-        self.gives = self.gives | {"logits"}
+        if self.prototypes is None:
+            rows = self.bank.rows_of(faces)
+            self.prototypes = torch.from_numpy(self.bank.prototypes(rows, faces.labels))
+            self.gives = self.gives | {"logits"}
+        return self.prototypes
 
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
         """Look the batch up by its keys."""

@@ -276,6 +276,9 @@ def _training_step(
     }
     step = TrainingStep(student, objectives, weights)
     if isinstance(teacher, BankTeacher) and "logits" in step.teacher_needs:
+        teacher_centres=partial(teacher.learn_prototypes, faces)
+        if isinstance(teacher, BankTeacher)
+        else None,
         teacher.learn_prototypes(faces)
     step.check_teacher(teacher)
     return step
