@@ -109,7 +109,7 @@ def shipped_objectives() -> list[str]:
 def test_every_option_of_an_objective_is_documented():
     text = (ROOT / "docs" / "recipes.md").read_text()
     people = Neighbours(torch.eye(3, 8), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
-    setting = Setting(8, 8, 3, lambda count: people)
+    setting = Setting(8, 8, 3, lambda count: people, student_channels=8, teacher_channels=8)
     for name in shipped_objectives():
         (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
         makers = [type(create_objective(name, setting))]

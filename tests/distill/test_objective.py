@@ -22,7 +22,14 @@ def mine(count):
     return Neighbours(torch.eye(3, 4), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
 
 
-SETTING = Setting(student_size=4, teacher_size=4, identities=3, mine=mine)
+SETTING = Setting(
+    student_size=4,
+    teacher_size=4,
+    identities=3,
+    mine=mine,
+    student_channels=5,
+    teacher_channels=5,
+)
 
 
 @pytest.fixture
