@@ -179,6 +179,7 @@ rank = fit.accelerator.process_index
 rows = torch.arange(4 + 2 * rank).view(-1, 2) + 10 * rank
 found = [Fit._gather(fit, part).tolist() for part in (rows, rows[:, 0], rows.double())]
 print("FOUND" + json.dumps(found))
+fit.accelerator.end_training()
 """
 
 

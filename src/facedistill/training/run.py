@@ -94,7 +94,7 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     accelerator = _accelerator(recipe)
     if not accelerator.is_main_process:
         say = _say_nothing
-    with _claimed(folder, accelerator):
+    with _ended(accelerator), _claimed(folder, accelerator):
         _check_owner(folder, recipe)
         summary = _read_summary(folder, recipe)
         if summary is not None:
@@ -105,8 +105,19 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
                 with atomic_path(folder / RECIPE) as temporary:
                     temporary.write_text(recipe.to_yaml(), "utf-8")
             summary = _run(recipe, folder, accelerator, say)
-    accelerator.end_training()
     return summary
+
+
+@contextmanager
+def _ended(accelerator: Accelerator) -> Iterator[None]:
+    """Part from the other processes however the run ends.
+
+    The threads of a process group that is still there when the interpreter goes can abort it.
+    """
+    try:
+        yield
+    finally:
+        accelerator.end_training()
 
 
 def _say_nothing(line: str) -> None:
@@ -265,6 +276,9 @@ def _training_step(
         mine=partial(mine_neighbours, teacher.bank, faces, device=device)
         if isinstance(teacher, BankTeacher)
         else None,
+        teacher_centres=partial(teacher.learn_prototypes, faces)
+        if isinstance(teacher, BankTeacher)
+        else None,
     )
     objectives = {
         name: create_objective(name, setting, **term.arguments)
@@ -276,9 +290,6 @@ def _training_step(
     }
     step = TrainingStep(student, objectives, weights)
     if isinstance(teacher, BankTeacher) and "logits" in step.teacher_needs:
-        teacher_centres=partial(teacher.learn_prototypes, faces)
-        if isinstance(teacher, BankTeacher)
-        else None,
         teacher.learn_prototypes(faces)
     step.check_teacher(teacher)
     return step
