@@ -278,7 +278,7 @@ def report_scores(
     """
     check_protocol(protocol)
     scores, same = check_scores(scores, same)
-    identities = _if_resampleable(identities, same)
+    identities = resampleable(identities, same)
     results = {
         each: verification(
             scores, same, each, folds, identities=identities, resamples=resamples, seed=seed
@@ -361,8 +361,8 @@ def pair_identities(pairset: Pairs) -> np.ndarray | None:
     return None if (identities < 0).any() else identities
 
 
-def _if_resampleable(identities: np.ndarray | None, same: np.ndarray) -> np.ndarray | None:
-    """Return identities where there are enough of them that every resample has both kinds."""
+def resampleable(identities: np.ndarray | None, same: np.ndarray) -> np.ndarray | None:
+    """Return the pairs' identities where they are enough that every resample has both kinds."""
     if identities is None:
         return None
     fewest = min(len(np.unique(identities[same])), len(np.unique(identities[~same])))
