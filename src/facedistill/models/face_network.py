@@ -13,14 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from facedistill.errors import FacedistillError
-from facedistill.models.backbone import Backbone
+from facedistill.models.backbone import Backbone, tokens_of
 from facedistill.models.embed import comparison_embedding
 from facedistill.models.input_spec import InputSpec, Preprocess
 from facedistill.models.metadata import ModelMetadata
 from facedistill.models.outputs import Outputs
 from facedistill.models.registry import create_backbone
-
-GIVES = frozenset({"embedding", "feature_map"})
 
 
 class FaceNetwork(nn.Module):
@@ -85,7 +83,7 @@ class FaceNetwork(nn.Module):
     @property
     def gives(self) -> frozenset[str]:
         """Names of the outputs that `forward` can be asked for."""
-        return GIVES
+        return self.backbone.gives
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -119,21 +117,24 @@ class FaceNetwork(nn.Module):
             needs: Names of the outputs wanted, among `gives`.
 
         Returns:
-            Outputs with the embedding in float32, not normalised; the feature map if asked for.
+            Outputs with the embedding in float32, not normalised; the feature map and the tokens
+            if asked for.
 
         Raises:
             FacedistillError: If the images are not such a batch, or an output is not had.
         """
-        missing = set(needs) - GIVES
+        missing = set(needs) - self.gives
         if missing:
             raise FacedistillError(
                 f"network {self.name} cannot give {', '.join(sorted(missing))}; "
-                f"it gives {', '.join(sorted(GIVES))}"
+                f"it gives {', '.join(sorted(self.gives))}"
             )
         feature_map = self.backbone.forward_features(self.preprocess(images))
         embedding = self.backbone.forward_head(feature_map).float()
         return Outputs(
-            embedding=embedding, feature_map=feature_map if "feature_map" in needs else None
+            embedding=embedding,
+            feature_map=feature_map if "feature_map" in needs else None,
+            tokens=tokens_of(feature_map) if "tokens" in needs else None,
         )
 
     def embed(self, images: Tensor | np.ndarray, flip: bool = True) -> Tensor:
