@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from facedistill.data.groups import read_groups
+from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
+from facedistill.evaluation.distractors import distractor_rates
 from facedistill.evaluation.evaluate import (
     evaluate,
     open_protocol,
@@ -117,3 +119,68 @@ def test_thresholds_are_saved_only_as_faces_are_compared(tmp_path):
             save_decision_thresholds(model, done)
     with pytest.raises(FacedistillError, match="cannot read"):
         save_decision_thresholds(tmp_path / "a.onnx", [both])
+
+
+PEOPLE = "procedural:identities=5,images=3,size=24,difficulty=0.3"
+STRANGERS = "procedural:identities=30,images=1,size=24,first_identity=50"
+
+
+def embeddings_of(spec):
+    faces = open_dataset(spec)
+    images = np.stack([faces[index].image for index in range(len(faces))])
+    return images.reshape(len(images), -1).astype(np.float32) - 127.5
+
+
+def test_all_pairs_are_measured_from_images_or_embeddings_alike():
+    protocol = open_protocol(PEOPLE, all_pairs=True)
+    seen = evaluate(pixels, protocol, flip=False, fars=(0.1,), resamples=0)
+    stored = StoredEmbeddings("a.npy", embeddings_of(PEOPLE))
+    read = evaluate(stored, protocol, fars=(0.1,), resamples=0)
+    assert seen.to_dict() == read.to_dict()
+    assert seen.report.genuine == 15
+    masked = evaluate(pixels, protocol, mask="one", mask_seed=1, flip=False, resamples=0)
+    assert "(masked against plain): TAR@1e-3 not measurable" in masked.line()
+    mirrored = StoredEmbeddings("a.npy", stored.plain, stored.plain[::-1])
+    assert evaluate(mirrored, protocol, resamples=0).report.auc != read.report.auc
+
+
+def test_distractors_are_searched_from_images_or_embeddings_alike(tmp_path):
+    np.save(tmp_path / "strangers.npy", embeddings_of(STRANGERS))
+    from_images = open_protocol(PEOPLE, distractors=STRANGERS)
+    from_file = open_protocol(PEOPLE, distractors=tmp_path / "strangers.npy")
+    seen = evaluate(pixels, from_images, flip=False, resamples=20)
+    read = evaluate(StoredEmbeddings("a.npy", embeddings_of(PEOPLE)), from_file, resamples=20)
+    mixed = evaluate(pixels, from_file, flip=False, resamples=20)
+    assert seen.report.rates == read.report.rates == mixed.report.rates
+    expected = distractor_rates(
+        embeddings_of(PEOPLE), np.repeat(range(5), 3), embeddings_of(STRANGERS), resamples=20
+    )
+    assert seen.report.rates == expected
+    assert [rate.distractors for rate in expected] == [10, 10, 30, 30]
+    assert "rank-1 among 30 " in seen.line()
+    assert "30 searches, 15 images of 5 people" in seen.line()
+    assert json.loads(json.dumps(seen.to_dict()))["protocol"] == "distractors"
+
+
+def test_what_a_data_set_has_not_is_refused(tmp_path):
+    whole, among = open_protocol(PEOPLE, all_pairs=True), open_protocol(PEOPLE, distractors=PEOPLE)
+    stored = StoredEmbeddings("a.npy", embeddings_of(PEOPLE))
+    for asked in ({"against": pixels}, {"altered": "one"}):
+        with pytest.raises(FacedistillError, match="need pairs of images, not a whole data set"):
+            evaluate(pixels, whole, **asked)
+    with pytest.raises(FacedistillError, match="masks are drawn on pairs"):
+        evaluate(pixels, among, mask="one")
+    with pytest.raises(FacedistillError, match="these are embeddings"):
+        evaluate(stored, whole, mask="one")
+    with pytest.raises(FacedistillError, match="variants are for"):
+        evaluate(pixels, whole, variants=[Variant()])
+    with pytest.raises(FacedistillError, match=r"give the distractors' as a \.npy"):
+        evaluate(stored, among)
+    with pytest.raises(FacedistillError, match=r"2 rows, .* 15 images"):
+        evaluate(StoredEmbeddings("a.npy", np.ones((2, 3))), whole)
+    with pytest.raises(FacedistillError, match="one at a time"):
+        open_protocol(PEOPLE, all_pairs=True, distractors=PEOPLE)
+    with pytest.raises(FacedistillError, match="give no pairs of both kinds"):
+        open_protocol("procedural:identities=5,images=1", distractors=PEOPLE)
+    with pytest.raises(FacedistillError, match="can be saved from one network"):
+        save_decision_thresholds(tmp_path / "a.onnx", [evaluate(stored, whole, resamples=0)])

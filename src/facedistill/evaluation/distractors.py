@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,50 @@ class DistractorRate:
     rank: int
     rate: Estimate
     searches: int
+
+
+@dataclass(frozen=True)
+class DistractorReport:
+    """Identification among distractors.
+
+    Attributes:
+        name: The probes' data set.
+        strangers: The distractors' data set, or file.
+        images: Number of probes.
+        people: Number of people among them.
+        flip: Whether embeddings were f(x) + f(flip x).
+        rates: The curve, by number of distractors and then by rank.
+    """
+
+    name: str
+    strangers: str
+    images: int
+    people: int
+    flip: bool
+    rates: list[DistractorRate]
+
+    @property
+    def title(self) -> str:
+        """Both data sets."""
+        return f"{self.name} among {self.strangers}"
+
+    def line(self) -> str:
+        """Return the figures as one line of text."""
+        parts = []
+        for point in self.rates:
+            interval = point.rate.interval
+            spread = f" ({100 * interval.low:.2f}..{100 * interval.high:.2f})" if interval else ""
+            parts.append(
+                f"rank-{point.rank} among {point.distractors:,} "
+                f"{100 * point.rate.value:.2f} %{spread}"
+            )
+        searches = self.rates[0].searches
+        parts.append(f"{searches:,} searches, {self.images:,} images of {self.people:,} people")
+        return f"{self.title}: " + ", ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values for JSON."""
+        return {**asdict(self), "protocol": "distractors"}
 
 
 def distractor_rates(

@@ -7,25 +7,80 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facedistill.data.groups import GroupTable, pair_groups
 from facedistill.data.ijb import IjbFiles, is_ijb, read_ijb
+from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, open_pairs
+from facedistill.data.sample import FaceDataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation import verification as kfold
+from facedistill.evaluation.all_pairs import FARS as ALL_PAIRS_FARS
+from facedistill.evaluation.all_pairs import (
+    AllPairsReport,
+    check_people,
+    evaluate_all_pairs,
+    report_all_pairs,
+)
+from facedistill.evaluation.altered import Which
 from facedistill.evaluation.comparison import ReportComparison, compare_reports
-from facedistill.evaluation.embedding import Network
+from facedistill.evaluation.distractors import DistractorReport, distractor_rates
+from facedistill.evaluation.embedding import Network, embed_images
 from facedistill.evaluation.fairness import FairnessReport, fairness
 from facedistill.evaluation.ijb import FARS as IJB_FARS
 from facedistill.evaluation.ijb import IjbReport, check_ijb, embed_ijb, evaluate_ijb
 from facedistill.evaluation.masked import Masked
 from facedistill.evaluation.pairs import PairReport, evaluate_pairs
+from facedistill.evaluation.robustness import RobustnessReport, robustness
 from facedistill.evaluation.roc import FARS
-from facedistill.evaluation.stored import StoredEmbeddings, evaluate_stored_pairs
+from facedistill.evaluation.stored import StoredEmbeddings, evaluate_stored_pairs, open_stored
 from facedistill.evaluation.templates import Variant
 from facedistill.models.thresholds import write_thresholds
 
 Faces = Network | StoredEmbeddings
 """What is measured: a network, or what it has said already."""
+
+
+@dataclass(frozen=True)
+class AllPairs:
+    """The protocol that compares every image of a data set with every other one.
+
+    Attributes:
+        faces: The data set, labelled.
+    """
+
+    faces: FaceDataset
+
+    @property
+    def name(self) -> str:
+        """The data set's name."""
+        return self.faces.name
+
+
+@dataclass(frozen=True)
+class Distractors:
+    """The protocol that looks for a person's other photos among strangers.
+
+    Attributes:
+        faces: The probes, labelled.
+        strangers: Faces of other people, or their embeddings by the same network.
+    """
+
+    faces: FaceDataset
+    strangers: FaceDataset | StoredEmbeddings
+
+    @property
+    def name(self) -> str:
+        """The probes' name."""
+        return self.faces.name
+
+
+Protocol = PairSet | IjbFiles | AllPairs | Distractors
+"""What faces are measured on."""
+
+Report = PairReport | IjbReport | AllPairsReport | DistractorReport
+"""What is found."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +91,13 @@ class Evaluation:
         report: The figures.
         difference: Less those of another network on the same pairs; None without one.
         fairness: Errors by group, one per attribute of the table of groups.
+        robustness: The same pairs with images altered; None where not asked for.
     """
 
-    report: PairReport | IjbReport
+    report: Report
     difference: ReportComparison | None = None
     fairness: list[FairnessReport] = field(default_factory=list)
+    robustness: RobustnessReport | None = None
 
     def line(self) -> str:
         """Return the figures as text, one line per protocol, comparison and attribute."""
@@ -48,6 +105,8 @@ class Evaluation:
         if self.difference is not None:
             lines.append(self.difference.line())
         lines += [f"{self.report.name} by {groups.line()}" for groups in self.fairness]
+        if self.robustness is not None:
+            lines.append(self.robustness.line())
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,18 +116,36 @@ class Evaluation:
             document["difference"] = self.difference.to_dict()
         if self.fairness:
             document["fairness"] = [groups.to_dict() for groups in self.fairness]
+        if self.robustness is not None:
+            document["robustness"] = self.robustness.to_dict()
         return document
 
 
-def open_protocol(source: str | Path) -> PairSet | IjbFiles:
+def open_protocol(
+    source: str | Path, *, all_pairs: bool = False, distractors: str | Path | None = None
+) -> Protocol:
     """Open whatever faces can be measured on.
 
     Args:
-        source: A folder of IJB protocol files, or anything that `data.pairs.open_pairs` opens.
+        source: A folder of IJB protocol files, or anything that `data.pairs.open_pairs` opens; with
+            one of the following, a labelled data set, which `data.opening.open_dataset` opens.
+        all_pairs: Compare every image of the data set with every other one.
+        distractors: Look for each image's person among these faces: a data set, or a `.npy` file of
+            its embeddings by the network that is measured, as they are to be compared.
 
     Raises:
-        FacedistillError: If it is neither, or damaged.
+        FacedistillError: If it is nothing of this, or damaged.
     """
+    if all_pairs and distractors is not None:
+        raise FacedistillError("all pairs and distractors are two protocols: ask for one at a time")
+    if all_pairs or distractors is not None:
+        faces = open_dataset(source, relabel=True)
+        check_people(faces)
+        if distractors is None:
+            return AllPairs(faces)
+        if Path(distractors).suffix.lower() == ".npy":
+            return Distractors(faces, open_stored(distractors))
+        return Distractors(faces, open_dataset(distractors, relabel=True))
     if Path(source).is_dir() and is_ijb(source):
         return read_ijb(source)
     return open_pairs(source)
@@ -76,7 +153,7 @@ def open_protocol(source: str | Path) -> PairSet | IjbFiles:
 
 def evaluate(
     faces: Faces,
-    protocol: PairSet | IjbFiles,
+    protocol: Protocol,
     *,
     against: Faces | None = None,
     groups: GroupTable | None = None,
@@ -85,6 +162,7 @@ def evaluate(
     flip: bool = True,
     mask: Masked | None = None,
     mask_seed: int = 0,
+    altered: Which | None = None,
     variants: Sequence[Variant] = (),
     fars: Sequence[float] | None = None,
     resamples: int = 1000,
@@ -94,14 +172,17 @@ def evaluate(
 
     Args:
         faces: What is measured.
-        protocol: Pairs or IJB files.
+        protocol: What `open_protocol` opened.
         against: What it is compared with, on pairs.
         groups: Groups of people to compare, on pairs.
         group_far: False match rate over all pairs at whose threshold groups are compared.
         kfold_protocol: Headline protocol of pairs.
         flip: Whether a network embeds mirrored images too; stored embeddings have them or not.
-        mask: Draw a face mask on the second image of each pair, or on both; None for none.
+        mask: Draw a face mask on the second image of each pair (of all pairs, on the probe), or on
+            both; None for none.
         mask_seed: Seed of the masks.
+        altered: Measure pairs again under each condition of `robustness`, with the second image
+            altered, or both; None does not.
         variants: What faces contribute to IJB templates; by default all that is known of them.
         fars: False accept rates at which to report; each protocol has its own by default.
         resamples: Bootstrap resamples of the intervals; 0 for none, but for a comparison 1,000.
@@ -110,21 +191,22 @@ def evaluate(
     Raises:
         FacedistillError: If something is unusable, or asked of a protocol that has it not.
     """
+    _check_asked(protocol, against, groups, mask, altered, variants)
     if isinstance(protocol, IjbFiles):
-        if against is not None or groups is not None or mask is not None:
-            raise FacedistillError(
-                f"{protocol.name}: comparing networks, groups of people and masks need pairs of "
-                "images, not templates"
-            )
         return Evaluation(
             _evaluate_ijb(faces, protocol, flip, variants, fars or IJB_FARS, resamples, seed)
         )
-    if variants:
-        raise FacedistillError(
-            f"{protocol.name}: variants are for the templates of an IJB folder, and these are pairs"
+    if isinstance(protocol, AllPairs):
+        shared = {"fars": fars or ALL_PAIRS_FARS, "resamples": resamples, "seed": seed}
+        return Evaluation(
+            _evaluate_all_pairs(
+                faces, protocol, flip, {"mask": mask, "mask_seed": mask_seed}, shared
+            )
         )
+    if isinstance(protocol, Distractors):
+        return Evaluation(_evaluate_distractors(faces, protocol, flip, resamples, seed))
     masks = {"mask": mask, "mask_seed": mask_seed}
-    settings = {
+    settings: dict[str, Any] = {
         "protocol": kfold_protocol,
         "fars": fars or FARS,
         "resamples": resamples,
@@ -152,7 +234,125 @@ def evaluate(
                 seed=seed,
             )
         )
-    return Evaluation(report, difference, found)
+    spoilt = None
+    if altered is not None:
+        if isinstance(faces, StoredEmbeddings):
+            raise FacedistillError(
+                f"{faces.name}: images are altered for the table of robustness, and these are "
+                "embeddings: give a network"
+            )
+        spoilt = robustness(
+            faces, protocol, report, altered, flip=flip, mask_seed=mask_seed, **settings
+        )
+    return Evaluation(report, difference, found, spoilt)
+
+
+def _check_asked(
+    protocol: Protocol,
+    against: Faces | None,
+    groups: GroupTable | None,
+    mask: Masked | None,
+    altered: Which | None,
+    variants: Sequence[Variant],
+) -> None:
+    """Refuse what a protocol has not, before anything is embedded."""
+    if isinstance(protocol, PairSet):
+        if mask is not None and altered is not None:
+            raise FacedistillError(
+                f"{protocol.name}: a mask is one condition of the table of robustness: ask for "
+                "masks or for the table"
+            )
+    elif against is not None or groups is not None or altered is not None:
+        what = "templates" if isinstance(protocol, IjbFiles) else "a whole data set"
+        raise FacedistillError(
+            f"{protocol.name}: comparing networks, groups of people and robustness need pairs of "
+            f"images, not {what}"
+        )
+    if mask is not None and isinstance(protocol, IjbFiles | Distractors):
+        raise FacedistillError(f"{protocol.name}: masks are drawn on pairs, and these are none")
+    if variants and not isinstance(protocol, IjbFiles):
+        raise FacedistillError(
+            f"{protocol.name}: variants are for the templates of an IJB folder, and this is none"
+        )
+
+
+def _evaluate_all_pairs(
+    faces: Faces,
+    protocol: AllPairs,
+    flip: bool,
+    masks: dict[str, Any],
+    settings: dict[str, Any],
+) -> AllPairsReport:
+    if not isinstance(faces, StoredEmbeddings):
+        return evaluate_all_pairs(faces, protocol.faces, flip=flip, **masks, **settings)
+    if masks["mask"] is not None:
+        raise _unmasked(faces)
+    rows = _rows_of(faces, protocol.faces)
+    return report_all_pairs(protocol.faces, rows, flip=faces.flipped is not None, **settings)
+
+
+def _evaluate_distractors(
+    faces: Faces, protocol: Distractors, flip: bool, resamples: int, seed: int
+) -> DistractorReport:
+    labelled = check_people(protocol.faces)
+    if isinstance(faces, StoredEmbeddings):
+        if not isinstance(protocol.strangers, StoredEmbeddings):
+            raise FacedistillError(
+                f"{protocol.strangers.name}: with embeddings of the probes, give the distractors' "
+                "as a .npy file too"
+            )
+        probes, flip = _rows_of(faces, protocol.faces), faces.flipped is not None
+    else:
+        probes = _embed(faces, protocol.faces, labelled, flip)
+    if isinstance(protocol.strangers, StoredEmbeddings):
+        strangers = protocol.strangers.plain
+    else:
+        assert not isinstance(faces, StoredEmbeddings)
+        everyone = np.arange(len(protocol.strangers))
+        strangers = _embed(faces, protocol.strangers, everyone, flip)
+    people = protocol.faces.labels[labelled]
+    rates = distractor_rates(probes, people, strangers, resamples=resamples, seed=seed)
+    return DistractorReport(
+        name=protocol.name,
+        strangers=protocol.strangers.name,
+        images=len(probes),
+        people=len(np.unique(people)),
+        flip=flip,
+        rates=rates,
+    )
+
+
+def _embed(network: Network, faces: FaceDataset, images: np.ndarray, flip: bool) -> np.ndarray:
+    return embed_images(
+        network,
+        lambda place: faces[int(images[place])].image,
+        len(images),
+        flip=flip,
+        description=faces.name,
+    )
+
+
+def _rows_of(stored: StoredEmbeddings, faces: FaceDataset) -> np.ndarray:
+    """Return the embeddings of a data set's labelled images, the mirrored ones' added.
+
+    Raises:
+        FacedistillError: If there is not one row per image.
+    """
+    if len(stored.plain) != len(faces):
+        raise FacedistillError(
+            f"{stored.name} has {len(stored.plain):,} rows, {faces.name} {len(faces):,} images: "
+            "give one row per image, in its order"
+        )
+    labelled = check_people(faces)
+    if stored.flipped is None:
+        return stored.plain[labelled]
+    return stored.plain[labelled].astype(np.float64) + stored.flipped[labelled]
+
+
+def _unmasked(stored: StoredEmbeddings) -> FacedistillError:
+    return FacedistillError(
+        f"{stored.name}: masks are drawn on images, and these are embeddings: give a network"
+    )
 
 
 def _evaluate_pairs(
@@ -161,9 +361,7 @@ def _evaluate_pairs(
     if not isinstance(faces, StoredEmbeddings):
         return evaluate_pairs(faces, pairset, flip=flip, **masks, **settings)
     if masks["mask"] is not None:
-        raise FacedistillError(
-            f"{faces.name}: masks are drawn on images, and these are embeddings: give a network"
-        )
+        raise _unmasked(faces)
     return evaluate_stored_pairs(faces, pairset, **settings)
 
 

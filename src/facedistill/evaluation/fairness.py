@@ -5,16 +5,18 @@ rate (FNMR) is over its genuine pairs, its false match rate (FMR) over impostor 
 group, which is where most false matches arise (Grother, Ngan, Hanaoka, NISTIR 8280, 2019). How
 far the rates lie apart is summarised by
 
-- the worst rate over the best, and over the geometric mean of all (Grother, NISTIR 8429, 2022);
+- the worst rate over the best, and over the geometric mean of all (Grother, "Face Recognition
+  Vendor Test (FRVT) Part 8: Summarizing Demographic Differentials", NISTIR 8429, draft of 2022);
 - the Gini coefficient with its correction for few groups,
   n / (n - 1) sum_ij |x_i - x_j| / (2 n^2 mean(x)), 0 when all are equal and 1 when one group has
   all errors; the mean of that of FMR and that of FNMR is GARBE (Howard et al., "Evaluating proposed
   fairness models for face recognition algorithms", 2022).
 
-These are the measures under discussion for ISO/IEC 19795-10; the formulas are from the papers.
-Groups with too few pairs are shown and left out of the summaries, for small numbers alone make
-rates differ. An FMR of p needs 3 / p pairs: with fewer, no error at all would be no surprise (the
-rule of three of ISO/IEC 19795-1).
+The formulas are those of these papers; they were not compared with ISO/IEC 19795-10:2024, the
+standard for reporting such differences. Groups with too few pairs are shown and left out of the
+summaries, for small numbers alone make rates differ. An FMR of p needs 3 / p pairs: with fewer, no
+error at all would be no surprise (the rule of three: Hanley and Lippman-Hand, "If nothing goes
+wrong, is everything all right?", 1983).
 """
 
 from __future__ import annotations

@@ -6,26 +6,26 @@ masked probe with an unmasked gallery image; here the masks are drawn.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from facedistill.errors import FacedistillError
+from facedistill.evaluation.altered import AlteredPairs, Which
 from facedistill.faces.mask import MaskParameters, render_mask
 
 if TYPE_CHECKING:
     from facedistill.evaluation.pairs import Pairs
 
-Masked = Literal["one", "both"]
+Masked = Which
 """Which images of a pair wear a mask: the second, or both."""
 
 
-class MaskedPairs:
+class MaskedPairs(AlteredPairs):
     """A set of pairs in which the second image of each, or both, wears a mask.
 
     An image wears one and the same mask in all its pairs, drawn from the seed and the image's index
-    in the set. Where it is the first of one pair and the second of another, `one` leaves it plain
-    in the former and masks it in the latter.
+    in the set; see `AlteredPairs`.
 
     Args:
         pairset: The pairs; their images are aligned crops.
@@ -41,38 +41,29 @@ class MaskedPairs:
             raise FacedistillError(
                 f"mask {masked!r} of pairs: take {' or '.join(get_args(Masked))}"
             )
-        if seed < 0:
-            raise FacedistillError(f"seed {seed} of masks: give 0 or more")
-        self.plain, self.seed = pairset, seed
-        self.name, self.same, self.folds = pairset.name, pairset.same, pairset.folds
-        pairs = np.asarray(pairset.pairs)
-        self.count = int(pairs.max(initial=-1)) + 1
-        """Images from here on are those before, masked."""
-        self.pairs = pairs + self.count * np.array([masked == "both", True])
+        check_mask_seed(seed)
+        super().__init__(pairset, lambda image, index: put_on_mask(image, index, seed), masked)
 
-    def __len__(self) -> int:
-        """Return the number of images, plain and masked."""
-        return 2 * self.count
 
-    @property
-    def identities(self) -> np.ndarray | None:
-        """Each image's person, plain images and then masked ones, or None."""
-        if self.plain.identities is None:
-            return None
-        people = np.asarray(self.plain.identities)[: self.count]
-        return np.concatenate([people, people])
+def check_mask_seed(seed: int) -> None:
+    """Refuse a seed from which no mask is drawn.
 
-    def image(self, index: int) -> np.ndarray:
-        """Return image `index`, uint8 RGB (H, W, 3), with its mask where it wears one.
+    Raises:
+        FacedistillError: If it is below 0.
+    """
+    if seed < 0:
+        raise FacedistillError(f"seed {seed} of masks: give 0 or more")
 
-        Raises:
-            FacedistillError: If it cannot be read, or is too small for a mask.
-        """
-        if index < self.count:
-            return self.plain.image(index)
-        original = index - self.count
-        mask = MaskParameters.draw(np.random.default_rng((self.seed, original)))
-        try:
-            return render_mask(self.plain.image(original), mask)
-        except FacedistillError as error:
-            raise FacedistillError(f"{self.name} image {original}: {error}") from error
+
+def put_on_mask(image: np.ndarray, index: int, seed: int) -> np.ndarray:
+    """Return an aligned crop with the mask that image `index` of a set wears.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        index: The image's place in its set.
+        seed: Of the set's masks, 0 or more.
+
+    Raises:
+        FacedistillError: If the image is too small for a mask.
+    """
+    return render_mask(image, MaskParameters.draw(np.random.default_rng((seed, index))))
