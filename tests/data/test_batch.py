@@ -15,6 +15,7 @@ def make_batch(size, clean=True):
         flipped=torch.arange(size) % 2 == 0,
         keys=np.arange(size * 16, dtype=np.uint8).reshape(size, 16),
         clean=images.flip(2) if clean else None,
+        landmarks=torch.arange(size * 10.0).reshape(size, 5, 2) if clean else None,
         skipped=["somewhere"],
     )
 
@@ -33,8 +34,9 @@ def test_micro_batches_put_together_are_the_batch(size, parts, clean):
     np.testing.assert_array_equal(np.concatenate([micro.keys for micro in micros]), batch.keys)
     if clean:
         assert torch.equal(torch.cat([micro.clean for micro in micros]), batch.clean)
+        assert torch.equal(torch.cat([micro.landmarks for micro in micros]), batch.landmarks)
     else:
-        assert all(micro.clean is None for micro in micros)
+        assert all(micro.clean is None and micro.landmarks is None for micro in micros)
 
 
 @pytest.mark.parametrize("clean", [True, False])

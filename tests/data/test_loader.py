@@ -257,3 +257,22 @@ def key_index(faces):
     """From a key to the index of its image."""
     indices = {faces.key(index): index for index in range(len(faces))}
     return lambda key: indices[key.tobytes()]
+
+
+def test_landmarks_move_with_the_images_however_they_are_cached():
+    faces = ProceduralDataset(3, 2, size=32, loose=1.0)
+    turned = Augmentation(flip=0.5, shift=0.1, rotation=20)
+    plain, kept = (load(faces, 0, 2, 3, augmentation=turned, cache=c) for c in ("none", "ram"))
+    for batch in (*plain, *kept):
+        assert batch.landmarks.dtype == torch.float32
+        for key, points in zip(batch.keys, batch.landmarks.numpy(), strict=True):
+            index = next(i for i in range(6) if faces.key(i) == key.tobytes())
+            rng = sample_rng(1, 0, index)
+            expected = turned.move_landmarks(faces[index].landmarks, (32, 32), rng)
+            np.testing.assert_array_equal(points, expected)
+    on_device = load(faces, 0, 2, 3, cache="device")
+    for ours, theirs in zip(on_device, load(faces, 0, 2, 3), strict=True):
+        assert torch.equal(ours.landmarks, theirs.landmarks)
+    small, large = (load(faces, 0, 2, 3, image_size=side) for side in (16, 64))
+    assert torch.equal(small[1].landmarks, large[1].landmarks)
+    assert load(pictures())[0].landmarks is None

@@ -13,6 +13,7 @@ from facedistill.data.packing import pack
 from facedistill.data.procedural import ProceduralDataset
 from facedistill.data.recordio import RecordIODataset
 from facedistill.errors import FacedistillError
+from facedistill.faces.landmarks import to_pixels
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_relabel_reaches_the_readers(people: Path, tmp_path: Path) -> None:
         ("train.idx", "", "give the .rec file"),
         ("model.onnx", "", "a model"),
         ("archive.zip", "", "give a folder of images"),
-        ("marks.txt", "2\nx y\na.jpg " + "1.5 " * 10 + "\n", "a landmark list"),
+        ("marks.txt", "2\nx y\na.jpg " + "1.5 " * 10 + "\n", "points' names must be"),
     ],
 )
 def test_other_files_say_where_they_belong(tmp_path: Path, name, content, message) -> None:
@@ -71,8 +72,11 @@ def test_missing_path_proposes_the_nearest(people: Path) -> None:
 
 
 def test_real_landmark_list_is_recognised(real_data: Path) -> None:
-    with pytest.raises(FacedistillError, match="a landmark list"):
-        open_dataset(real_data / "landmarks112" / "list_landmarks_test.txt")
+    faces = open_dataset(real_data / "landmarks112" / "list_landmarks_test.txt")
+    assert dataset_summary(faces)["kind"] == "images with landmarks"
+    assert len(faces) == 1000
+    points = to_pixels(faces[0].landmarks, faces[0].image.shape)
+    np.testing.assert_allclose(points[[0, 4]], [[47.03, 29.21], [71.85, 62.16]], atol=1e-4)
     assert len(open_dataset(real_data / "landmarks112" / "img")) == 6500
 
 

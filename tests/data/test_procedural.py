@@ -6,6 +6,7 @@ import pytest
 from facedistill.data.decode import decode_image
 from facedistill.data.procedural import ProceduralDataset, parse_procedural
 from facedistill.errors import FacedistillError
+from facedistill.faces.landmarks import to_pixels
 from facedistill.faces.procedural import procedural_face
 
 
@@ -16,6 +17,7 @@ def test_samples_are_the_faces_drawn() -> None:
     sample = dataset[4]
     np.testing.assert_array_equal(sample.image, image)
     np.testing.assert_array_equal(dataset.face(4)[1], landmarks)
+    np.testing.assert_allclose(to_pixels(sample.landmarks, image.shape), landmarks, atol=1e-5)
     np.testing.assert_array_equal(decode_image(dataset.encoded(4), "x"), image)
     assert (sample.label, sample.key) == (1, dataset.key(4))
     assert "identity 11 image 1" in dataset.where(4)
@@ -31,6 +33,9 @@ def test_keys_name_the_face_whatever_the_set() -> None:
     for changed in ({"seed": 1}, {"size": 17}, {"difficulty": 0.5}, {"first_identity": 1}):
         assert ProceduralDataset(2, 2, **{"size": 16, **changed}).key(0) != base.key(0)
     assert len(base.key(0)) == 16
+    loose = [ProceduralDataset(2, 2, size=16, loose=share).key(0) for share in (0.0, 0.5, 1.0)]
+    assert len(set(loose)) == 3
+    assert loose[0] == base.key(0)
 
 
 def test_specification_is_read_and_is_the_name() -> None:
@@ -39,6 +44,8 @@ def test_specification_is_read_and_is_the_name() -> None:
     assert dataset.name == text.replace(" ", "")
     assert parse_procedural(dataset.name).fingerprint == dataset.fingerprint
     assert len(parse_procedural("procedural:identities=6,images=2")) == 12
+    loose = parse_procedural("procedural:identities=6,images=2,loose=0.5")
+    assert parse_procedural(loose.name).fingerprint == loose.fingerprint != dataset.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,7 @@ def test_specification_is_read_and_is_the_name() -> None:
         ("identities=6,images=two", "images must be a whole number, not 'two'"),
         ("identities=6,images=2,difficulty=x", "difficulty must be a number"),
         ("identities=6,images=2,difficulty=nan", "difficulty must be 0 to 1.5"),
+        ("identities=6,images=2,loose=1.5", "loose must be 0 to 1"),
         ("identities=6,images=2,images=2", "images is given twice"),
         ("identities=0,images=2", "identities must be at least 1"),
         ("identities=6,images=2,seed=-1", "seed must be at least 0"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from facedistill.errors import FacedistillError
 from facedistill.faces.augmentation import Augmentation, sample_rng
+from facedistill.faces.landmarks import to_pixels
 from facedistill.faces.mask import MIN_SIDE
 
 EVERYTHING = Augmentation(
@@ -335,3 +336,42 @@ def test_any_valid_setting_gives_a_valid_image(
 def test_values_out_of_range_are_refused_by_name(field, value):
     with pytest.raises(FacedistillError, match=rf"augmentation\.{field} is"):
         Augmentation(**{field: value})
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    height=st.integers(40, 90),
+    width=st.integers(40, 90),
+    flip=st.sampled_from([0.0, 0.5, 1.0]),
+    shift=st.floats(0, 0.2),
+    scale=st.floats(0, 0.4),
+    rotation=st.floats(0, 90),
+)
+@settings(max_examples=60, deadline=None)
+def test_an_image_marked_at_its_points_has_its_marks_at_the_moved_points(
+    seed, height, width, flip, shift, scale, rotation
+):
+    augmentation = Augmentation(flip=flip, shift=shift, scale=scale, rotation=rotation)
+    points = np.random.default_rng(seed).uniform(0.35, 0.65, (5, 2)).astype(np.float32)
+    rng = sample_rng(seed, 1, 2)
+    moved = augmentation.move_landmarks(points, (height, width), rng)
+    assert (moved.dtype, moved.shape) == (np.float32, (5, 2))
+    ys, xs = np.indices((height, width))
+    for mark, (x, y) in enumerate(to_pixels(points, (height, width))):
+        spot = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * 2.0**2))
+        image = np.rint(255 * spot[..., None].repeat(3, axis=2)).astype(np.uint8)
+        augmented, flipped = augmentation(image, sample_rng(seed, 1, 2))
+        now = (1, 0, 2, 4, 3)[mark] if flipped else mark
+        right, down = to_pixels(moved[now : now + 1], (height, width))[0]
+        if not (8 <= right <= width - 9 and 8 <= down <= height - 9):
+            continue  # Its spot is cut by the border.
+        weight = augmented[..., 0] * ((xs - right) ** 2 + (ys - down) ** 2 < 64.0)
+        centre = np.array([(xs * weight).sum(), (ys * weight).sum()]) / weight.sum()
+        np.testing.assert_allclose(centre, (right, down), atol=0.15)
+
+
+def test_landmarks_stay_where_nothing_moves_them():
+    points = np.random.default_rng(0).random((5, 2)).astype(np.float32)
+    for augmentation in (Augmentation.none(), only(brightness=0.5, jpeg=1.0, occlusion=1.0)):
+        moved = augmentation.move_landmarks(points, (48, 40), sample_rng(0, 0, 0))
+        np.testing.assert_array_equal(moved, points)

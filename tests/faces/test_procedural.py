@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -363,3 +364,35 @@ def test_pixels_alone_do_not_verify_hard_photographs():
 
 def test_pixels_verify_better_as_photographs_get_easier():
     assert pixel_accuracy(0.0) > pixel_accuracy(1.0) + 0.05
+
+
+def test_loose_crops_are_the_aligned_ones_moved():
+    """The similarity between the two sets of landmarks takes one image onto the other."""
+    kept = {"size": 96, "difficulty": 0.3}
+    for identity in range(4):
+        image, landmarks = procedural_face(5, identity, 0, **kept)
+        loose, moved = procedural_face(5, identity, 0, **kept, loose=1.0)
+        matrix = similarity_transform(moved, landmarks)
+        np.testing.assert_allclose(transform_points(moved, matrix), landmarks, atol=1e-3)
+        middle = slice(40, 80)
+        back = cv2.warpAffine(loose, matrix, (96, 96), flags=cv2.INTER_LINEAR)[middle, middle]
+        same = np.corrcoef(back.ravel(), image[middle, middle].ravel())[0, 1]
+        assert same > 0.9, same
+
+
+def test_loose_crops_are_turned_scaled_and_shifted_about_the_middle():
+    faces = [procedural_face(5, i, 0, 16, 0.0, loose=1.0)[1] * 7 for i in range(60)]
+    turns = np.array([similarity_transform(template(), points) for points in faces])
+    scale = np.hypot(turns[:, 0, 0], turns[:, 1, 0])
+    angle = np.degrees(np.arctan2(turns[:, 1, 0], turns[:, 0, 0]))
+    middle = np.array([points.mean(axis=0) for points in faces]) - 56
+    assert 0.7 < scale.min() < 0.85 < 1.1 < scale.max() < 1.25
+    assert -21 < angle.min() < -15 < 15 < angle.max() < 21
+    assert np.abs(middle).max() < 14
+    assert (np.abs(middle.mean(axis=0)) < 4).all()
+
+
+def test_looseness_out_of_range_is_refused():
+    for loose in (-0.1, 1.1, float("nan")):
+        with pytest.raises(FacedistillError, match="loose="):
+            procedural_face(0, 0, 0, 16, loose=loose)

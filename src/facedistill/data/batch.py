@@ -21,6 +21,8 @@ class Batch:
         keys: uint8 (B, 16) on the host: the rows to ask of a bank.
         clean: uint8 RGB (B, H, W, 3) before augmentation, kept only for an online teacher that
             is to see the clean view; else None.
+        landmarks: float32 (B, P, 2), fractions of the sides of `images` (see `faces.landmarks`);
+            None where the data set has none.
         skipped: Places of corrupt samples left out of this batch.
     """
 
@@ -29,6 +31,7 @@ class Batch:
     flipped: torch.Tensor
     keys: np.ndarray
     clean: torch.Tensor | None = None
+    landmarks: torch.Tensor | None = None
     skipped: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -59,6 +62,7 @@ class Batch:
                 flipped=self.flipped[a:b],
                 keys=self.keys[a:b],
                 clean=None if self.clean is None else self.clean[a:b],
+                landmarks=None if self.landmarks is None else self.landmarks[a:b],
             )
             for a, b in pairwise(bounds)
         ]

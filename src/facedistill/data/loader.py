@@ -160,8 +160,14 @@ class Loader:
             flipped=flipped,
             keys=source.keys[indices],
             clean=images if self.faces.keep_clean else None,
+            landmarks=self._landmarks(source, good) if source.landmarks else None,
             skipped=skipped,
         )
+
+    def _landmarks(self, source: Cached, places: list[Place]) -> torch.Tensor | None:
+        moved = [self.faces.landmarks(source[place[1]], place) for place in places]
+        stacked = np.stack([points for points in moved if points is not None])
+        return torch.from_numpy(stacked).to(self.device)
 
 
 @dataclass
@@ -173,6 +179,7 @@ class AugmentedSample:
     key: bytes = b""
     flipped: bool = False
     clean: np.ndarray | None = None
+    landmarks: np.ndarray | None = None
     problem: str = ""
 
 
@@ -195,12 +202,14 @@ def collate(samples: list[AugmentedSample]) -> Batch | FacedistillError:
             "data.image_size, or pack aligned crops with `facedistill prepare`"
         )
     clean = [sample.clean for sample in good if sample.clean is not None]
+    landmarks = [sample.landmarks for sample in good if sample.landmarks is not None]
     return Batch(
         images=torch.from_numpy(np.stack([s.image for s in good if s.image is not None])),
         labels=torch.tensor([sample.label for sample in good], dtype=torch.int64),
         flipped=torch.tensor([sample.flipped for sample in good]),
         keys=np.frombuffer(b"".join(s.key for s in good), np.uint8).reshape(-1, KEY_BYTES),
         clean=torch.from_numpy(np.stack(clean)) if clean else None,
+        landmarks=torch.from_numpy(np.stack(landmarks)) if landmarks else None,
         skipped=skipped,
     )
 
@@ -229,6 +238,7 @@ class Cached(FaceDataset):
         self.source = source
         self.name, self.labels = source.name, source.labels
         self.broken: dict[int, str] = {}
+        self.landmarks: dict[int, np.ndarray] = {}
         self.images = np.zeros((0,), np.uint8)
         self.keys = np.zeros((len(source), KEY_BYTES), np.uint8)
         # Closed here, or an error's traceback would keep the workers for as long as it lives.
@@ -261,6 +271,8 @@ class Cached(FaceDataset):
             )
         self.images[index] = sample.image
         self.keys[index] = np.frombuffer(sample.key, np.uint8)
+        if sample.landmarks is not None:
+            self.landmarks[index] = sample.landmarks
 
     def encoded(self, index: int) -> bytes:
         """Return the original file's bytes."""
@@ -278,7 +290,8 @@ class Cached(FaceDataset):
         """Return the decoded sample; its image is a view into the cache, not to be written to."""
         if index in self.broken:
             raise FacedistillError(self.broken[index])
-        return Sample(self.images[index], int(self.labels[index]), self.key(index))
+        landmarks = self.landmarks.get(index)
+        return Sample(self.images[index], int(self.labels[index]), self.key(index), landmarks)
 
 
 class _AugmentedFaces(Dataset[AugmentedSample]):
@@ -300,7 +313,15 @@ class _AugmentedFaces(Dataset[AugmentedSample]):
             return AugmentedSample(image=None, problem=str(error))
         image, flipped = self.augmentation(sample.image, sample_rng(self.seed, epoch, index))
         clean = sample.image if self.keep_clean else None
-        return AugmentedSample(image, sample.label, sample.key, flipped, clean)
+        landmarks = self.landmarks(sample, place)
+        return AugmentedSample(image, sample.label, sample.key, flipped, clean, landmarks)
+
+    def landmarks(self, sample: Sample, place: Place) -> np.ndarray | None:
+        """Where the landmarks of a sample are once it is augmented."""
+        if sample.landmarks is None:
+            return None
+        rng = sample_rng(self.seed, *place)
+        return self.augmentation.move_landmarks(sample.landmarks, sample.image.shape, rng)
 
     def flip(self, place: Place) -> bool:
         """Whether augmentation mirrors this image: the first draw of its generator."""

@@ -12,6 +12,13 @@ from facedistill.data.decode import image_size
 from facedistill.data.folder import FolderDataset
 from facedistill.data.image_list import ListDataset
 from facedistill.data.labels import UNLABELLED
+from facedistill.data.landmark_list import (
+    LandmarkDataset,
+    has_pts_files,
+    is_landmark_list,
+    read_landmark_list,
+    read_pts_folder,
+)
 from facedistill.data.procedural import PREFIX, ProceduralDataset, parse_procedural
 from facedistill.data.recordio import RecordIODataset
 from facedistill.data.sample import FaceDataset
@@ -29,7 +36,8 @@ def open_dataset(source: str | Path, *, relabel: bool = False) -> FaceDataset:
 
     Args:
         source: A folder with `train.rec`, a `.rec` file, a folder of images (one folder per
-            identity, or flat and unlabelled), a list file (.txt, .lst, .csv, .tsv) or a
+            identity, or flat and unlabelled), a folder of images with `.pts` files, a list file
+            (.txt, .lst, .csv, .tsv) of labels or of landmarks, or a
             `procedural:identities=600,images=20` specification.
         relabel: Number the identities anew instead of refusing labels with holes.
 
@@ -43,19 +51,23 @@ def open_dataset(source: str | Path, *, relabel: bool = False) -> FaceDataset:
         return parse_procedural(str(source))
     path = Path(source)
     if path.is_dir():
-        return RecordIODataset(path, relabel=relabel) if _has_records(path) else FolderDataset(path)
+        return _open_folder(path, relabel)
     if not path.exists():
         raise FacedistillError(_missing(path))
     suffix = path.suffix.lower()
     if suffix == ".rec":
         return RecordIODataset(path, relabel=relabel)
     if suffix in LIST_SUFFIXES:
-        if _is_landmark_list(path):
-            raise FacedistillError(
-                f"{path}: a landmark list, not a training set; landmark evaluation takes it"
-            )
+        if is_landmark_list(path):
+            return read_landmark_list(path)
         return ListDataset(path, relabel=relabel)
     raise FacedistillError(_other_kind(path, suffix))
+
+
+def _open_folder(path: Path, relabel: bool) -> FaceDataset:
+    if _has_records(path):
+        return RecordIODataset(path, relabel=relabel)
+    return read_pts_folder(path) if has_pts_files(path) else FolderDataset(path)
 
 
 def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:
@@ -101,6 +113,7 @@ def _kind(dataset: FaceDataset) -> str:
         RecordIODataset: "RecordIO",
         FolderDataset: "image folder",
         ListDataset: "image list",
+        LandmarkDataset: "images with landmarks",
         ProceduralDataset: "procedural faces",
     }
     return kinds.get(type(dataset), type(dataset).__name__)
@@ -133,20 +146,6 @@ def _missing(path: Path) -> str:
     if close.startswith("did you mean"):
         hint = f"in {missing.parent}, {close}"
     return f"{path}: no such file or folder; {hint}"
-
-
-def _is_landmark_list(path: Path) -> bool:
-    """Tell CelebA's list layout (name and ten coordinates a line) by its first lines."""
-    with path.open("rb") as file:
-        lines = file.read(4096).split(b"\n")[:4]
-    return any(len(line.split()) == 11 and _are_numbers(line.split()[1:]) for line in lines)
-
-
-def _are_numbers(fields: list[bytes]) -> bool:
-    try:
-        return all(np.isfinite(float(field)) for field in fields)
-    except ValueError:
-        return False
 
 
 def _other_kind(path: Path, suffix: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from facedistill.data.decode import encode_png
 from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
 from facedistill.errors import FacedistillError
+from facedistill.faces.landmarks import to_fractions
 from facedistill.faces.procedural import PROCEDURAL_VERSION, procedural_face
 from facedistill.nearest import did_you_mean
 
@@ -17,6 +18,8 @@ PREFIX = "procedural:"
 MAX_IMAGES = 1 << 26
 """Most images of one set; only their labels are held in memory."""
 MAX_DIFFICULTY = 1.5
+_FRACTIONS = ("difficulty", "loose")
+"""Options of a specification that may be no whole numbers."""
 _WHOLE = {"identities": 1, "images": 1, "seed": 0, "size": 16, "first_identity": 0}
 """Whole-number options of a specification and the least value of each."""
 
@@ -31,6 +34,7 @@ class ProceduralDataset(FaceDataset):
         size: Side of the square images in pixels.
         difficulty: How much the images of a person differ, 0 to 1.5.
         first_identity: Number of the first person, for sets of disjoint people of one seed.
+        loose: How loosely the faces are cut out, 0 (aligned) to 1.
 
     Raises:
         FacedistillError: If an argument is out of range.
@@ -45,14 +49,18 @@ class ProceduralDataset(FaceDataset):
         size: int = 112,
         difficulty: float = 1.0,
         first_identity: int = 0,
+        loose: float = 0.0,
     ) -> None:
         self.identities, self.images_per_identity = identities, images_per_identity
         self.seed, self.size = seed, size
         self.difficulty, self.first_identity = float(difficulty), first_identity
+        self.loose = float(loose)
         self.name = (
             f"{PREFIX}identities={identities},images={images_per_identity},seed={seed},"
             f"size={size},difficulty={self.difficulty:g},first_identity={first_identity}"
         )
+        if loose:
+            self.name += f",loose={self.loose:g}"
         self._check()
         self.labels = np.repeat(np.arange(identities), images_per_identity)
 
@@ -66,6 +74,8 @@ class ProceduralDataset(FaceDataset):
             raise FacedistillError(f"{self.name}: size must be at most 1024")
         if not 0 <= self.difficulty <= MAX_DIFFICULTY:
             raise FacedistillError(f"{self.name}: difficulty must be 0 to {MAX_DIFFICULTY}")
+        if not 0 <= self.loose <= 1:
+            raise FacedistillError(f"{self.name}: loose must be 0 to 1")
         if self.identities * self.images_per_identity > MAX_IMAGES:
             raise FacedistillError(f"{self.name}: more than {MAX_IMAGES:,} images")
 
@@ -77,7 +87,9 @@ class ProceduralDataset(FaceDataset):
     def face(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw sample `index`: (uint8 RGB (size, size, 3), landmarks (5, 2) in pixels)."""
         identity, image = self._place(index)
-        return procedural_face(self.seed, identity, image, self.size, self.difficulty)
+        return procedural_face(
+            self.seed, identity, image, self.size, self.difficulty, loose=self.loose
+        )
 
     def encoded(self, index: int) -> bytes:
         """Draw sample `index` and return it as a PNG file."""
@@ -95,11 +107,15 @@ class ProceduralDataset(FaceDataset):
         """
         parts = (PROCEDURAL_VERSION, self.seed, *self._place(index), self.size, self.difficulty)
         text = "procedural " + " ".join(map(repr, parts))
+        if self.loose:
+            text += f" loose {self.loose!r}"
         return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
     def __getitem__(self, index: int) -> Sample:
-        """Return sample `index`, drawn."""
-        return Sample(self.face(index)[0], self.labels.item(index), self.key(index))
+        """Return sample `index`, drawn, with its exact landmarks."""
+        image, pixels = self.face(index)
+        landmarks = to_fractions(pixels, image.shape)
+        return Sample(image, self.labels.item(index), self.key(index), landmarks)
 
 
 def parse_procedural(text: str) -> ProceduralDataset:
@@ -107,7 +123,7 @@ def parse_procedural(text: str) -> ProceduralDataset:
 
     Args:
         text: `procedural:` and comma-separated `key=value`: identities and images (required),
-            seed, size, first_identity, difficulty.
+            seed, size, first_identity, difficulty, loose.
 
     Returns:
         The data set.
@@ -118,8 +134,8 @@ def parse_procedural(text: str) -> ProceduralDataset:
     options: dict[str, Any] = {}
     for part in text.removeprefix(PREFIX).split(","):
         key, _, value = (piece.strip() for piece in part.partition("="))
-        if key not in _WHOLE and key != "difficulty":
-            hint = did_you_mean(key, [*_WHOLE, "difficulty"])
+        if key not in _WHOLE and key not in _FRACTIONS:
+            hint = did_you_mean(key, [*_WHOLE, *_FRACTIONS])
             raise FacedistillError(f"{text}: unknown option {key!r}; {hint}")
         if key in options:
             raise FacedistillError(f"{text}: {key} is given twice")

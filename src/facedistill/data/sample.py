@@ -21,11 +21,14 @@ class Sample(NamedTuple):
         image: uint8 RGB, shape (H, W, 3).
         label: Identity 0..M-1, or -1 where unknown.
         key: 16 bytes that name the image wherever it is stored: the hash of its encoded bytes.
+        landmarks: float32 (P, 2), fractions of the image's sides (see `faces.landmarks`), or None
+            where unknown.
     """
 
     image: np.ndarray
     label: int
     key: bytes
+    landmarks: np.ndarray | None = None
 
 
 def content_key(encoded: bytes | memoryview) -> bytes:

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 
 from facedistill.errors import FacedistillError
+from facedistill.faces.alignment import transform_points
+from facedistill.faces.landmarks import mirror, to_fractions, to_pixels
 from facedistill.faces.mask import MaskParameters, render_mask
 
 
@@ -185,8 +187,31 @@ class Augmentation:
             image = _compress(image, round(_between(self.jpeg_quality, draws[_Draw.JPEG_QUALITY])))
         return np.ascontiguousarray(image), flipped
 
-    def _move(self, image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
-        height, width = image.shape[:2]
+    def move_landmarks(
+        self, landmarks: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return where an image's landmarks are once it is augmented.
+
+        Args:
+            landmarks: (P, 2), fractions of the image's sides; P one of `faces.landmarks.MARKUPS`
+                where mirror images can happen.
+            shape: The image's, (height, width, ...).
+            rng: A generator in the state of the one that the image is augmented with.
+
+        Returns:
+            float32 (P, 2); points may have left the image.
+        """
+        draws = rng.random(len(_Draw)).tolist()
+        if draws[_Draw.FLIP] < self.flip:
+            landmarks = mirror(landmarks)
+        if self.moves and draws[_Draw.AFFINE] < self.affine:
+            moved = transform_points(to_pixels(landmarks, shape), self._motion(shape, draws))
+            landmarks = to_fractions(moved, shape)
+        return landmarks.astype(np.float32)
+
+    def _motion(self, shape: tuple[int, ...], draws: Sequence[float]) -> np.ndarray:
+        """Return shift, scale and rotation as one matrix (2, 3) over pixels."""
+        height, width = shape[:2]
         # Pixel (0, 0) is a square's centre, so the image's middle is half a pixel short of W / 2.
         middle = ((width - 1) / 2, (height - 1) / 2)
         angle = self.rotation * _signed(draws[_Draw.ROTATION])
@@ -195,10 +220,13 @@ class Augmentation:
         )
         matrix[0, 2] += self.shift * width * _signed(draws[_Draw.SHIFT_X])
         matrix[1, 2] += self.shift * height * _signed(draws[_Draw.SHIFT_Y])
+        return matrix
+
+    def _move(self, image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
         return cv2.warpAffine(
             image,
-            matrix,
-            (width, height),
+            self._motion(image.shape, draws),
+            (image.shape[1], image.shape[0]),
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT_101,
         )
