@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from facedistill.errors import FacedistillError, Interrupted
 
@@ -193,6 +194,79 @@ def distill(
 ) -> None:
     """A student from a teacher. Run the same command again to continue."""
     _run(recipe, out, settings, with_teacher=True)
+
+
+class _Seeds(TyperCommand):
+    """Takes `--seeds 0 1 2` for `--seeds 0 --seeds 1 --seeds 2`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spelled: list[str] = []
+        taking = False
+        for word in args:
+            if taking and word.isdigit():
+                spelled += ["--seeds", word]
+                continue
+            taking = word == "--seeds"
+            if not taking:
+                spelled.append(word)
+        if "--seeds" in args and "--seeds" not in spelled:
+            spelled.append("--seeds")  # without its number, which is then asked for
+        return super().parse_args(ctx, spelled)
+
+
+@app.command(cls=_Seeds)
+def compare(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPES...",
+            help="Recipes, each a row (ROW=RECIPE names it), or one file that describes a "
+            "comparison.",
+        ),
+    ],
+    out: Out,
+    seeds: Annotated[
+        list[int] | None, typer.Option(min=0, metavar="0 1 2", help="Seeds of every row.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="A.B=C",
+            help="Change a key of every recipe; teacher.* of those with a teacher.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]PAIRS", help="What all rows are measured on; repeatable."),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROW", help="Row to compare the others with; repeatable."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes at a time; default: one per accelerator, or one."),
+    ] = None,
+) -> None:
+    """Many runs, one table: what is missing is run, the rest is read. Run again to continue."""
+    from facedistill.comparison import load_comparison
+    from facedistill.report.comparison import print_comparison, write_comparison
+    from facedistill.training.comparison import run_comparison
+
+    comparison = load_comparison(
+        recipes,
+        seeds=seeds or (),
+        settings=settings or (),
+        pairs=pairs or (),
+        against=against or (),
+    )
+    rows = run_comparison(comparison, out, jobs=jobs, say=lambda line: typer.echo(line, err=True))
+    print_comparison(comparison.name, rows)
+    for path in write_comparison(comparison.name, rows, out):
+        typer.echo(f"wrote {path}")
+    if any(row.errors for row in rows):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -258,15 +258,11 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         FacedistillError: If the file is missing or no YAML, a key is unknown (the nearest is
             named), or a value is out of its range.
     """
-    tree = _parse(_read(source), f"recipe {source}")
-    if not isinstance(tree, dict):
-        raise FacedistillError(f"recipe {source} is no mapping of keys to values")
-    for override in overrides:
-        _override(tree, override)
+    tree = read_tree(source, overrides)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise FacedistillError(f"recipe {source}: {_first_problem(error)}") from error
+        raise FacedistillError(f"recipe {source}: {first_problem(error, Recipe)}") from error
     except FacedistillError as error:
         raise FacedistillError(f"recipe {source}: {error}") from error
 
@@ -288,6 +284,25 @@ def _read(source: str | Path) -> str:
                 f"recipe {path} is no recipe: it has more than {MAX_BYTES} bytes"
             )
         return content.decode("utf-8")
+def read_tree(source: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a recipe's or a comparison's YAML, with settings applied, before it is validated.
+
+    Raises:
+        FacedistillError: If the file is missing or no plain YAML mapping, or a setting is unusable.
+    """
+    tree = _parse(_read(source), f"recipe {source}")
+    if not isinstance(tree, dict):
+        raise FacedistillError(f"recipe {source} is no mapping of keys to values")
+    for override in overrides:
+        _override(tree, override)
+    return tree
+
+
+def has_teacher(source: str | Path, overrides: Iterable[str] = ()) -> bool:
+    """Return whether a recipe names a teacher, whatever else it lacks."""
+    return read_tree(source, overrides).get("teacher") is not None
+
+
     except OSError as error:
         raise FacedistillError(f"cannot read recipe {path}: {error.strerror or error}") from error
     except (UnicodeDecodeError, ValueError) as error:
@@ -374,8 +389,8 @@ def _override(tree: dict[str, Any], override: str) -> None:
         tree[leaf] = value
 
 
-def _first_problem(error: ValidationError) -> str:
-    """Put pydantic's first complaint in one line; for an unknown key, name the nearest."""
+def first_problem(error: ValidationError, root: type[BaseModel]) -> str:
+    """Put pydantic's first complaint about a `root` in one line; name the nearest known key."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
@@ -385,7 +400,8 @@ def _first_problem(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"key '{'.'.join(place)}' is missing{more}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(place)}: {message[0].lower()}{message[1:]}{more}"
+    said = f"{message[0].lower()}{message[1:]}{more}"
+    return f"{'.'.join(place)}: {said}" if place else said
 
 
 def _fields_at(root: type[BaseModel], place: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 SUMMARY = "summary.json"
+METRICS = "metrics.jsonl"
 RECIPE = "recipe.yaml"
 
 _held: set[TextIO] = set()

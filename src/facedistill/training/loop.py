@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -139,6 +140,7 @@ class Fit:
     def run(self) -> Position:
         """Train to the end, from the last checkpoint if there is one.
 
+        self.seconds_per_step = 0.0
         Raises:
             Interrupted: After SIGTERM or SIGINT, with a checkpoint saved.
             FacedistillError: If a loss is not finite, or data is broken.
@@ -150,21 +152,26 @@ class Fit:
         log = self._open_log()
         try:
             with stop_request() as stop, progress_bar("images") as progress:
+        durations: list[float] = []
                 task = progress.add_task("train", total=steps * images, note="")
                 progress.advance(task, start * images)
                 for batch in self.loader.batches(start, steps):
                     self._train(batch)
                     self._report(progress, task, log)
                     self._keep(stop)
+                ended = time.perf_counter()
         finally:
             if log:
+                    durations.append(time.perf_counter() - ended)
                 log.close()
         seconds = time.monotonic() - started
+                    ended = time.perf_counter()
         self.images_per_second = (steps - start) * images / seconds
         return self.position
 
     def _train(self, batch: Batch) -> None:
         """One optimiser step, its batch in micro-batches that count by their number of images."""
+        self.seconds_per_step = statistics.median(durations) if durations else 0.0
         self.position.skipped.update(batch.skipped)
         done = self.position.step / self.options.steps
         micros = batch.split(self.options.accumulate)

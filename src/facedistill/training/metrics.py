@@ -11,6 +11,7 @@ import torch
 
 from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
+from facedistill.training.folder import METRICS
 
 
 class Averages:
@@ -64,7 +65,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / METRICS
         self._forget_after(step)
         self.file = self.path.open("a")
         self.board = _summary_writer(folder, step) if tensorboard else None

@@ -67,6 +67,8 @@ class Summary:
     folder: Path
     model: Path
     steps: int
+        seconds_per_step: Median time of a step in this session, data and teacher included; 0 if it
+            made none.
     validation: float | None = None
     evaluation: dict[str, Any] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
@@ -76,6 +78,7 @@ class Summary:
 def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     """Train what a recipe describes, going on from the folder's checkpoint if there is one.
 
+    seconds_per_step: float = 0.0
     A finished run is not repeated: its summary is read. The folder then holds `recipe.yaml`,
     `metrics.jsonl`, `checkpoint.pt`, `last.safetensors`,
     `best.safetensors` (highest accuracy on validation people) and `summary.json`.
@@ -95,7 +98,7 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     if not accelerator.is_main_process:
         say = _say_nothing
     with _ended(accelerator), _claimed(folder, accelerator):
-        _check_owner(folder, recipe)
+        check_owner(folder, recipe)
         summary = _read_summary(folder, recipe)
         if summary is not None:
             say(f"{recipe.name} is finished, {summary.steps:,} steps: {folder} holds the result")
@@ -124,7 +127,7 @@ def _say_nothing(line: str) -> None:
     """Take the lines of the processes beside the main one."""
 
 
-def _check_owner(folder: Path, recipe: Recipe) -> None:
+def check_owner(folder: Path, recipe: Recipe) -> None:
     """Refuse a folder that holds what another recipe made, before anything in it is replaced."""
     made = [name for name in (CHECKPOINT, BEST, LAST, SUMMARY) if (folder / name).exists()]
     if not made or not (folder / RECIPE).exists():
@@ -172,6 +175,7 @@ def _read_summary(folder: Path, recipe: Recipe) -> Summary | None:
         raise FacedistillError(
             f"{path} is damaged ({error}): delete it to measure the finished run again"
         ) from error
+            content.get("seconds_per_step", 0.0),
 
 
 def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Summary:
@@ -216,6 +220,7 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         sorted(position.skipped),
         fit.images_per_second,
     )
+        fit.seconds_per_step,
     _write_summary(summary, recipe)
     if summary.skipped:
         say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
@@ -288,9 +293,13 @@ def _training_step(
         name: Weight(term.weight, term.start, term.stop, term.warmup)
         for name, term in recipe.objectives.items()
     }
-    step = TrainingStep(student, objectives, weights)
-    if isinstance(teacher, BankTeacher) and "logits" in step.teacher_needs:
-        teacher.learn_prototypes(faces)
+    taught_by = {name: term.of for name, term in recipe.objectives.items() if term.of}
+    step = TrainingStep(student, objectives, weights, taught_by)
+    for name, each in everyone.items():
+        if isinstance(each, BankTeacher) and "logits" in step.needs_of(name):
+            each.learn_prototypes(faces)
+        if each is not None and step.compares_classes(name):
+            each.check_classes(faces)
     step.check_teacher(teacher)
     return step
 
@@ -550,3 +559,4 @@ def _opening_line(
         else f"{len(faces):,} unlabelled faces"
     )
     return f"{recipe.name}: {recipe.student.network} on {kind}{taught}; {options.steps:,} steps"
+        "seconds_per_step": round(summary.seconds_per_step, 6),

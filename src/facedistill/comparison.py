@@ -1,0 +1,249 @@
+"""What a comparison is: rows of a table, each a recipe run for several seeds, measured alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from facedistill.errors import FacedistillError
+from facedistill.nearest import did_you_mean
+from facedistill.recipe import (
+    PairsRecipe,
+    Recipe,
+    Section,
+    first_problem,
+    has_teacher,
+    load_recipe,
+    read_tree,
+)
+
+PLAIN = "plain"
+"""Name of the row that others are compared with: the student that nobody taught."""
+
+REFERENCES = (PLAIN, "fcd")
+"""Rows that others are compared with where a comparison does not say."""
+
+_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_ROW_NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,79}")
+
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 32)]], Field(min_length=1)]
+"""One run each."""
+
+
+class RowRecipe(Section):
+    """One row: `name: recipe` is short for `name: {recipe: recipe}`."""
+
+    recipe: str = Field(description="name of a shipped recipe, or path of a .yaml file")
+    settings: list[str] = Field(
+        default_factory=list,
+        description="a.b=value; ${row} in a value is the folder of that row's run",
+    )
+    seeds: Seeds | None = Field(None, description="instead of the comparison's, say of a teacher")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"recipe": value} if isinstance(value, str) else value
+
+
+class Comparison(Section):
+    """Rows that share seeds, settings and what they are measured on."""
+
+    name: str = "comparison"
+    seeds: Seeds = Field(default_factory=lambda: [0])
+    settings: list[str] = Field(
+        default_factory=list, description="for every row; teacher.* only for rows with a teacher"
+    )
+    evaluation: dict[str, PairsRecipe] = Field(
+        default_factory=dict, description="pairs for all rows; by default those of the recipes"
+    )
+    against: list[str] | None = Field(None, description="rows that the others are compared with")
+    rows: dict[str, RowRecipe] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _known_rows(self) -> Comparison:
+        for name in self.rows:
+            if not _ROW_NAME.fullmatch(name):
+                raise ValueError(f"row '{name}': a name is letters, digits and . _ + -")
+        for name in self.against or ():
+            if name not in self.rows:
+                raise ValueError(f"against: no row '{name}': {did_you_mean(name, self.rows)}")
+        for seeds in (self.seeds, *(row.seeds for row in self.rows.values() if row.seeds)):
+            if len(set(seeds)) < len(seeds):
+                raise ValueError(f"seeds {seeds} name one twice")
+        return self
+
+    @property
+    def references(self) -> list[str]:
+        """Names of the rows that the others are compared with."""
+        if self.against is not None:
+            return self.against
+        return [name for name in REFERENCES if name in self.rows]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a comparison.
+
+    Attributes:
+        row: Its row.
+        seed: Its seed.
+        recipe: What to do.
+        folder: Where to do it.
+        after: Folders of the runs that must be finished before.
+    """
+
+    row: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+    after: tuple[Path, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What to call it in messages."""
+        return f"{self.row}, seed {self.seed}"
+
+
+def load_comparison(
+    sources: Sequence[str],
+    *,
+    seeds: Sequence[int] = (),
+    settings: Iterable[str] = (),
+    pairs: Sequence[str] = (),
+    against: Sequence[str] = (),
+) -> Comparison:
+    """Describe a comparison by recipes, or by one file that holds it.
+
+    Args:
+        sources: Recipes, `NAME` or `ROW=NAME`, each a row; or one YAML file with `rows`.
+        seeds: Instead of the file's.
+        settings: After the file's own.
+        pairs: `SOURCE` or `NAME=SOURCE` of pairs, beside the file's.
+        against: Instead of the file's.
+
+    Raises:
+        FacedistillError: If the file is no comparison, or a key, row or value is unknown.
+    """
+    tree = _read(sources)
+    tree["settings"] = [*(tree.get("settings") or []), *settings]
+    if seeds:
+        tree["seeds"] = list(seeds)
+    if pairs:
+        tree["evaluation"] = {**(tree.get("evaluation") or {}), **_named_pairs(pairs)}
+    if against:
+        tree["against"] = list(against)
+    try:
+        return Comparison.model_validate(tree)
+    except ValidationError as error:
+        what = f"comparison {sources[0]}" if len(sources) == 1 else "comparison"
+        raise FacedistillError(f"{what}: {first_problem(error, Comparison)}") from error
+
+
+def plan(comparison: Comparison, out: Path) -> list[Trial]:
+    """Return the runs of a comparison in an order in which each comes after those it needs.
+
+    A run's folder is `out/runs/ROW/seed-SEED`. `${row}` in a setting is that row's run of the same
+    seed, or its only run.
+
+    Raises:
+        FacedistillError: If a recipe is unusable, or rows need each other in a circle, or one that
+            is not there.
+    """
+    order = _order(comparison)
+    return [
+        _trial(comparison, name, seed, out)
+        for name in order
+        for seed in comparison.rows[name].seeds or comparison.seeds
+    ]
+
+
+def run_folder(out: Path, row: str, seed: int) -> Path:
+    """Return where a row's run of a seed is."""
+    return out / "runs" / row / f"seed-{seed}"
+
+
+def _read(sources: Sequence[str]) -> dict[str, Any]:
+    if not sources:
+        raise FacedistillError("nothing to compare: name recipes, or one comparison file")
+    trees = {s: read_tree(s) for s in sources if Path(s).suffix in (".yaml", ".yml")}
+    described = [source for source, tree in trees.items() if "rows" in tree]
+    if described and len(sources) > 1:
+        raise FacedistillError(
+            f"{described[0]} describes a whole comparison: give it alone, or recipes without it"
+        )
+    if described:
+        return trees[described[0]]
+    rows: dict[str, str] = {}
+    for source in sources:
+        name, named, recipe = source.partition("=")
+        row, recipe = (name, recipe) if named else (Path(source).stem, source)
+        if row in rows:
+            raise FacedistillError(
+                f"two rows are called '{row}': name them, as in {row}2={recipe or source}"
+            )
+        rows[row] = recipe
+    return {"rows": rows}
+
+
+def _named_pairs(sources: Sequence[str]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for source in sources:
+        name, _, rest = source.partition("=")
+        if not rest or not _ROW_NAME.fullmatch(name):  # procedural:identities=9 names none
+            name, rest = source.partition(":")[0] if ":" in source else Path(source).stem, source
+        if name in named:
+            raise FacedistillError(f"two sets of pairs are called '{name}': write NAME={source}")
+        named[name] = rest
+    return named
+
+
+def _settings(comparison: Comparison, name: str) -> list[str]:
+    """A row's settings, those of all rows first; who has no teacher is told nothing of one."""
+    row = comparison.rows[name]
+    shared = comparison.settings
+    if not has_teacher(row.recipe, row.settings):
+        shared = [s for s in shared if s.partition("=")[0].strip().split(".")[0] != "teacher"]
+    return [*shared, *row.settings]
+
+
+def _order(comparison: Comparison) -> list[str]:
+    """Names of the rows, each after those that its settings refer to."""
+    needs: dict[str, list[str]] = {}
+    for name in comparison.rows:
+        needs[name] = _REFERENCE.findall(" ".join(_settings(comparison, name)))
+        for other in needs[name]:
+            if other not in comparison.rows:
+                raise FacedistillError(
+                    f"row {name} needs row '{other}': {did_you_mean(other, comparison.rows)}"
+                )
+    try:
+        return list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise FacedistillError(f"rows need each other in a circle: {circle}") from error
+
+
+def _trial(comparison: Comparison, name: str, seed: int, out: Path) -> Trial:
+    after: list[Path] = []
+
+    def folder(match: re.Match[str]) -> str:
+        other = match[1]
+        seeds = comparison.rows[other].seeds or comparison.seeds
+        if seed not in seeds and len(seeds) > 1:
+            raise FacedistillError(
+                f"row {name} needs row {other} for seed {seed}, which has seeds {seeds}: give it "
+                "that seed too, or one seed for all"
+            )
+        after.append(run_folder(out, other, seed if seed in seeds else seeds[0]))
+        return str(after[-1])
+
+    settings = [_REFERENCE.sub(folder, setting) for setting in _settings(comparison, name)]
+    recipe = load_recipe(comparison.rows[name].recipe, [*settings, f"seed={seed}"])
+    return Trial(name, seed, recipe, run_folder(out, name, seed), tuple(dict.fromkeys(after)))
