@@ -293,13 +293,9 @@ def _training_step(
         name: Weight(term.weight, term.start, term.stop, term.warmup)
         for name, term in recipe.objectives.items()
     }
-    taught_by = {name: term.of for name, term in recipe.objectives.items() if term.of}
-    step = TrainingStep(student, objectives, weights, taught_by)
-    for name, each in everyone.items():
-        if isinstance(each, BankTeacher) and "logits" in step.needs_of(name):
-            each.learn_prototypes(faces)
-        if each is not None and step.compares_classes(name):
-            each.check_classes(faces)
+    step = TrainingStep(student, objectives, weights)
+    if isinstance(teacher, BankTeacher) and "logits" in step.teacher_needs:
+        teacher.learn_prototypes(faces)
     step.check_teacher(teacher)
     return step
 
