@@ -152,7 +152,7 @@ HEADER = " ".join(FIVE_NAMES)
         (f"1\n{HEADER}\n{ROW.replace('70', 'nan')}\n", "line 3"),
         (f"1\n{HEADER}\n{ROW.replace('70', '1e9')}\n", "line 3"),
         (f"1\n{HEADER}\n{ROW.replace('70', '7_0')}\n", "line 3"),
-        (f"1\n{HEADER}\n{ROW.replace('70', '\u0667\u0660')}\n", "line 3"),
+        (f"1\n{HEADER}\n{ROW}\u0660\n", "line 3"),
         (f"1\n{HEADER}\n1.png 5 5 5 5 5 5 5 5 5 5\n", "line 3: the landmarks, or the two eyes"),
         (f"1\n{HEADER}\n1.png 5 5 5 5 50 60 35 80 65 79\n", "line 3: the landmarks, or the two"),
         (f"1\n{HEADER}\n{ROW.replace('1.png', '2.png')}\n", "line 3: no image 2.png in "),
