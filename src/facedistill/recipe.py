@@ -267,23 +267,6 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         raise FacedistillError(f"recipe {source}: {error}") from error
 
 
-def _read(source: str | Path) -> str:
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(source) not in shipped_recipes():
-            raise FacedistillError(
-                f"no recipe '{source}': {did_you_mean(str(source), shipped_recipes())} "
-                "(or give the path of a .yaml file)"
-            )
-        return (resources.files("facedistill") / "recipes" / f"{source}.yaml").read_text("utf-8")
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise FacedistillError(
-                f"recipe {path} is no recipe: it has more than {MAX_BYTES} bytes"
-            )
-        return content.decode("utf-8")
 def read_tree(source: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """Read a recipe's or a comparison's YAML, with settings applied, before it is validated.
 
@@ -303,6 +286,23 @@ def has_teacher(source: str | Path, overrides: Iterable[str] = ()) -> bool:
     return read_tree(source, overrides).get("teacher") is not None
 
 
+def _read(source: str | Path) -> str:
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(source) not in shipped_recipes():
+            raise FacedistillError(
+                f"no recipe '{source}': {did_you_mean(str(source), shipped_recipes())} "
+                "(or give the path of a .yaml file)"
+            )
+        return (resources.files("facedistill") / "recipes" / f"{source}.yaml").read_text("utf-8")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise FacedistillError(
+                f"recipe {path} is no recipe: it has more than {MAX_BYTES} bytes"
+            )
+        return content.decode("utf-8")
     except OSError as error:
         raise FacedistillError(f"cannot read recipe {path}: {error.strerror or error}") from error
     except (UnicodeDecodeError, ValueError) as error:
@@ -395,7 +395,7 @@ def first_problem(error: ValidationError, root: type[BaseModel]) -> str:
     place = [str(part) for part in first["loc"]]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _fields_at(Recipe, place[:-1])
+        known = _fields_at(root, place[:-1])
         return f"unknown key '{'.'.join(place)}': {did_you_mean(place[-1], known)}{more}"
     if first["type"] == "missing":
         return f"key '{'.'.join(place)}' is missing{more}"

@@ -136,11 +136,11 @@ class Fit:
         self.means = Averages()
         self.saved_at = time.monotonic()
         self.images_per_second = 0.0
+        self.seconds_per_step = 0.0
 
     def run(self) -> Position:
         """Train to the end, from the last checkpoint if there is one.
 
-        self.seconds_per_step = 0.0
         Raises:
             Interrupted: After SIGTERM or SIGINT, with a checkpoint saved.
             FacedistillError: If a loss is not finite, or data is broken.
@@ -148,30 +148,30 @@ class Fit:
         self._resume()
         start, steps = self.position.step, self.options.steps
         started = time.monotonic()
+        durations: list[float] = []
         images = self.loader.order.batch_size
         log = self._open_log()
         try:
             with stop_request() as stop, progress_bar("images") as progress:
-        durations: list[float] = []
                 task = progress.add_task("train", total=steps * images, note="")
                 progress.advance(task, start * images)
+                ended = time.perf_counter()
                 for batch in self.loader.batches(start, steps):
                     self._train(batch)
+                    durations.append(time.perf_counter() - ended)
                     self._report(progress, task, log)
                     self._keep(stop)
-                ended = time.perf_counter()
+                    ended = time.perf_counter()
         finally:
             if log:
-                    durations.append(time.perf_counter() - ended)
                 log.close()
         seconds = time.monotonic() - started
-                    ended = time.perf_counter()
         self.images_per_second = (steps - start) * images / seconds
+        self.seconds_per_step = statistics.median(durations) if durations else 0.0
         return self.position
 
     def _train(self, batch: Batch) -> None:
         """One optimiser step, its batch in micro-batches that count by their number of images."""
-        self.seconds_per_step = statistics.median(durations) if durations else 0.0
         self.position.skipped.update(batch.skipped)
         done = self.position.step / self.options.steps
         micros = batch.split(self.options.accumulate)

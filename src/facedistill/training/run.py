@@ -62,23 +62,23 @@ class Summary:
         evaluation: By name of pairs, the report's figures.
         skipped: Places of corrupt samples that were left out.
         images_per_second: Training speed of this session, evaluations included.
+        seconds_per_step: Median time of a step in this session, data and teacher included; 0 if it
+            made none.
     """
 
     folder: Path
     model: Path
     steps: int
-        seconds_per_step: Median time of a step in this session, data and teacher included; 0 if it
-            made none.
     validation: float | None = None
     evaluation: dict[str, Any] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     images_per_second: float = 0.0
+    seconds_per_step: float = 0.0
 
 
 def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     """Train what a recipe describes, going on from the folder's checkpoint if there is one.
 
-    seconds_per_step: float = 0.0
     A finished run is not repeated: its summary is read. The folder then holds `recipe.yaml`,
     `metrics.jsonl`, `checkpoint.pt`, `last.safetensors`,
     `best.safetensors` (highest accuracy on validation people) and `summary.json`.
@@ -170,12 +170,12 @@ def _read_summary(folder: Path, recipe: Recipe) -> Summary | None:
             content["evaluation"],
             content["skipped"],
             content["images_per_second"],
+            content.get("seconds_per_step", 0.0),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise FacedistillError(
             f"{path} is damaged ({error}): delete it to measure the finished run again"
         ) from error
-            content.get("seconds_per_step", 0.0),
 
 
 def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Summary:
@@ -219,8 +219,8 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         _measure(folder / BEST, recipe, pair_sets, accelerator.device, say),
         sorted(position.skipped),
         fit.images_per_second,
-    )
         fit.seconds_per_step,
+    )
     _write_summary(summary, recipe)
     if summary.skipped:
         say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
@@ -539,6 +539,7 @@ def _write_summary(summary: Summary, recipe: Recipe) -> None:
         "evaluation": summary.evaluation,
         "skipped": summary.skipped,
         "images_per_second": round(summary.images_per_second, 1),
+        "seconds_per_step": round(summary.seconds_per_step, 6),
     }
     with atomic_path(summary.folder / SUMMARY) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
@@ -555,4 +556,3 @@ def _opening_line(
         else f"{len(faces):,} unlabelled faces"
     )
     return f"{recipe.name}: {recipe.student.network} on {kind}{taught}; {options.steps:,} steps"
-        "seconds_per_step": round(summary.seconds_per_step, 6),
