@@ -18,6 +18,7 @@ from facedistill.data.pairs import PairSet, write_bin
 from facedistill.distill import objective
 from facedistill.distill.mining import Neighbours
 from facedistill.distill.objective import Setting, create_objective
+from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.export.onnx import export_onnx
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
@@ -109,7 +110,12 @@ def shipped_objectives() -> list[str]:
 def test_every_option_of_an_objective_is_documented():
     text = (ROOT / "docs" / "recipes.md").read_text()
     people = Neighbours(torch.eye(3, 8), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
-    setting = Setting(8, 8, 3, lambda count: people, student_channels=8, teacher_channels=8)
+    setting = Setting(
+        8, 8, 3, lambda count: people, student_channels=8, teacher_channels=8,
+        student_pixels=PixelFeatures("feature_map", 8, 7),
+        teacher_pixels=PixelFeatures("tokens", 8, 7),
+        saliency=lambda: torch.rand(7, 7),
+    )  # fmt: skip
     for name in shipped_objectives():
         (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
         makers = [type(create_objective(name, setting))]

@@ -15,6 +15,7 @@ from torch import nn
 
 from facedistill.data.batch import Batch
 from facedistill.distill.mining import Neighbours
+from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.errors import FacedistillError
 from facedistill.models.outputs import Outputs
 from facedistill.nearest import did_you_mean
@@ -30,6 +31,9 @@ Mine = Callable[[int], Neighbours]
 
 Centres = Callable[[], torch.Tensor]
 """Gives the teacher's class centres: its mean unit embedding (M, D) of each training identity."""
+
+Saliency = Callable[[], torch.Tensor]
+"""Gives the teacher's saliency map (side, side), 0 to 6."""
 
 Gather = Callable[[torch.Tensor], torch.Tensor]
 """Gives the rows of all processes for this one's, in the order of the whole batch."""
@@ -50,6 +54,9 @@ class Setting:
         student_channels: Channels of the student's feature map.
         teacher_channels: Channels of the teacher's feature map; None when it gives none.
         teacher_classes: Classes of which the teacher can give logits; None when there are none.
+        student_pixels: Where the student's last pixel features are.
+        teacher_pixels: Where the teacher's are; None when it gives embeddings only.
+        saliency: Gives the teacher's saliency map; None when it gives embeddings only.
     """
 
     student_size: int
@@ -60,6 +67,9 @@ class Setting:
     student_channels: int = 0
     teacher_channels: int | None = None
     teacher_classes: int | None = None
+    student_pixels: PixelFeatures | None = None
+    teacher_pixels: PixelFeatures | None = None
+    saliency: Saliency | None = None
 
     def require_teacher(self, objective: str) -> int:
         """Return the teacher's dimension.
@@ -111,6 +121,34 @@ class Setting:
                 "make one with `facedistill embed` and give teacher.bank"
             )
         return self.teacher_centres()
+
+    def require_pixels(self, objective: str) -> tuple[PixelFeatures, PixelFeatures]:
+        """Return where the pixel features of student and teacher are.
+
+        Raises:
+            FacedistillError: If either network gives embeddings only.
+        """
+        self.require_teacher(objective)
+        if self.student_pixels is None or self.teacher_pixels is None:
+            raise FacedistillError(
+                f"objective '{objective}' compares pixel features and the run's teacher gives "
+                "embeddings only (as a bank and an ONNX file do): give teacher.model: a "
+                ".safetensors, .pt, .pth or .ckpt file, and no teacher.bank"
+            )
+        return self.student_pixels, self.teacher_pixels
+
+    def require_saliency(self, objective: str) -> torch.Tensor:
+        """Return the teacher's saliency map, float32 (side, side), 0 to 6.
+
+        Raises:
+            FacedistillError: If there is no teacher to estimate it from.
+        """
+        if self.saliency is None:
+            raise FacedistillError(
+                f"objective '{objective}' needs the teacher's saliency map and there is no online "
+                "teacher: give teacher.model, or take position: relative"
+            )
+        return self.saliency()
 
 
 class Objective(nn.Module, ABC):

@@ -1,0 +1,287 @@
+"""Unified receptive fields mapping: local features of the same receptive fields for two networks.
+
+A Transformer's tokens and a CNN's pixels see different parts of the face, and there are not as many
+of them. Both are mapped to L local features by the same learned questions, so that they can be
+compared one by one.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from facedistill.data.batch import Batch
+from facedistill.distill.facial_position import (
+    POSITIONS,
+    Position,
+    bucket_index,
+    facial_distance,
+)
+from facedistill.distill.objective import Loss, Objective, Parts, Setting, objective
+from facedistill.distill.pixel_features import PixelFeatures
+from facedistill.distill.precision import at_least_float32
+from facedistill.models.outputs import Outputs
+
+Normalise = Literal["images", "channels", "none"]
+"""What the local features are standardised over."""
+
+
+def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """Return a linear map that keeps the variance: with less, all attention starts uniform."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.normal_(layer.weight, std=inputs**-0.5)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class LocalCentres(nn.Module):
+    """L learnable centres that ask the pixels: q_l = c_l W_q + b_l.
+
+    Args:
+        count: L.
+        width: d.
+        buckets: int64 (L,): the bucket of each centre's distance; None for no encoding.
+        size: Number of buckets.
+    """
+
+    bucket: torch.Tensor
+
+    def __init__(self, count: int, width: int, buckets: torch.Tensor | None, size: int) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(count, width))
+        self.query = _linear(width, width, bias=False)
+        self.table: nn.Parameter | None = None
+        if buckets is not None:
+            # As in iRPE the encoding starts at nothing.
+            self.table = nn.Parameter(torch.zeros(size, width))
+            # A checkpoint keeps it: the saliency behind it may have been lost meanwhile.
+            self.register_buffer("bucket", buckets)
+
+    def forward(self) -> torch.Tensor:
+        """Return the queries (L, d)."""
+        queries = self.query(self.centres)
+        return queries if self.table is None else queries + self.table[self.bucket]
+
+
+class LocalFeatures(nn.Module):
+    """Cross-attention of one network: from N pixel features to L local ones.
+
+    e_lj = q_l (f_j W_k)^T / sqrt(d), h_l = sum_j softmax_j(e_lj) f_j W_v, where f are the
+    network's features after its own linear projection to d.
+
+    Args:
+        channels: C of the network.
+        width: d.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.project = _linear(channels, width)
+        self.key = _linear(width, width, bias=False)
+        self.value = _linear(width, width, bias=False)
+
+    def forward(
+        self, queries: torch.Tensor, pixels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return h (B, L, d) and the attention (B, L, N) of queries (L, d) to pixels (B, N, C)."""
+        pixels = self.project(pixels)
+        scores = queries @ self.key(pixels).transpose(1, 2) / queries.shape[1] ** 0.5
+        attention = at_least_float32(scores).softmax(dim=2)
+        return attention @ at_least_float32(self.value(pixels)), attention
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over the local features of one image, with a shortcut past it.
+
+    Without the shortcut features of centres that are alike would be mixed to one and the same
+    average.
+
+    Args:
+        width: d.
+        heads: Of d / heads channels each.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if heads < 1 or width % heads:
+            raise ValueError(f"width {width} is no multiple of heads {heads}")
+        self.heads = heads
+        self.split = _linear(width, 3 * width, bias=False)
+        self.merge = _linear(width, width, bias=False)
+
+    def forward(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return features (B, L, d) and attention maps (B, heads, L, L) of h (B, L, d)."""
+        parts = self.split(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = parts
+        scores = at_least_float32(query @ key.transpose(2, 3)) / query.shape[-1] ** 0.5
+        attention = scores.softmax(dim=3)
+        mixed = (attention @ at_least_float32(value)).transpose(1, 2).flatten(2)
+        return h + at_least_float32(self.merge(mixed)), attention
+
+
+@objective("urfm")
+class UnifiedReceptiveFields(Objective):
+    """lambda_1 L_attn + lambda_2 L_feat, over L local features of the same receptive fields.
+
+    h_s and h_t are the local features of student and teacher (`LocalFeatures`), asked for by the
+    same centres (`LocalCentres`). One self-attention over each gives maps A (heads, L, L) and
+    features z (L, d): L_attn = L mean (A_s - A_t)^2, the mean over images, heads and queries of the
+    squared distance of two rows of attention; L_feat = mean (z_s - z_t)^2 over images, centres and
+    channels.
+
+    Both sides learn, so that the loss is lowest where h or z no longer say anything. Both are
+    therefore standardised before they are compared, and the parts `*_over_centres` and
+    `*_over_images` tell how much h and z vary: near 0 they have collapsed. With `normalise: images`
+    L_feat is between 0 and 4, and 2 for features that have nothing to do with each other.
+
+    Source: cross-architecture distillation (Zhao et al., ACM MM 2023, arXiv 2306.14662). What the
+    paper chose for L, d, heads, gamma, lambda_1, lambda_2, the buckets, D_face, what is shared, the
+    normalisation, the shortcut past the self-attention and the scale of L_attn is not known here:
+    all of that is this project's. (The mean over all L x L entries would make L_attn 1/L of what it
+    is here.)
+
+    Pixels may be a CNN's map or a Transformer's tokens, prompts among them, of any number and width
+    on either side. With `normalise: images` the loss depends on the batch within a process.
+
+    Args:
+        setting: Facts about the run.
+        centres: L, a square number: the centres stand on a sqrt(L) x sqrt(L) grid.
+        width: d, multiple of `heads`.
+        heads: Of the self-attention.
+        position: Facial positional encoding b_l: `none`, or by the distance from the face's middle:
+            `euclid`, or with D_face `saliency` or `relative` added.
+        gamma: Weight of D_face.
+        buckets: Learned vectors b_l; 4 are iRPE's default.
+        shared: One set of centres, W_q and b_l for both networks; else each has its own.
+        shared_attention: One self-attention for both networks; else each has its own.
+        normalise: Standardise h and z over `images` (each channel of each local feature over the
+            batch), over `channels` (each local feature), or not (`none`).
+        lambda_1: Weight of L_attn.
+        lambda_2: Weight of L_feat.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        centres: int = 49,
+        width: int = 512,
+        heads: int = 8,
+        position: Position = "saliency",
+        gamma: float = 1.0,
+        buckets: int = 4,
+        shared: bool = True,
+        shared_attention: bool = True,
+        normalise: Normalise = "images",
+        lambda_1: float = 1.0,
+        lambda_2: float = 1.0,
+    ) -> None:
+        super().__init__()
+        _check(centres, position, gamma, buckets, normalise, lambda_1, lambda_2)
+        self.student, self.teacher = setting.require_pixels("urfm")
+        self.needs = frozenset({f"student.{self.student.output}", f"teacher.{self.teacher.output}"})
+        self.normalise = normalise
+        self.lambda_1, self.lambda_2 = lambda_1, lambda_2
+        self.side = isqrt(centres)
+        chosen = None
+        if position != "none":
+            saliency = setting.require_saliency("urfm") if position == "saliency" else None
+            chosen = bucket_index(facial_distance(self.side, position, gamma, saliency), buckets)
+        self.student_centres = LocalCentres(centres, width, chosen, buckets)
+        self.teacher_centres = (
+            self.student_centres if shared else LocalCentres(centres, width, chosen, buckets)
+        )
+        self.student_local = LocalFeatures(self.student.channels, width)
+        self.teacher_local = LocalFeatures(self.teacher.channels, width)
+        self.student_attention = SelfAttention(width, heads)
+        self.teacher_attention = (
+            self.student_attention if shared_attention else SelfAttention(width, heads)
+        )
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
+        """Return the loss, L_attn, L_feat, and how much h and z vary on either side."""
+        ours = self.student_local(self.student_centres(), self.student.rows(student))[0]
+        theirs = self.teacher_local(self.teacher_centres(), self.teacher.rows(teacher))[0]
+        h_s, h_t = self._standardised(ours), self._standardised(theirs)
+        mixed_s, map_s = self.student_attention(h_s)
+        mixed_t, map_t = self.teacher_attention(h_t)
+        z_s, z_t = self._standardised(mixed_s), self._standardised(mixed_t)
+        attn = map_s.shape[-1] * F.mse_loss(map_s, map_t)
+        feat = F.mse_loss(z_s, z_t)
+        parts = {"attn": attn.detach(), "feat": feat.detach()}
+        parts |= spread("student", ours) | spread("teacher", theirs)
+        parts |= spread("student_z", mixed_s) | spread("teacher_z", mixed_t)
+        return self.lambda_1 * attn + self.lambda_2 * feat, parts
+
+    def looks_at(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return where the centres look: attention (B, L, side, side) in student and teacher.
+
+        Each side is that network's own grid of pixels. What prompts get is left out, so that a map
+        may sum to less than 1.
+        """
+        said = (
+            (self.student_centres, self.student_local, self.student, student),
+            (self.teacher_centres, self.teacher_local, self.teacher, teacher),
+        )
+        ours, theirs = (
+            _on_grid(local(centres(), pixels.rows(outputs))[1], pixels)
+            for centres, local, pixels, outputs in said
+        )
+        return ours, theirs
+
+    def _standardised(self, features: torch.Tensor) -> torch.Tensor:
+        if self.normalise == "none":
+            return features
+        axis = 0 if self.normalise == "images" else 2
+        centred = features - features.mean(dim=axis, keepdim=True)
+        variance = centred.square().mean(dim=axis, keepdim=True)
+        return centred * (variance + _EPSILON).rsqrt()
+
+
+_EPSILON = 1e-5
+"""Added to variances, as normalisation layers do."""
+
+
+@torch.no_grad()
+def spread(name: str, features: torch.Tensor) -> Parts:
+    """Return the variance of (B, L, d) over centres and over images, as shares of mean square.
+
+    Shares, since what counts is whether features differ, not how long they are: 0 where they are
+    all the same, 1 where they have nothing in common.
+    """
+    power = features.square().mean().clamp(min=torch.finfo(features.dtype).tiny)
+    return {
+        f"{name}_over_centres": features.var(dim=1, unbiased=False).mean() / power,
+        f"{name}_over_images": features.var(dim=0, unbiased=False).mean() / power,
+    }
+
+
+def _on_grid(attention: torch.Tensor, pixels: PixelFeatures) -> torch.Tensor:
+    return attention[..., : pixels.side**2].unflatten(2, (pixels.side, pixels.side))
+
+
+def _check(
+    centres: int,
+    position: str,
+    gamma: float,
+    buckets: int,
+    normalise: str,
+    lambda_1: float,
+    lambda_2: float,
+) -> None:
+    if centres < 1 or isqrt(centres) ** 2 != centres:
+        raise ValueError(f"centres is {centres}, it must be a square number, as 25, 49 or 64")
+    if position not in POSITIONS:
+        raise ValueError(f"position is {position}, it must be one of {', '.join(POSITIONS)}")
+    if normalise not in get_args(Normalise):
+        known = ", ".join(get_args(Normalise))
+        raise ValueError(f"normalise is {normalise}, it must be one of {known}")
+    if buckets < 1:
+        raise ValueError(f"buckets is {buckets}, it must be 1 or more")
+    if min(gamma, lambda_1, lambda_2) < 0:
+        raise ValueError("gamma, lambda_1 and lambda_2 must not be negative")

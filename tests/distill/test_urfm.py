@@ -1,0 +1,286 @@
+import math
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from facedistill.distill.facial_position import bucket_index, facial_distance
+from facedistill.distill.objective import Setting, create_objective
+from facedistill.distill.pixel_features import PixelFeatures
+from facedistill.distill.urfm import spread
+from facedistill.errors import FacedistillError
+from facedistill.models.outputs import Outputs
+
+from .by_hand import batch_of, dot, softmax, times
+
+CNN, TRANSFORMER = PixelFeatures("feature_map", 3, 3), PixelFeatures("tokens", 5, 2)
+SALIENCY = torch.tensor([[0.0, 6.0], [1.0, 2.0]])
+SMALL = {"centres": 4, "width": 4, "heads": 2}
+
+
+def made(student=CNN, teacher=TRANSFORMER, **options):
+    setting = Setting(
+        8, 8, 0,
+        student_pixels=student, teacher_pixels=teacher, saliency=lambda: SALIENCY,
+    )  # fmt: skip
+    objective = create_objective("urfm", setting, **{**SMALL, **options}).double()
+    for name, parameter in objective.named_parameters():
+        if name.endswith(("table", "bias")):  # they start at 0
+            torch.nn.init.normal_(parameter)
+    return objective
+
+
+def pixels(layout, images=2, prompts=0):
+    """Random pixel features in a network's layout, and their rows."""
+    rows = torch.randn(images, layout.side**2 + prompts, layout.channels, dtype=torch.float64)
+    if layout.output == "tokens":
+        return Outputs(tokens=rows), rows
+    grid = rows.transpose(1, 2).unflatten(2, (layout.side, layout.side))
+    return Outputs(feature_map=grid), rows
+
+
+def matrix(linear):
+    return linear.weight.tolist()
+
+
+def plus(a, b):
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+def queries_by_hand(centres):
+    found = [times(matrix(centres.query), c) for c in centres.centres.tolist()]
+    if centres.table is None:
+        return found
+    return [
+        plus(q, centres.table[bucket].tolist())
+        for q, bucket in zip(found, centres.bucket.tolist(), strict=True)
+    ]
+
+
+def mixed_by_hand(weights, rows):
+    return [sum(w * row[i] for w, row in zip(weights, rows, strict=True)) for i in range(4)]
+
+
+def local_by_hand(local, queries, rows):
+    """h and attention of one image."""
+    bias = local.project.bias.tolist()
+    rows = [plus(times(matrix(local.project), row), bias) for row in rows]
+    keys = [times(matrix(local.key), row) for row in rows]
+    values = [times(matrix(local.value), row) for row in rows]
+    weights = [softmax([dot(q, key) / math.sqrt(4) for key in keys]) for q in queries]
+    return [mixed_by_hand(each, values) for each in weights], weights
+
+
+def standardised_by_hand(h, normalise):
+    """h[image][centre][channel]; mean 0 and variance 1 over images or channels."""
+    h = [[list(row) for row in image] for image in h]
+    places = [(n, c) for n in range(4) for c in range(4)]
+    groups = {
+        "none": [],
+        "images": [[(b, n, c) for b in range(len(h))] for n, c in places],
+        "channels": [[(b, n, c) for c in range(4)] for b in range(len(h)) for n in range(4)],
+    }[normalise]
+    for group in groups:
+        values = [h[b][n][c] for b, n, c in group]
+        mean = sum(values) / len(values)
+        variance = sum((v - mean) ** 2 for v in values) / len(values)
+        for b, n, c in group:
+            h[b][n][c] = (h[b][n][c] - mean) / math.sqrt(variance + 1e-5)
+    return h
+
+
+def attended_by_hand(attention, h):
+    """z and the two heads' maps of one image."""
+    all_parts = [times(matrix(attention.split), row) for row in h]
+    maps, mixed = [], [[] for _ in h]
+    for head in range(2):
+        q, k, v = (
+            [row[4 * part + 2 * head : 4 * part + 2 * head + 2] for row in all_parts]
+            for part in range(3)
+        )
+        weights = [softmax([dot(a, b) / math.sqrt(2) for b in k]) for a in q]
+        maps.append(weights)
+        for place, each in enumerate(weights):
+            mixed[place] += [
+                sum(w * row[i] for w, row in zip(each, v, strict=True)) for i in (0, 1)
+            ]
+    merged = [times(matrix(attention.merge), row) for row in mixed]
+    return [plus(*both) for both in zip(h, merged, strict=True)], maps
+
+
+def loss_by_hand(objective, ours, theirs, normalise):
+    sides = []
+    for name, rows in (("student", ours), ("teacher", theirs)):
+        centres, local, attention = (
+            getattr(objective, f"{name}_{part}") for part in ("centres", "local", "attention")
+        )
+        queries = queries_by_hand(centres)
+        h = [local_by_hand(local, queries, image)[0] for image in rows.tolist()]
+        said = [attended_by_hand(attention, each) for each in standardised_by_hand(h, normalise)]
+        z = standardised_by_hand([z for z, _ in said], normalise)
+        sides.append((z, [maps for _, maps in said]))
+    (z_s, maps_s), (z_t, maps_t) = sides
+    attn = feat = 0.0
+    for b in range(len(z_s)):
+        for n in range(4):
+            feat += sum((z_s[b][n][c] - z_t[b][n][c]) ** 2 for c in range(4))
+            for head in range(2):
+                ours, theirs = maps_s[b][head][n], maps_t[b][head][n]
+                attn += sum((x - y) ** 2 for x, y in zip(ours, theirs, strict=True))
+    return attn / (len(z_s) * 2 * 4), feat / (len(z_s) * 4 * 4)
+
+
+@pytest.mark.parametrize("normalise", ["images", "channels", "none"])
+@pytest.mark.parametrize("prompts", [0, 3])
+def test_losses_are_those_derived_by_hand(normalise, prompts):
+    objective = made(normalise=normalise, lambda_1=0.5, lambda_2=3.0)
+    (student, ours), (teacher, theirs) = pixels(CNN, 3), pixels(TRANSFORMER, 3, prompts)
+    loss, parts = objective(student, teacher, batch_of([0, 1, 2]))
+    attn, feat = loss_by_hand(objective, ours, theirs, normalise)
+    assert loss.shape == ()
+    assert parts["attn"].item() == pytest.approx(attn, abs=1e-12)
+    assert parts["feat"].item() == pytest.approx(feat, abs=1e-12)
+    assert loss.item() == pytest.approx(0.5 * attn + 3.0 * feat, abs=1e-12)
+    assert min(attn, feat) > 1e-4
+    assert not any(part.requires_grad for part in parts.values())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared_attention", [True, False])
+def test_what_is_shared_and_what_each_network_has_of_its_own(shared, shared_attention):
+    objective = made(shared=shared, shared_attention=shared_attention)
+    assert (objective.student_centres is objective.teacher_centres) is shared
+    assert (objective.student_attention is objective.teacher_attention) is shared_attention
+    assert objective.student_local is not objective.teacher_local
+    (student, ours), (teacher, theirs) = pixels(CNN), pixels(TRANSFORMER)
+    loss, _ = objective(student, teacher, None)
+    assert loss.item() == pytest.approx(sum(loss_by_hand(objective, ours, theirs, "images")))
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.parameters())
+
+
+@pytest.mark.parametrize("position", ["none", "euclid", "saliency", "relative"])
+def test_each_encoding_puts_the_centres_into_its_own_buckets(position):
+    objective = made(position=position, centres=9, gamma=2.0, buckets=6, width=4)
+    centres = objective.student_centres
+    if position == "none":
+        assert centres.table is None
+        wanted = centres.query(centres.centres)
+    else:
+        distance = facial_distance(3, position, 2.0, SALIENCY)
+        assert torch.equal(centres.bucket, bucket_index(distance, 6))
+        assert centres.table.shape == (6, 4)
+        assert len(set(centres.bucket.tolist())) > 1
+        wanted = centres.query(centres.centres) + centres.table[bucket_index(distance, 6)]
+    torch.testing.assert_close(centres(), wanted)
+
+
+def test_a_checkpoint_keeps_the_buckets():
+    objective, other = made(position="saliency"), made(position="euclid")
+    assert not torch.equal(objective.student_centres.bucket, other.student_centres.bucket)
+    other.load_state_dict(objective.state_dict())
+    assert torch.equal(objective.student_centres.bucket, other.student_centres.bucket)
+
+
+@pytest.mark.parametrize("normalise", ["images", "channels", "none"])
+def test_gradients(normalise):
+    objective = made(normalise=normalise)
+    (student, _), (teacher, _) = pixels(CNN, 3), pixels(TRANSFORMER, 3, 1)
+    ours, theirs = student.feature_map.requires_grad_(), teacher.tokens.requires_grad_()
+
+    def loss(grid, tokens):
+        return objective(Outputs(feature_map=grid), Outputs(tokens=tokens), None)[0]
+
+    # Into both networks: prompts of a teacher learn from it.
+    assert gradcheck(loss, (ours, theirs), fast_mode=True)
+    centres = objective.student_centres
+    assert gradcheck(
+        lambda c, t: loss_with(objective, centres, c, t, student, teacher),
+        (centres.centres.detach().requires_grad_(), centres.table.detach().requires_grad_()),
+        fast_mode=True,
+    )
+
+
+def loss_with(objective, centres, values, table, student, teacher):
+    state = {"student_centres.centres": values, "student_centres.table": table}
+    state |= {name.replace("student", "teacher"): value for name, value in state.items()}
+    return torch.func.functional_call(objective, state, (student, teacher, None))[0]
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher"),
+    [
+        (CNN, PixelFeatures("feature_map", 6, 4)),
+        (PixelFeatures("tokens", 2, 5), CNN),
+        (PixelFeatures("feature_map", 7, 1), TRANSFORMER),
+    ],
+)
+def test_any_two_networks_are_compared(student, teacher):
+    objective = made(student, teacher)
+    assert objective.needs == {f"student.{student.output}", f"teacher.{teacher.output}"}
+    (ours, rows), (theirs, others) = pixels(student), pixels(teacher)
+    loss, _ = objective(ours, theirs, None)
+    assert loss.item() == pytest.approx(sum(loss_by_hand(objective, rows, others, "images")))
+
+
+def test_where_the_centres_look():
+    objective = made()
+    (student, ours), (teacher, theirs) = pixels(CNN), pixels(TRANSFORMER, prompts=3)
+    seen = objective.looks_at(student, teacher)
+    assert [each.shape for each in seen] == [(2, 4, 3, 3), (2, 4, 2, 2)]
+    for maps, name, rows in zip(seen, ("student", "teacher"), (ours, theirs), strict=True):
+        local, side = getattr(objective, f"{name}_local"), maps.shape[-1]
+        queries = queries_by_hand(objective.student_centres)
+        for image in range(2):
+            _, weights = local_by_hand(local, queries, rows[image].tolist())
+            wanted = [each[: side * side] for each in weights]
+            torch.testing.assert_close(maps[image].flatten(1), torch.tensor(wanted).double())
+    torch.testing.assert_close(seen[0].sum(dim=(2, 3)), torch.ones(2, 4).double())
+    assert (seen[1].sum(dim=(2, 3)) < 1).all()  # the prompts have the rest
+
+
+def test_spread_tells_a_collapse():
+    image, centre = torch.randn(6, 1, 8), torch.randn(1, 5, 8)
+    tiny = 1e-9
+    same_centres = spread("h", tiny * (image - image.mean(0)).expand(6, 5, 8))
+    assert float(same_centres["h_over_centres"]) < 1e-6
+    assert float(same_centres["h_over_images"]) == pytest.approx(1)
+    same_images = spread("h", tiny * (centre - centre.mean(1)).expand(6, 5, 8))
+    assert float(same_images["h_over_centres"]) == pytest.approx(1)
+    assert float(same_images["h_over_images"]) < 1e-6
+    assert all(float(v) == 0 for v in spread("h", torch.zeros(6, 5, 8)).values())
+
+
+def test_under_autocast_the_loss_is_float32():
+    objective = made().float()
+    (student, _), (teacher, _) = pixels(CNN, 8), pixels(TRANSFORMER, 8)
+    student.feature_map, teacher.tokens = student.feature_map.float(), teacher.tokens.float()
+    exact, _ = objective(student, teacher, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = objective(student, teacher, None)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(exact.item(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"centres": 48}, "centres is 48, it must be a square number"),
+        ({"position": "polar"}, "position is polar, it must be one of none, euclid, saliency"),
+        ({"normalise": "batch"}, "normalise is batch, it must be one of images, channels, none"),
+        ({"width": 10, "heads": 4}, "width 10 is no multiple of heads 4"),
+        ({"buckets": 0}, "buckets is 0"),
+        ({"gamma": -1.0}, "must not be negative"),
+        ({"centre": 49}, "unknown option 'centre' of objective 'urfm'.*centres"),
+    ],
+)
+def test_bad_options_are_refused(options, reason):
+    with pytest.raises(FacedistillError, match=reason):
+        made(**options)
+
+
+def test_a_teacher_of_embeddings_alone_is_refused():
+    with pytest.raises(FacedistillError, match=r"'urfm' compares pixel features .* teacher\.bank"):
+        create_objective("urfm", Setting(8, 8, 0, student_pixels=CNN))
+    with pytest.raises(FacedistillError, match=r"'urfm' needs a teacher"):
+        create_objective("urfm", Setting(8, None, 0))
