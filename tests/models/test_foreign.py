@@ -19,6 +19,9 @@ FAMILIES = [
     ("mbf", {"scale": 1, "blocks": (2, 1, 3, 1)}, "RGB"),
     ("mobilefacenet", {"width": 0.25}, "BGR"),
     ("resnet50", {"width_divisor": 8}, None),
+    ("swin_nano", {}, None),
+    ("vit_t", {}, "RGB"),
+    ("vit_t", {"patch": 8}, "RGB"),
 ]
 
 

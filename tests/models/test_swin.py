@@ -1,11 +1,19 @@
 import math
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
+from facedistill.errors import FacedistillError
+from facedistill.export.onnx import export_onnx
 from facedistill.models.backbone import tokens_of
+from facedistill.models.cost import count_macs, count_parameters
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.foreign import load_foreign
+from facedistill.models.input_spec import InputSpec
+from facedistill.models.model_file import load_model, save_model
 from facedistill.models.registry import create_backbone
 from facedistill.models.swin import (
     PatchMerging,
@@ -160,3 +168,100 @@ def test_shifted_windows_of_opposite_edges_stay_apart():
     assert reached[:3, :3].all()
     assert reached.sum() == 9
     assert math.isclose(float(x.grad[0, 3:].abs().sum()), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "millions"),
+    [
+        ("swin_nano", 1_038_630, 91),
+        ("swin_tiny", 27_947_770, 4479),
+        ("swin_small", 49_265_674, 8730),
+        ("swin_base", 87_314_104, 15416),
+    ],
+)
+def test_sizes(name, parameters, millions):
+    with torch.device("meta"):
+        network = create_backbone(name)
+    assert count_parameters(network) == parameters
+    assert round(count_macs(network, 112) / 1e6) == millions
+    assert network.pool.shape[1] == 49
+
+
+def faces(count: int, side: int) -> torch.Tensor:
+    return torch.randint(256, (count, side, side, 3), dtype=torch.uint8)
+
+
+def test_model_file_gives_the_same_network_back(tmp_path):
+    network = FaceNetwork.create("swin_nano", InputSpec(size=32), embedding_size=8)
+    network.train()(faces(6, 32))
+    save_model(network.eval(), tmp_path / "swin.safetensors")
+    loaded = load_model(tmp_path / "swin.safetensors")
+    images = faces(2, 32)
+    with torch.no_grad():
+        ours, theirs = (n(images, ("embedding", "tokens")) for n in (network, loaded))
+    assert torch.equal(ours.embedding, theirs.embedding)
+    assert torch.equal(ours.tokens, theirs.tokens)
+
+
+def test_onnx_file_gives_the_same_embedding(tmp_path):
+    backbone = Swin(
+        (2, 1),
+        (4, 8),
+        (2, 2),
+        embedding_size=6,
+        input_size=112,
+        patch=4,
+        drop_path=0.0,
+        checkpointing=False,
+    )
+    network = FaceNetwork(backbone, architecture="swin_nano", arguments={}, input=InputSpec())
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(faces(8, 112))
+    assert backbone.layers[0].blocks[1].shift == 3
+    images = faces(3, 112)
+    path = export_onnx(network, tmp_path / "swin.onnx", samples=images.numpy()).path
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for count in (1, 3):
+        theirs = session.run(None, {"image": images[:count].numpy()})[0]
+        with torch.no_grad():
+            ours = network.eval()(images[:count]).embedding.numpy()
+        np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
+
+
+def public_checkpoint() -> dict[str, torch.Tensor]:
+    """Swin-T as Microsoft names it: a classifier of 1000 things, with indices and masks."""
+    weights = {
+        key: value
+        for key, value in create_backbone("swin_tiny", patch=4, input_size=224).state_dict().items()
+        if not key.startswith(("pool", "linear", "bn."))
+    }
+    weights["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49).long()
+    weights["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    return weights
+
+
+def as_timm_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    renamed = {}
+    for key, value in weights.items():
+        parts = key.split(".")
+        if parts[2:3] == ["downsample"]:
+            parts[1] = str(int(parts[1]) + 1)
+        renamed[".".join(parts)] = value
+    return renamed
+
+
+def test_classifiers_of_things_load_but_for_the_embedding(tmp_path):
+    weights = public_checkpoint()
+    spec = InputSpec(size=224)
+    for naming in (dict, as_timm_names):
+        torch.save({"model": naming(weights)}, tmp_path / "swin.pth")
+        with pytest.warns(UserWarning, match=r"6 missing: bn\.bias.*random"):
+            network = load_foreign(tmp_path / "swin.pth", input=spec, strict=False)
+        assert network.architecture == "swin_tiny"
+        assert network.arguments["patch"] == 4
+        loaded = network.backbone.state_dict()
+        for key in ("layers.0.downsample.reduction.weight", "layers.3.blocks.1.mlp.fc2.weight"):
+            assert torch.equal(loaded[key], weights[key])
+    with pytest.raises(FacedistillError, match="missing"):
+        load_foreign(tmp_path / "swin.pth", input=spec)

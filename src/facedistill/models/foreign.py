@@ -23,6 +23,8 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.iresnet import BLOCKS as IRESNET_BLOCKS
 from facedistill.models.metadata import ModelMetadata
+from facedistill.models.swin import SIZES as SWIN_SIZES
+from facedistill.models.vit import SIZES as VIT_SIZES
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -64,7 +66,7 @@ def load_foreign(
         path: The checkpoint.
         architecture: What it must turn out to be; whatever it is, by default.
         input: Size, colour order and normalisation it was trained with. The default is 127.5 for
-            mean and std and the family's colour order (InsightFace's iresnet and mbf: RGB;
+            mean and std and the family's colour order (InsightFace's iresnet, mbf and vit: RGB;
             MobileFaceNet: BGR), with a warning.
         strict: Whether missing, surplus or misshapen weights are an error. If not they are a
             warning, and still an error where fewer than half of the network's weights match.
@@ -77,12 +79,12 @@ def load_foreign(
             asked for, or its weights do not fit.
     """
     path = Path(path)
-    weights = _read_weights(path)
+    weights = _by_own_names(_read_weights(path))
     found = recognise({key: tuple(tensor.shape) for key, tensor in weights.items()})
     if found is None:
         raise FacedistillError(
-            f"{path} is of no known family (iresnet, mbf, mobilefacenet, resnet50): its weights "
-            f"are {_some(weights)}"
+            f"{path} is of no known family (iresnet, mbf, mobilefacenet, resnet50, swin, vit): its "
+            f"weights are {_some(weights)}"
         )
     if architecture not in (None, found.architecture):
         raise FacedistillError(f"{path} is a {found.architecture}, not a {architecture}")
@@ -156,6 +158,23 @@ def _strip(weights: dict[str, Tensor]) -> dict[str, Tensor]:
             for key, tensor in weights.items()
             if key.startswith(prefix)
         }
+
+
+def _by_own_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out what Swin checkpoints hold beside weights; name timm's as Microsoft's are."""
+    if _SWIN not in weights:
+        return weights
+    # timm counts the patch merging to the stage after it.
+    late = any(key.startswith("layers.3.downsample.") for key in weights)
+    renamed = {}
+    for key, tensor in weights.items():
+        if key.endswith(("relative_position_index", "attn_mask")):
+            continue
+        stage, inside, rest = key.removeprefix("layers.").partition(".downsample.")
+        if late and inside and stage.isdigit():
+            key = f"layers.{int(stage) - 1}.downsample.{rest}"
+        renamed[key] = tensor
+    return renamed
 
 
 def _customary_input(path: Path, found: Recognised) -> InputSpec:
@@ -237,11 +256,34 @@ def _resnet50(shapes: Shapes) -> Recognised:
     return Recognised("resnet50", arguments, None, None)
 
 
+def _swin(shapes: Shapes) -> Recognised:
+    depths = tuple(_count(shapes, f"layers.{stage}.blocks.", ".norm1.weight") for stage in range(4))
+    channels, _, patch, _ = shapes["patch_embed.proj.weight"]
+    size = shapes["linear.weight"][0] if "linear.weight" in shapes else None
+    if depths == (2, 2, 4, 0):
+        return Recognised("swin_nano", {"embedding_size": size or 512}, None, None)
+    names = [name for name, sizes in SWIN_SIZES.items() if sizes == (depths, channels)]
+    return Recognised(names[0], {"embedding_size": size or 512, "patch": patch}, None, None)
+
+
+def _vit(shapes: Shapes) -> Recognised:
+    width, _, patch, _ = shapes["patch_embed.proj.weight"]
+    depth = _count(shapes, "blocks.", ".norm1.weight")
+    names = [name for name, sizes in VIT_SIZES.items() if sizes == (depth, width)]
+    seen = patch * math.isqrt(shapes["pos_embed"][1])
+    arguments = {"embedding_size": shapes["feature.2.weight"][0], "patch": patch}
+    return Recognised(names[0], arguments, 16 * math.ceil(seen / 16), "RGB")
+
+
+_SWIN = "layers.0.blocks.0.attn.relative_position_bias_table"
+
 _FAMILIES: dict[str, Callable[[Shapes], Recognised]] = {
     "layer1.0.prelu.weight": _iresnet,
     "conv_sep.layers.0.weight": _mbf,
     "conv2_dw.conv.weight": _mobilefacenet,
     "layer1.0.conv3.weight": _resnet50,
+    _SWIN: _swin,
+    "feature.3.running_mean": _vit,
 }
 """For each family a weight that no other family has, and how to read its arguments."""
 

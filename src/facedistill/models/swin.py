@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -35,8 +34,6 @@ WINDOW = 7
 
 Patch = Literal[2, 4]
 """Side in pixels of the patches that become the first tokens."""
-
-Heads = Annotated[int, Field(ge=1)]
 
 
 def window_side(side: int) -> int:
@@ -376,6 +373,17 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+SIZES = {
+    "swin_tiny": ((2, 2, 6, 2), 96),
+    "swin_small": ((2, 2, 18, 2), 96),
+    "swin_base": ((2, 2, 18, 2), 128),
+}
+"""Blocks of the four stages and channels of the first, by architecture."""
+
+HEAD_WIDTH = 32
+"""Channels of an attention head."""
+
+
 @register
 def swin_nano(
     embedding_size: EmbeddingSize = 512,
@@ -391,6 +399,64 @@ def swin_nano(
         embedding_size=embedding_size,
         input_size=input_size,
         patch=4,
+        drop_path=drop_path,
+        checkpointing=checkpointing,
+    )
+
+
+@register
+def swin_tiny(
+    embedding_size: EmbeddingSize = 512,
+    input_size: InputSize = 112,
+    patch: Patch = 2,
+    drop_path: DropPathRate = 0.2,
+    checkpointing: bool = False,
+) -> Swin:
+    """Build Swin-T: 27.95 M parameters, 4.5 G multiply-adds with patches of 2."""
+    return _published("swin_tiny", embedding_size, input_size, patch, drop_path, checkpointing)
+
+
+@register
+def swin_small(
+    embedding_size: EmbeddingSize = 512,
+    input_size: InputSize = 112,
+    patch: Patch = 2,
+    drop_path: DropPathRate = 0.3,
+    checkpointing: bool = False,
+) -> Swin:
+    """Build Swin-S: 49.27 M parameters, 8.7 G multiply-adds with patches of 2."""
+    return _published("swin_small", embedding_size, input_size, patch, drop_path, checkpointing)
+
+
+@register
+def swin_base(
+    embedding_size: EmbeddingSize = 512,
+    input_size: InputSize = 112,
+    patch: Patch = 2,
+    drop_path: DropPathRate = 0.5,
+    checkpointing: bool = False,
+) -> Swin:
+    """Build Swin-B: 87.31 M parameters, 15.4 G multiply-adds with patches of 2."""
+    return _published("swin_base", embedding_size, input_size, patch, drop_path, checkpointing)
+
+
+def _published(
+    name: str,
+    embedding_size: int,
+    input_size: int,
+    patch: int,
+    drop_path: float,
+    checkpointing: bool,
+) -> Swin:
+    depths, first = SIZES[name]
+    widths = [first * 2**stage for stage in range(len(depths))]
+    return Swin(
+        depths,
+        widths,
+        [width // HEAD_WIDTH for width in widths],
+        embedding_size=embedding_size,
+        input_size=input_size,
+        patch=patch,
         drop_path=drop_path,
         checkpointing=checkpointing,
     )
