@@ -3,8 +3,9 @@
 By default the graph starts at raw pixels: input `image`, uint8 RGB (batch, size, size, 3), and
 colour order and normalisation happen inside, so that no caller can get them wrong. Without
 `preprocessing` the input is `image`, float32 (batch, 3, size, size), already normalised. The
-output is `embedding`, float32 (batch, D). The batch is dynamic, height and width are fixed: ONNX
-Runtime names the expected and the given size when they differ.
+output is `embedding`, float32 (batch, D); a network that finds landmarks has a second one,
+`landmarks`, float32 (batch, P, 2), (x, y) as (pixel + 0.5) / side. The batch is dynamic, height and
+width are fixed: ONNX Runtime names the expected and the given size when they differ.
 
 The model's metadata has one entry, `facedistill`, a JSON object with these keys:
 
@@ -14,6 +15,7 @@ The model's metadata has one entry, `facedistill`, a JSON object with these keys
   does inside. For `float32_nchw` the caller puts channels in `color`'s order and computes
   (pixel - mean) / std.
 - `embedding_size`: D.
+- `landmarks`: P; absent where there is no such output.
 - `normalised`: whether embeddings leave the graph with length 1.
 - `thresholds`: smallest cosine that means "same person" by false accept rate, `{"1e-3": 0.31}`.
   They hold for the sum of the raw embeddings of an image and its mirror image, as validation
@@ -51,6 +53,8 @@ FORMAT = 1
 OPSET = 18
 """The oldest opset that torch's exporter writes without conversion: the most engines read it."""
 MIN_COSINE = 1 - 1e-5
+MAX_SHIFT = 1e-4
+"""Largest difference of a landmark, as a fraction of the side: a hundredth of a pixel of 112."""
 
 _BATCHES = (1, 3)
 _LARGEST_BYTES = 2**31 - 1  # of a protobuf message
@@ -92,12 +96,19 @@ class ExportedGraph(nn.Module):
         super().__init__()
         self.preprocess = network.preprocess if preprocessing else nn.Identity()
         self.backbone = network.backbone
+        self.landmark_head = network.landmark_head
         self.normalise = normalise
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the embeddings of a batch of images, float32 (B, D)."""
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what `forward` returns."""
+        return ["embedding", "landmarks"] if self.landmark_head else ["embedding"]
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return float32 embeddings (B, D) and, of a network with such a head, landmarks."""
         embedding: Tensor = self.backbone(self.preprocess(image)).float()
-        return F.normalize(embedding) if self.normalise else embedding
+        given = F.normalize(embedding) if self.normalise else embedding
+        return (given, self.landmark_head(embedding)) if self.landmark_head else (given,)
 
 
 def export_onnx(
@@ -153,6 +164,7 @@ def onnx_metadata(
         "format": FORMAT,
         "input": {"kind": kind, **network.input.to_dict()},
         "embedding_size": network.embedding_size,
+        **({"landmarks": network.landmark_points} if network.landmark_head else {}),
         "normalised": normalise,
         "thresholds": dict(about.thresholds),
         "licences": {"teacher": about.teacher_licence, "data": about.data_licence},
@@ -185,7 +197,7 @@ def _normalised(network: FaceNetwork, faces: np.ndarray) -> np.ndarray:
     return preprocess(torch.from_numpy(faces)).contiguous().numpy()
 
 
-def _to_onnx(graph: nn.Module, example: np.ndarray, opset: int, name: str) -> onnx.ModelProto:
+def _to_onnx(graph: ExportedGraph, example: np.ndarray, opset: int, name: str) -> onnx.ModelProto:
     if opset < OPSET:
         raise FacedistillError(f"cannot export {name} to opset {opset}: take {OPSET} or higher")
     with _quiet():
@@ -195,7 +207,7 @@ def _to_onnx(graph: nn.Module, example: np.ndarray, opset: int, name: str) -> on
                 (torch.from_numpy(example),),
                 dynamo=True,
                 input_names=["image"],
-                output_names=["embedding"],
+                output_names=graph.outputs,
                 dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
                 opset_version=opset,
                 verbose=False,
@@ -239,7 +251,9 @@ def _write(model: onnx.ModelProto, path: Path, name: str) -> int:
     return path.write_bytes(model.SerializeToString())
 
 
-def _compare(graph: nn.Module, images: np.ndarray, path: Path, target: Path) -> tuple[float, float]:
+def _compare(
+    graph: ExportedGraph, images: np.ndarray, path: Path, target: Path
+) -> tuple[float, float]:
     """Return smallest cosine and largest difference between the network and the file at `path`."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -247,9 +261,16 @@ def _compare(graph: nn.Module, images: np.ndarray, path: Path, target: Path) -> 
     wanted, found = [], []
     with torch.inference_mode():
         for batch in _cut(images):
-            wanted.append(graph(torch.from_numpy(batch)).double().numpy())
-            found.append(session.run(["embedding"], {"image": batch})[0].astype(np.float64))
-    ours, theirs = np.concatenate(wanted), np.concatenate(found)
+            wanted.append([each.double().numpy() for each in graph(torch.from_numpy(batch))])
+            found.append(session.run(graph.outputs, {"image": batch}))
+    (ours, *our_points), (theirs, *their_points) = (
+        [np.concatenate(batches).astype(np.float64) for batches in zip(*each, strict=True)]
+        for each in (wanted, found)
+    )
+    shift = max(
+        (float(np.abs(a - b).max()) for a, b in zip(our_points, their_points, strict=True)),
+        default=0.0,
+    )
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     if not np.isfinite(norms).all() or not norms.all():
         raise FacedistillError(
@@ -261,6 +282,11 @@ def _compare(graph: nn.Module, images: np.ndarray, path: Path, target: Path) -> 
         raise FacedistillError(
             f"not written: {target}: ONNX Runtime's embedding differs from the network's, cosine "
             f"{cosine:.7f} is below {MIN_COSINE:.7f}"
+        )
+    if not shift <= MAX_SHIFT:
+        raise FacedistillError(
+            f"not written: {target}: ONNX Runtime's landmarks differ from the network's by "
+            f"{shift:.1e} of the side, more than {MAX_SHIFT:.0e}"
         )
     return cosine, difference
 

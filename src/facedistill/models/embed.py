@@ -1,4 +1,4 @@
-"""The embedding that faces are compared by."""
+"""The embedding that faces are compared by, and what else a network was asked for."""
 
 from __future__ import annotations
 
@@ -40,3 +40,14 @@ def embedding_of(outputs: Outputs) -> Tensor:
     if outputs.embedding is None:
         raise FacedistillError("the network gave no embedding")
     return outputs.embedding
+
+
+def landmarks_of(outputs: Outputs) -> Tensor:
+    """Return the landmarks of `outputs`.
+
+    Raises:
+        FacedistillError: If the network gave none.
+    """
+    if outputs.landmarks is None:
+        raise FacedistillError("the network gave no landmarks")
+    return outputs.landmarks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,17 +14,23 @@ from torch import Tensor, nn
 
 from facedistill.errors import FacedistillError
 from facedistill.models.backbone import Backbone, tokens_of
-from facedistill.models.embed import comparison_embedding
+from facedistill.models.embed import comparison_embedding, landmarks_of
 from facedistill.models.input_spec import InputSpec, Preprocess
+from facedistill.models.landmark_head import LandmarkHead
 from facedistill.models.metadata import ModelMetadata
 from facedistill.models.outputs import Outputs
 from facedistill.models.registry import create_backbone
+
+HEAD_PREFIX = "landmark_head."
+"""Of the landmark head's weights, in model files too."""
 
 
 class FaceNetwork(nn.Module):
     """A backbone with its architecture's name and arguments, input and metadata.
 
     Attributes:
+        backbone: From a normalised image to the embedding.
+        landmark_head: From there to landmarks; None for a network that only recognises.
         architecture: The registry's name of the backbone.
         arguments: What the backbone was built with, `input_size` excepted, which is `input.size`.
         input: Size, colour order and normalisation.
@@ -40,9 +46,11 @@ class FaceNetwork(nn.Module):
         arguments: dict[str, Any],
         input: InputSpec,
         metadata: ModelMetadata | None = None,
+        landmark_head: LandmarkHead | None = None,
     ) -> None:
         super().__init__()
         self.backbone: Backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.landmark_head = landmark_head
         self.preprocess = Preprocess(input)
         self.architecture = architecture
         self.arguments = dict(arguments)
@@ -52,13 +60,19 @@ class FaceNetwork(nn.Module):
 
     @classmethod
     def create(
-        cls, architecture: str, input: InputSpec | None = None, **arguments: Any
+        cls,
+        architecture: str,
+        input: InputSpec | None = None,
+        *,
+        landmarks: int | None = None,
+        **arguments: Any,
     ) -> FaceNetwork:
         """Build a freshly initialised network.
 
         Args:
             architecture: A name from `registry.names()`.
             input: What to feed it; 112 x 112 RGB, (x - 127.5) / 127.5 by default.
+            landmarks: Number of points of a landmark head; None for no such head.
             **arguments: The architecture's own, without `input_size`.
 
         Raises:
@@ -68,7 +82,14 @@ class FaceNetwork(nn.Module):
             raise FacedistillError("input_size is the input specification's: set its size instead")
         spec = input or InputSpec()
         backbone = create_backbone(architecture, input_size=spec.size, **arguments)
-        return cls(backbone, architecture=architecture, arguments=arguments, input=spec)
+        head = LandmarkHead(backbone.embedding_size, landmarks) if landmarks else None
+        return cls(
+            backbone,
+            architecture=architecture,
+            arguments=arguments,
+            input=spec,
+            landmark_head=head,
+        )
 
     @property
     def embedding_size(self) -> int:
@@ -83,7 +104,31 @@ class FaceNetwork(nn.Module):
     @property
     def gives(self) -> frozenset[str]:
         """Names of the outputs that `forward` can be asked for."""
-        return self.backbone.gives
+        return self.backbone.gives | ({"landmarks"} if self.landmark_head else set())
+
+    @property
+    def landmark_points(self) -> int | None:
+        """P, the number of points of its landmark head; None without one."""
+        return self.landmark_head.points if self.landmark_head else None
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return all weights and statistics by name, those of the landmark head with a prefix."""
+        head = self.landmark_head.state_dict(prefix=HEAD_PREFIX) if self.landmark_head else {}
+        return {**self.backbone.state_dict(), **head}
+
+    def load_weights(self, weights: Mapping[str, Tensor], *, assign: bool = False) -> None:
+        """Take over weights named as `weights()` names them.
+
+        Args:
+            weights: All of them, of the right shapes.
+            assign: Keep the tensors themselves instead of copying their values.
+        """
+        heads = [key for key in weights if key.startswith(HEAD_PREFIX)]
+        backbone = {key: value for key, value in weights.items() if key not in heads}
+        self.backbone.load_state_dict(backbone, assign=assign)
+        if self.landmark_head is not None:
+            head = {key.removeprefix(HEAD_PREFIX): weights[key] for key in heads}
+            self.landmark_head.load_state_dict(head, assign=assign)
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -103,7 +148,7 @@ class FaceNetwork(nn.Module):
         """
         document = [self.architecture, sorted(self.arguments.items()), self.input.to_dict()]
         digest = hashlib.blake2b(json.dumps(document).encode(), digest_size=16)
-        for key, tensor in self.backbone.state_dict().items():
+        for key, tensor in self.weights().items():
             digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
             raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
             digest.update(raw.numpy().data)
@@ -117,8 +162,8 @@ class FaceNetwork(nn.Module):
             needs: Names of the outputs wanted, among `gives`.
 
         Returns:
-            Outputs with the embedding in float32, not normalised; the feature map and the tokens
-            if asked for.
+            Outputs with the embedding in float32, not normalised; feature map, tokens and
+            landmarks if asked for.
 
         Raises:
             FacedistillError: If the images are not such a batch, or an output is not had.
@@ -135,7 +180,30 @@ class FaceNetwork(nn.Module):
             embedding=embedding,
             feature_map=feature_map if "feature_map" in needs else None,
             tokens=tokens_of(feature_map) if "tokens" in needs else None,
+            landmarks=self._landmarks(embedding) if "landmarks" in needs else None,
         )
+
+    def _landmarks(self, embedding: Tensor) -> Tensor:
+        assert self.landmark_head is not None, "`gives` says so"
+        return self.landmark_head(embedding)
+
+    def locate(self, images: Tensor | np.ndarray) -> Tensor:
+        """Return the landmarks of faces in loose crops, without gradient and in eval mode.
+
+        Args:
+            images: uint8 RGB, (B, H, H, 3), on any device.
+
+        Returns:
+            (B, P, 2) float32, fractions of the image's side (see `faces.landmarks`), on the
+            network's device.
+
+        Raises:
+            FacedistillError: If the network has no landmark head.
+        """
+        if isinstance(images, np.ndarray):
+            images = torch.from_numpy(np.ascontiguousarray(images))
+        with _eval_mode(self), torch.no_grad():
+            return landmarks_of(self(images.to(self.device), ("landmarks",)))
 
     def embed(self, images: Tensor | np.ndarray, flip: bool = True) -> Tensor:
         """Return unit embeddings to compare faces by, without gradient and in eval mode.

@@ -1,10 +1,10 @@
 """Model files: one safetensors file with weights and everything needed to use them.
 
 The header's entry `facedistill` is a JSON document: format version, architecture and arguments,
-input specification, embedding size, `ModelMetadata`, and a hash of all that and of every weight,
-without which a flipped bit would pass for a weight. It is the header's only entry: safetensors
-writes several in random order, and equal networks are to make equal files. Nothing in the file is
-executed.
+input specification, embedding size, number of landmarks (of a network that finds some),
+`ModelMetadata`, and a hash of all that and of every weight, without which a flipped bit would pass
+for a weight. It is the header's only entry: safetensors writes several in random order, and equal
+networks are to make equal files. Nothing in the file is executed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from torch import Tensor
 
 from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
+from facedistill.models.backbone import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
+from facedistill.models.landmark_head import MAX_POINTS, LandmarkHead
 from facedistill.models.metadata import HEADER_KEY, ModelMetadata
 from facedistill.models.registry import create_backbone
 
@@ -55,7 +57,7 @@ def save_model(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise FacedistillError(f"cannot write {path}: a model file's name ends in .safetensors")
-    tensors = {key: _stored(tensor) for key, tensor in network.backbone.state_dict().items()}
+    tensors = {key: _stored(tensor) for key, tensor in network.weights().items()}
     _check_finite(tensors, f"cannot write {path}")
     document = describe(network, metadata or network.metadata)
     document["checksum"] = checksum(document, tensors)
@@ -73,6 +75,7 @@ def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:
         "arguments": network.arguments,
         "input": network.input.to_dict(),
         "embedding_size": network.embedding_size,
+        **({"landmarks": network.landmark_points} if network.landmark_head else {}),
         "metadata": metadata.model_dump(),
     }
 
@@ -118,7 +121,7 @@ def load_model(path: str | Path) -> FaceNetwork:
         raise FacedistillError(
             f"{path} is damaged: its weights or header are not those written; get it again"
         )
-    network.backbone.load_state_dict(tensors, assign=True)
+    network.load_weights(tensors, assign=True)
     network.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
 
@@ -163,6 +166,7 @@ def _empty_network(path: Path, document: dict[str, Any]) -> FaceNetwork:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             backbone = create_backbone(architecture, input_size=spec.size, **arguments)
+            head = _empty_head(document, backbone)
     except FacedistillError as error:
         raise FacedistillError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
@@ -174,15 +178,29 @@ def _empty_network(path: Path, document: dict[str, Any]) -> FaceNetwork:
             f"but its architecture gives {backbone.embedding_size}"
         )
     network = FaceNetwork(
-        backbone, architecture=architecture, arguments=arguments, input=spec, metadata=metadata
+        backbone,
+        architecture=architecture,
+        arguments=arguments,
+        input=spec,
+        metadata=metadata,
+        landmark_head=head,
     )
     network.name = metadata.name or path.stem
     return network
 
 
+def _empty_head(document: dict[str, Any], backbone: Backbone) -> LandmarkHead | None:
+    if "landmarks" not in document:
+        return None
+    points = document["landmarks"]
+    if type(points) is not int or not 1 <= points <= MAX_POINTS:
+        raise TypeError(f"{points!r} landmarks")
+    return LandmarkHead(backbone.embedding_size, points)
+
+
 def _check_layout(path: Path, file: Any, network: FaceNetwork) -> None:
     """Compare names, shapes and types with the header before any weight is read."""
-    wanted = network.backbone.state_dict()
+    wanted = network.weights()
     found = set(file.keys())
     for key in sorted(wanted.keys() - found):
         raise FacedistillError(f"{path} lacks weight {key} of {network.architecture}")

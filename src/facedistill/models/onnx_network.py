@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from facedistill.errors import FacedistillError
-from facedistill.models.embed import comparison_embedding
+from facedistill.models.embed import comparison_embedding, landmarks_of
 from facedistill.models.input_spec import InputSpec, Preprocess, check_images
 from facedistill.models.metadata import HEADER_KEY
 from facedistill.models.outputs import Outputs
@@ -29,7 +29,7 @@ _BYTES = "tensor(uint8)"
 
 
 class OnnxNetwork:
-    """A frozen network that gives embeddings.
+    """A frozen network that gives embeddings, and landmarks if facedistill exported it with them.
 
     The graph's input may be float or half, channels first or last, or raw uint8 RGB channels last
     if the graph normalises for itself. Where its batch is fixed, images run in as many parallel
@@ -55,8 +55,6 @@ class OnnxNetwork:
             contradicts it.
     """
 
-    gives = frozenset({"embedding"})
-
     def __init__(
         self,
         path: str | Path,
@@ -78,7 +76,13 @@ class OnnxNetwork:
         self.input = self._specify(input, side)
         self._preprocess = Preprocess(self.input)
         self._output_name, size = self._choose_output(output)
+        self.landmark_points = self._count_landmarks()
         self.embedding_size = size or self._probe_embedding_size()
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """Names of the outputs that it can be asked for."""
+        return frozenset({"embedding", "landmarks"} if self.landmark_points else {"embedding"})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -99,7 +103,8 @@ class OnnxNetwork:
             needs: Names of the outputs wanted, among `gives`.
 
         Returns:
-            Outputs with the embedding (B, D), float32 on the CPU, not normalised.
+            Outputs with the embedding (B, D), float32 on the CPU, not normalised; landmarks if
+            asked for.
 
         Raises:
             FacedistillError: If the images are not such a batch, or an output is not had.
@@ -108,12 +113,32 @@ class OnnxNetwork:
         if missing:
             raise FacedistillError(
                 f"network {self.name} cannot give {', '.join(sorted(missing))}; "
-                f"an ONNX network gives embedding"
+                f"it gives {', '.join(sorted(self.gives))}"
             )
         check_images(images)
+        wanted = "landmarks" in needs
         if len(images) == 0:
-            return Outputs(embedding=torch.empty(0, self.embedding_size))
-        return Outputs(embedding=torch.from_numpy(self._run(self._prepare(images.cpu()))))
+            empty = torch.empty(0, self.landmark_points or 0, 2)
+            return Outputs(torch.empty(0, self.embedding_size), landmarks=empty if wanted else None)
+        names = [self._output_name, *(["landmarks"] if wanted else [])]
+        embedding, *landmarks = self._run(self._prepare(images.cpu()), names)
+        return Outputs(
+            torch.from_numpy(embedding),
+            landmarks=torch.from_numpy(landmarks[0]) if wanted else None,
+        )
+
+    def locate(self, images: Tensor | np.ndarray) -> Tensor:
+        """Return the landmarks (B, P, 2) of faces in loose crops, fractions of the image's side.
+
+        Args:
+            images: uint8 RGB, (B, H, H, 3).
+
+        Raises:
+            FacedistillError: If the network gives none.
+        """
+        if isinstance(images, np.ndarray):
+            images = torch.from_numpy(np.ascontiguousarray(images))
+        return landmarks_of(self(images, ("landmarks",)))
 
     def embed(self, images: Tensor | np.ndarray, flip: bool = True) -> Tensor:
         """Return unit embeddings (B, D) to compare faces by.
@@ -234,9 +259,23 @@ class OnnxNetwork:
         size = outputs[fitting[0]].shape[1]
         return fitting[0], size if isinstance(size, int) and size > 0 else None
 
+    def _count_landmarks(self) -> int | None:
+        """Return P of facedistill's own output of landmarks; anyone else's may mean other units."""
+        stated = (self._carried or {}).get("landmarks")
+        if stated is None:
+            return None
+        shapes = {entry.name: entry.shape for entry in self._session.get_outputs()}
+        if type(stated) is not int or shapes.get("landmarks", [])[1:] != [stated, 2]:
+            raise FacedistillError(
+                f"{self.path}: damaged facedistill metadata: {stated!r} landmarks, and the graph "
+                f"has the outputs {', '.join(shapes)}"
+            )
+        return stated
+
     def _probe_embedding_size(self) -> int:
         side = self.input.size
-        return self._run(self._prepare(torch.zeros(1, side, side, 3, dtype=torch.uint8))).shape[1]
+        face = self._prepare(torch.zeros(1, side, side, 3, dtype=torch.uint8))
+        return self._run(face, [self._output_name])[0].shape[1]
 
     def _prepare(self, images: Tensor) -> np.ndarray:
         """Return the images as the graph's input wants them."""
@@ -245,21 +284,22 @@ class OnnxNetwork:
             pixels = pixels.permute(0, 2, 3, 1)
         return np.ascontiguousarray(pixels.numpy(), dtype=self._dtype)
 
-    def _run(self, array: np.ndarray) -> np.ndarray:
+    def _run(self, array: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
         if self.batch is None:
-            return self._run_once(array)
+            return self._run_once(array, outputs)
         starts = range(0, len(array), self.batch)
         pieces = [array[start : start + self.batch] for start in starts]
-        return np.concatenate(list(self._pool.map(self._run_piece, pieces)))
+        given = self._pool.map(lambda piece: self._run_piece(piece, outputs), pieces)
+        return [np.concatenate(each) for each in zip(*given, strict=True)]
 
-    def _run_piece(self, piece: np.ndarray) -> np.ndarray:
+    def _run_piece(self, piece: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
         # np.resize repeats the images of a short last piece until the fixed batch is full.
         full = np.resize(piece, (self.batch or len(piece), *piece.shape[1:]))
-        return self._run_once(full)[: len(piece)]
+        return [each[: len(piece)] for each in self._run_once(full, outputs)]
 
-    def _run_once(self, array: np.ndarray) -> np.ndarray:
-        (embedding,) = self._session.run([self._output_name], {self._input_name: array})
-        return np.asarray(embedding, dtype=np.float32)
+    def _run_once(self, array: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+        given = self._session.run(outputs, {self._input_name: array})
+        return [np.asarray(each, dtype=np.float32) for each in given]
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -13,10 +13,12 @@ class Outputs:
 
     Attributes:
         embedding: (B, D) float32, not normalised.
+        plain_embedding: (B, D) float32, not normalised, of a prompted network without its prompts.
         feature_map: (B, C, H, W), the last spatial map of a CNN.
         tokens: (B, N, C), the last tokens of a Transformer.
         logits: (B, M), class scores without margin.
-        landmarks: (B, 5, 2), (x, y) in units of the input's side.
+        landmarks: (B, P, 2) float32, (x, y) as fractions of the input's side: (pixel + 0.5) / side
+            (see `faces.landmarks`), the template's five points or as many as were trained.
     """
 
     embedding: torch.Tensor | None = None
@@ -24,3 +26,4 @@ class Outputs:
     tokens: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     landmarks: torch.Tensor | None = None
+    plain_embedding: torch.Tensor | None = None
