@@ -1,0 +1,50 @@
+import base64
+import re
+import xml.etree.ElementTree as ET
+
+import cv2
+import numpy as np
+import pytest
+from jinja2 import UndefinedError
+from matplotlib.figure import Figure
+
+from facedistill.report.page import FACE_SIDE, drawing_uri, face_uri, render_page
+
+
+def content(uri: str) -> bytes:
+    return base64.b64decode(uri.split("base64,")[1])
+
+
+def test_a_drawing_is_the_same_svg_each_time_and_names_no_font_of_ours():
+    def draw():
+        figure = Figure(figsize=(2, 2))
+        figure.subplots().set(xlabel="über & <tags>")
+        return drawing_uri(figure)
+
+    assert draw() == draw()
+    svg = content(draw()).decode()
+    assert "über &amp; &lt;tags&gt;" in svg
+    assert ET.fromstring(svg).tag.endswith("svg")
+    assert "DejaVu" not in svg
+    assert re.findall(r"(?:href|src)=\"http", svg) == []
+
+
+def test_faces_are_shrunk_to_what_a_page_shows():
+    rng = np.random.default_rng(0)
+    for side, shown in ((48, (48, 36)), (2 * FACE_SIDE, (FACE_SIDE, 3 * FACE_SIDE // 4))):
+        image = rng.integers(0, 256, (side, side * 3 // 4, 3), dtype=np.uint8)
+        uri = face_uri(image)
+        assert uri.startswith("data:image/jpeg;base64,")
+        decoded = cv2.imdecode(np.frombuffer(content(uri), np.uint8), cv2.IMREAD_COLOR)
+        assert decoded.shape[:2] == shown
+    flat = np.full((32, 32, 3), (200, 40, 10), np.uint8)
+    decoded = cv2.imdecode(np.frombuffer(content(face_uri(flat)), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.abs(decoded.astype(int) - flat).max() < 8
+
+
+def test_text_is_escaped_and_nothing_may_be_missing():
+    page = render_page("evaluation.html", title="<b>a&b</b>", about={}, sections=[])
+    assert "&lt;b&gt;a&amp;b&lt;/b&gt;" in page
+    assert "<b>a" not in page
+    with pytest.raises(UndefinedError):
+        render_page("evaluation.html", title="a")
