@@ -60,6 +60,20 @@ def answers(
         yield np.array([label for _, label in good], np.int64), outputs
 
 
+def sample_faces(faces: FaceDataset, count: int, size: int) -> np.ndarray:
+    """Return up to `count` faces that decode, evenly spread: uint8 RGB (n, size, size, 3).
+
+    Raises:
+        FacedistillError: If none of them does.
+    """
+    scaled, count = Resized(faces, size), min(count, len(faces))
+    found = [_face(scaled, int(i))[0] for i in np.arange(count) * len(faces) // count]
+    images = [image for image in found if image is not None]
+    if not images:
+        raise FacedistillError(f"no image of {faces.name} decodes: there is nothing to look at")
+    return np.stack(images)
+
+
 def _face(faces: FaceDataset, index: int) -> tuple[np.ndarray | None, int]:
     """Return an image, None where it does not decode, and its label."""
     try:

@@ -188,10 +188,11 @@ class UnifiedReceptiveFields(Objective):
         self.normalise = normalise
         self.lambda_1, self.lambda_2 = lambda_1, lambda_2
         self.side = isqrt(centres)
+        self.saliency = setting.require_saliency("urfm") if position == "saliency" else None
         chosen = None
         if position != "none":
-            saliency = setting.require_saliency("urfm") if position == "saliency" else None
-            chosen = bucket_index(facial_distance(self.side, position, gamma, saliency), buckets)
+            distance = facial_distance(self.side, position, gamma, self.saliency)
+            chosen = bucket_index(distance, buckets)
         self.student_centres = LocalCentres(centres, width, chosen, buckets)
         self.teacher_centres = (
             self.student_centres if shared else LocalCentres(centres, width, chosen, buckets)

@@ -1,0 +1,78 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from facedistill.distill.objective import Setting, create_objective
+from facedistill.distill.pixel_features import find_pixel_features
+from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.report import receptive_fields
+from facedistill.report.receptive_fields import (
+    agreement,
+    attention_maps,
+    plot_receptive_fields,
+    plot_saliency,
+)
+
+FACES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture
+def networks():
+    student = FaceNetwork.create("mobilefacenet", InputSpec(size=32), width=0.25).eval()
+    teacher = FaceNetwork.create("iresnet18", InputSpec(size=48), embedding_size=16).eval()
+    return student, teacher
+
+
+@pytest.mark.parametrize("centres", [1, 16])
+def test_maps_of_both_networks_come_on_the_centres_grid(networks, tmp_path, centres):
+    student, teacher = networks
+    setting = Setting(
+        512, 16, 0,
+        student_pixels=find_pixel_features(student), teacher_pixels=find_pixel_features(teacher),
+    )  # fmt: skip
+    objective = create_objective(
+        "urfm", setting, centres=centres, width=8, heads=2, position="euclid"
+    )
+    ours, theirs = attention_maps(objective, student, teacher, FACES)
+    side = round(centres**0.5)
+    assert ours.shape == theirs.shape == (5, centres, side, side)
+    seen = objective.looks_at(
+        student(torch.from_numpy(FACES), {"feature_map"}),
+        teacher(torch.from_numpy(FACES), {"feature_map"}),
+    )
+    assert [maps.shape[-1] for maps in seen] == [2, 3]
+    plot_receptive_fields(ours, theirs, FACES, tmp_path / "fields.png")
+    assert cv2.imread(str(tmp_path / "fields.png")).std() > 10
+
+
+def test_agreement_is_the_cosine_of_what_is_looked_at():
+    one = torch.zeros(2, 3, 2, 2)
+    one[..., 0, 0] = 0.5
+    other = one.clone()
+    other[0, 1] = torch.tensor([[0.0, 0.5], [0.0, 0.0]])
+    assert agreement(one, 2 * one).tolist() == pytest.approx([1, 1, 1])
+    assert agreement(one, other).tolist() == pytest.approx([1, 0.5, 1])
+
+
+def test_what_centres_look_at_is_bright_in_its_place():
+    heat = torch.zeros(4, 4)
+    heat[0, 3] = 1.0
+    gray = np.full((32, 32, 3), 128, np.uint8)
+    drawn = receptive_fields._overlay(gray, heat).astype(int).sum(axis=2)
+    assert drawn[:8, 24:].mean() > drawn[16:, :16].mean() + 100
+
+
+def test_saliency_is_drawn(tmp_path):
+    plot_saliency(torch.rand(7, 7) * 6, FACES, tmp_path / "saliency.png")
+    assert cv2.imread(str(tmp_path / "saliency.png")).std() > 10
+    with pytest.raises(FacedistillError, match=r"ends in \.png"):
+        plot_saliency(torch.rand(7, 7) * 6, FACES, tmp_path / "saliency.jpg")
+
+
+def test_without_faces_there_is_nothing_to_draw(tmp_path):
+    maps = torch.zeros(0, 4, 2, 2)
+    with pytest.raises(FacedistillError, match="there are no faces"):
+        plot_receptive_fields(maps, maps, FACES[:0], tmp_path / "fields.png")
