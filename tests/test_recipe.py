@@ -18,8 +18,8 @@ data:
 teacher: {bank: bank, input: {size: 112, color: BGR}, view: clean}
 student: {network: mobilefacenet, arguments: {width: 0.5}, input: {size: 64}}
 objectives:
-  fcd: {weight: 2, stop: 0.5}
-  margin_softmax: {head: arcface, m: 5e-1}
+  fcd: {weight: 2, stop: 0.5, schedule: linear}
+  margin_softmax: {head: arcface, m: 5e-1, schedule: cosine}
 optimizer: {name: sgd, lr: 3e-3, nesterov: true}
 schedule: {name: cosine, warmup: 0.1}
 training: {steps: 10, ema: 0.99}
@@ -271,6 +271,7 @@ CHOICES = {
     "cache": ["none", "ram"],
     "on_error": ["stop", "skip"],
     "view": ["same", "clean"],
+    "schedule": ["linear", "cosine"],
     "precision": ["auto", "bf16"],
     "device": ["cpu", "cuda"],
     "model": ["a.onnx"],

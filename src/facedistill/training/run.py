@@ -290,7 +290,15 @@ def _training_step(
         for name, term in recipe.objectives.items()
     }
     weights = {
-        name: Weight(term.weight, term.start, term.stop, term.warmup)
+        name: Weight(
+            value=term.factor,
+            start=term.start,
+            stop=term.stop,
+            warmup=term.warmup,
+            shape=term.schedule,
+            final=term.final,
+            share=term.share,
+        )
         for name, term in recipe.objectives.items()
     }
     step = TrainingStep(student, objectives, weights)
@@ -362,6 +370,11 @@ def _has_compiler() -> bool:
 
 def _check_micro_batches(recipe: Recipe, accelerator: Accelerator) -> None:
     training, world = recipe.training, accelerator.num_processes
+    if training.compile and any(term.share for term in recipe.objectives.values()):
+        raise FacedistillError(
+            "weight: auto needs gradients that a compiled student gives once only: set "
+            "training.compile to false, or weights to numbers"
+        )
     if training.batch_size < 2 * training.accumulate * world:
         raise FacedistillError(
             f"training.batch_size {training.batch_size} among {world} processes in "

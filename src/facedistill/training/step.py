@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -13,34 +12,7 @@ from facedistill.distill.teacher import Teacher
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
-
-
-@dataclass(frozen=True)
-class Weight:
-    """How much an objective counts, and when.
-
-    Attributes:
-        value: Factor of its loss.
-        start: Share of training, 0 to 1, before which it is off.
-        stop: Share of training from which it is off again.
-        warmup: Share of training over which its weight rises in a line, from 0 at `start`.
-    """
-
-    value: float = 1.0
-    start: float = 0.0
-    stop: float = 1.0
-    warmup: float = 0.0
-
-    def on(self, done: float) -> bool:
-        """Whether the objective takes part when the share `done` of training lies behind."""
-        return self.value > 0 and self.start <= done and (done < self.stop or self.stop >= 1)
-
-    def at(self, done: float) -> float:
-        """Return the factor when the share `done` of training lies behind."""
-        if not self.on(done):
-            return 0.0
-        risen = (done - self.start) / self.warmup if self.warmup else 1.0
-        return self.value * min(1.0, risen)
+from facedistill.training.weight import AutoScales, Weight
 
 
 class TrainingStep(nn.Module):
@@ -66,6 +38,7 @@ class TrainingStep(nn.Module):
         self.student = student
         self.objectives = nn.ModuleDict(objectives)
         self.weights = weights
+        self.auto = AutoScales(weights)
         self.student_needs = self._needs("student")
         self.teacher_needs = self._needs("teacher")
         self._check_needs()
@@ -82,16 +55,23 @@ class TrainingStep(nn.Module):
         student = self.student(batch.images, self.student_needs - {"logits"})
         if "logits" in self.student_needs:
             student.logits = self._classifier().logits(student.embedding)
-        total = torch.zeros((), device=batch.labels.device)
+        losses: dict[str, torch.Tensor] = {}
         parts: Parts = {}
         for name, objective in zip(self.objectives, self._each(), strict=True):
             objective.observe(student, teacher, batch)
             if not self.weights[name].on(done):
                 continue
             loss, details = objective(student, teacher, batch)
-            total = total + self.weights[name].at(done) * loss
+            losses[name] = loss
             parts[name] = loss.detach()
             parts |= {f"{name}.{key}": value for key, value in details.items()}
+        self.auto.find(losses, self.student.parameters())
+        total = torch.zeros((), device=batch.labels.device)
+        for name, loss in losses.items():
+            weight = self.weights[name].at(done) * self.auto.of(name)
+            total = total + weight * loss
+            if isinstance(weight, torch.Tensor):
+                parts[f"{name}.weight"] = weight.detach().clone()
         return total, parts
 
     def finish_step(self, gather: Gather) -> None:
