@@ -115,6 +115,7 @@ def test_every_option_of_an_objective_is_documented():
         student_pixels=PixelFeatures("feature_map", 8, 7),
         teacher_pixels=PixelFeatures("tokens", 8, 7),
         saliency=lambda: torch.rand(7, 7),
+        teacher_centres=lambda: torch.eye(3, 8),
     )  # fmt: skip
     for name in shipped_objectives():
         (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)

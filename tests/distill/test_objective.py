@@ -15,6 +15,7 @@ from facedistill.distill.objective import (
     objective,
     objective_names,
 )
+from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.errors import FacedistillError
 
 
@@ -27,8 +28,12 @@ SETTING = Setting(
     teacher_size=4,
     identities=3,
     mine=mine,
+    teacher_centres=lambda: torch.eye(3, 4),
     student_channels=5,
     teacher_channels=5,
+    student_pixels=PixelFeatures("feature_map", 5, 2),
+    teacher_pixels=PixelFeatures("tokens", 5, 2),
+    saliency=lambda: torch.rand(2, 2),
 )
 
 
@@ -56,7 +61,7 @@ def test_only_classifiers_give_logits():
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("fdc", "did you mean 'fcd'"), ("qqqqqq", "known: embedding_mse, fcd")]
+    ("name", "hint"), [("fdc", "did you mean 'fcd'"), ("qqqqqq", "known: adadistill, arcdistill")]
 )
 def test_an_unknown_name_names_the_nearest(name, hint):
     with pytest.raises(FacedistillError, match=f"unknown objective '{name}': {hint}"):

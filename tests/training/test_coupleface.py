@@ -85,7 +85,7 @@ def test_a_run_goes_on_with_what_it_remembers(tmp_path, monkeypatch, recipe, ter
 
 @pytest.mark.parametrize("term", TERMS)
 def test_two_processes_remember_what_one_remembers(tmp_path, recipe, term):
-    # Pairs of `mrd` are those within a process: with it the weights would not agree.
+    # Pairs of `mrd` are those of a micro-batch, which two processes cut otherwise.
     one = recipe(term, "objectives.mrd=null")
     run(one, tmp_path / "one", silent)
     path = tmp_path / "recipe.yaml"

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from facedistill.data.batch import Batch
-from facedistill.distill.objective import Loss, Objective, Setting, objective
-from facedistill.distill.relation import unit
-from facedistill.models.embed import embedding_of
-from facedistill.models.outputs import Outputs
-
-
-def mutual_relation_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Return the mean over pairs i != j of (R(s_i, s_j) - R(t_i, t_j))^2; 0 without a pair.
-
-    Args:
-        student: (B, D) unit embeddings.
-        teacher: (B, E) unit embeddings.
-    """
-    count = len(student)
-    # Autocast would multiply in half precision.
-    with torch.autocast(student.device.type, enabled=False):
-        difference = student @ student.T - teacher @ teacher.T
-    apart = ~torch.eye(count, dtype=torch.bool, device=student.device)
-    return (difference.square() * apart).sum() / max(1, count * (count - 1))
+from facedistill.distill.batch_relation import BatchRelation, cosines, others
+from facedistill.distill.objective import objective
 
 
 @objective("mrd")
-class MutualRelation(Objective):
+class MutualRelation(BatchRelation):
     """Mean over in-batch pairs i != j of (R(f_s_i, f_s_j) - R(f_t_i, f_t_j))^2.
 
     Source: CoupleFace (Liu et al., ECCV 2022), the naive form that its mining improves on: most
@@ -38,13 +20,8 @@ class MutualRelation(Objective):
         setting: Facts about the run.
     """
 
-    needs = frozenset({"student.embedding", "teacher.embedding"})
-
-    def __init__(self, setting: Setting) -> None:
-        super().__init__()
-        setting.require_teacher("mrd")
-
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
-        """Return the loss; it has no parts."""
-        ours, theirs = unit(embedding_of(student)), unit(embedding_of(teacher))
-        return mutual_relation_loss(ours, theirs), {}
+    def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the loss; 0 without a pair."""
+        difference = cosines(student) - cosines(teacher)
+        count = len(difference)
+        return (difference.square() * others(difference)).sum() / max(1, count * (count - 1))

@@ -1,0 +1,56 @@
+"""Rows of all processes, for losses whose value depends on the whole batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import distributed
+
+
+def gathered(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the rows of all processes for each tensor, in the order of the processes.
+
+    A loss that is computed from them is the same in every process, and so is the loss of one
+    process that has the whole batch. Gradients flow into this process's own rows, times the number
+    of processes: DistributedDataParallel takes the mean over the processes, of which each has only
+    its share. With one process, or none started, the tensors come back as they are.
+
+    Every process must call it alike; they may have different numbers of rows.
+
+    Args:
+        *tensors: (B, ...) each, B the same for all of them.
+    """
+    if not _several_processes():
+        return tensors
+    counts = _row_counts(tensors[0])
+    return tuple(_Gathered.apply(tensor, counts) for tensor in tensors)
+
+
+def _several_processes() -> bool:
+    started = distributed.is_available() and distributed.is_initialized()
+    return started and distributed.get_world_size() > 1
+
+
+def _row_counts(rows: torch.Tensor) -> list[int]:
+    count = torch.tensor([len(rows)], device=rows.device)
+    counts = [torch.empty_like(count) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(counts, count)
+    return [int(each) for each in counts]
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, counts: list[int]) -> torch.Tensor:
+        ctx.counts, ctx.rank = counts, distributed.get_rank()
+        # A process has fewer rows than another where it left out corrupt images.
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        shares = [torch.empty_like(padded) for _ in counts]
+        distributed.all_gather(shares, padded)
+        return torch.cat([share[:count] for share, count in zip(shares, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        own = gradient.split(ctx.counts)[ctx.rank]
+        return own * len(ctx.counts), None

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from .by_hand import batch_of, dot, said
+from .methods import LABELS, PEOPLE, batch, made, setting, spoken
+
+
+def linear(layer, outputs):
+    rows = outputs.embedding.tolist()
+    weight, bias = layer.weight.tolist(), layer.bias.tolist()
+    mapped = [[dot(w, row) + b for w, b in zip(weight, bias, strict=True)] for row in rows]
+    return [[x / math.sqrt(dot(row, row)) for x in row] for row in mapped]
+
+
+def by_hand(objective, ours, theirs, tau):
+    """Both sides, one pair at a time, with the constant of this very batch."""
+    v_s, v_t = linear(objective.student_map, ours), linear(objective.teacher_map, theirs)
+    memories = objective.teachers.rows.tolist(), objective.students.rows.tolist()
+    total = 0.0
+    for anchors, memory in zip((v_s, v_t), memories, strict=True):
+        raised = [[math.exp(dot(v, n) / tau) for n in memory] for v in anchors]
+        z = sum(map(sum, raised)) / (len(raised) * len(memory))
+        for i, row in enumerate(raised):
+            odds = math.exp(dot(v_s[i], v_t[i]) / tau) / (PEOPLE * z)
+            total += math.log(1 + 1 / odds)
+            total += sum(math.log(1 + h / (PEOPLE * z)) for k, h in enumerate(row)
+                         if k != LABELS[i])  # fmt: skip
+    return total / len(v_s)
+
+
+@pytest.mark.parametrize("tau", [0.07, 0.5])
+def test_is_noise_contrastive_estimation(tau):
+    objective = made("crd", dimension=6, tau=tau).double()
+    ours, theirs = spoken()
+    loss, parts = objective(ours, theirs, batch())
+    assert loss.item() == pytest.approx(by_hand(objective, ours, theirs, tau), rel=1e-6)
+    assert 0 <= parts["told"] <= 1
+
+
+def test_the_constant_is_of_the_first_batch():
+    objective = made("crd").double()
+    objective(*spoken(), batch())
+    kept = objective.log_mean.clone()
+    objective(*spoken(), batch())
+    assert torch.equal(objective.log_mean, kept)
+
+
+def test_memories_are_running_means_of_people():
+    objective = made("crd", dimension=6, momentum=0.75)
+    before = objective.students.rows.clone()
+    first, second = spoken(count=3), spoken(count=2)
+    for (ours, theirs), labels in ((first, [2, 0, 2]), (second, [0, 3])):
+        objective.observe(said(ours.embedding.float()), said(theirs.embedding.float()),
+                          batch_of(labels))  # fmt: skip
+    objective.finish_step(lambda rows: rows)
+    last = {2: (first, 2), 0: (second, 0), 3: (second, 1)}
+    for person, ((ours, _), place) in last.items():
+        with torch.no_grad():
+            new = objective.student_map(ours.embedding[place].float())
+        mean = 0.75 * before[person] + 0.25 * new / new.norm()
+        torch.testing.assert_close(objective.students.rows[person], mean / mean.norm())
+    assert torch.equal(objective.students.rows[1], before[1])
+
+
+def test_negatives_are_drawn_among_all_people_once():
+    objective = made("crd", setting(people=40), negatives=10)
+    drawn = [objective._draw(40) for _ in range(30)]
+    assert all(len(set(people.tolist())) == 10 for people in drawn)
+    assert len({tuple(people.tolist()) for people in drawn}) > 1
+    assert torch.equal(made("crd")._draw(PEOPLE), torch.arange(PEOPLE))
+
+
+def test_a_checkpoint_keeps_the_memories():
+    one, other = made("crd"), made("crd")
+    ours, theirs = (said(x.embedding.float()) for x in spoken())
+    one.observe(ours, theirs, batch())
+    one.finish_step(lambda rows: rows)
+    assert not torch.equal(one.teachers.rows, other.teachers.rows)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one.teachers.rows, other.teachers.rows)

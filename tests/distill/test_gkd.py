@@ -1,0 +1,62 @@
+import math
+
+import pytest
+import torch
+
+from .by_hand import batch_of, said, softmax
+from .methods import LABELS, batch, made, spoken
+
+
+def by_hand(ours, theirs, labels, tau, share):
+    """The two divergences and the mean size of a group, one image at a time."""
+    primary = binary = size = 0.0
+    for z_s, z_t, y in zip(ours, theirs, labels, strict=True):
+        p_s, p_t = (softmax([z / tau for z in row]) for row in (z_s, z_t))
+        group, mass = {y}, 0.0
+        for m in sorted(range(len(p_s)), key=lambda m: -p_s[m]):
+            if mass >= share:
+                break
+            group.add(m)
+            mass += p_s[m]
+        inside = sorted(group)
+        q_s, q_t = (softmax([row[m] / tau for m in inside]) for row in (z_s, z_t))
+        primary += sum(a * math.log(a / b) for a, b in zip(q_t, q_s, strict=True))
+        in_s, in_t = (sum(p[m] for m in inside) for p in (p_s, p_t))
+        if len(group) < len(p_s):
+            binary += in_t * math.log(in_t / in_s)
+            binary += (1 - in_t) * math.log((1 - in_t) / (1 - in_s))
+        size += len(group) / len(p_s)
+    count = len(ours)
+    return tau**2 * primary / count, tau**2 * binary / count, size / count
+
+
+@pytest.mark.parametrize(("tau", "share"), [(4.0, 0.93), (1.0, 0.5), (20.0, 0.99)])
+def test_is_the_divergence_inside_groups_and_of_their_mass(tau, share):
+    ours, theirs = spoken()
+    loss, parts = made("gkd", tau=tau, share=share)(ours, theirs, batch())
+    primary, binary, size = by_hand(
+        ours.logits.tolist(), theirs.logits.tolist(), LABELS, tau, share
+    )
+    assert parts["primary"].item() == pytest.approx(primary, abs=1e-9)
+    assert parts["binary"].item() == pytest.approx(binary, abs=1e-9)
+    assert parts["group"].item() == pytest.approx(size)
+    assert loss.item() == pytest.approx(8 * primary + binary, abs=1e-8)
+
+
+def test_a_group_holds_the_own_class_and_the_likeliest():
+    logits = torch.tensor([[5.0, 4.0, 0.0, -9.0]])
+    theirs = torch.tensor([[1.0, 2.0, 3.0, 0.0]])
+    # Softened by 1 the first two classes have 0.995 of the probability; the own class is the last.
+    _, parts = made("gkd", tau=1.0, share=0.9)(
+        said(logits=logits), said(logits=theirs), batch_of([3])
+    )
+    assert parts["group"].item() == 0.75
+
+
+def test_equal_logits_cost_nothing_however_sure():
+    logits = torch.tensor([[1e4, 0, -1e4, 3], [0, 0, 0, 1e4]])
+    ours = logits.clone().requires_grad_()
+    loss, _ = made("gkd")(said(logits=ours), said(logits=logits), batch_of([0, 1]))
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    assert torch.isfinite(ours.grad).all()

@@ -1,0 +1,22 @@
+import math
+
+import pytest
+
+from .by_hand import dot, unit
+from .methods import batch, made, spoken
+
+
+def probabilities(embedding):
+    rows = [unit(row) for row in embedding.tolist()]
+    kernel = [[(dot(a, b) + 1) / 2 for b in rows] for a in rows]
+    return [[k / sum(row) for k in row] for row in kernel]
+
+
+def test_is_the_divergence_of_neighbours():
+    ours, theirs = spoken()
+    expected = 0.0
+    for p, q in zip(probabilities(theirs.embedding), probabilities(ours.embedding), strict=True):
+        expected += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / len(p)
+    loss, parts = made("pkt")(ours, theirs, batch())
+    assert loss.item() == pytest.approx(expected, abs=1e-12)
+    assert parts == {}
