@@ -61,6 +61,27 @@ def test_a_block_equals_the_block_place_by_place(side, shifted, prompts):
     assert (q is None) == (prompts == 0)
 
 
+def test_prompts_are_fresh_in_every_stage():
+    network = tiny(input_size=56, patch=4).double().eval()  # 14 x 14, then 7 x 7
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    images = torch.randn(1, 3, 56, 56, dtype=torch.float64)
+    prompts = [torch.randn(1, 2, width, dtype=torch.float64) for width in (4, 8)]
+    with torch.no_grad():
+        features, last = network.forward_prompted(images, prompts)
+        x = network.patch_embed(images)
+        for stage, fresh, side in zip(network.layers, prompts, (14, 7), strict=True):
+            y, p = x[0].numpy(), fresh[0].numpy()
+            for index, block in enumerate(stage.blocks):
+                w = swin_by_hand.weights_of(block)
+                shift = 3 if index == 1 and side > 7 else 0
+                y, p = swin_by_hand.block(w, y, p, 2, 7, shift)
+            x = torch.from_numpy(y)[None]
+            x = x if stage.downsample is None else stage.downsample(x)
+        torch.testing.assert_close(features, network.norm(x).permute(0, 3, 1, 2))
+        torch.testing.assert_close(last, network.norm(torch.from_numpy(p)[None]))
+
+
 def test_windows_of_one_image_lie_side_by_side_and_go_back():
     x = torch.randn(3, 6, 6, 2)
     windows = to_windows(x, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -32,7 +32,7 @@ class Backbone(nn.Module, ABC):
         gives: Names of the outputs that a network with this backbone can be asked for.
     """
 
-    gives: ClassVar[frozenset[str]] = frozenset({"embedding", "feature_map"})
+    gives: frozenset[str] = frozenset({"embedding", "feature_map"})
     embedding_size: int
     feature_channels: int
 
@@ -60,7 +60,7 @@ class TokenBackbone(Backbone):
         prompt_widths: Channels of the prompts of each stage.
     """
 
-    gives: ClassVar[frozenset[str]] = frozenset({"embedding", "feature_map", "tokens"})
+    gives: frozenset[str] = frozenset({"embedding", "feature_map", "tokens"})
     patch: int
     prompt_widths: tuple[int, ...]
 
