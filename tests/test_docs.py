@@ -137,10 +137,12 @@ def test_every_key_of_a_recipe_is_documented():
         documented |= {first, *(f"{first.rpartition('.')[0]}.{other}" for other in others)}
     augmentation = [f"data.augmentation.{name}" for name in Augmentation.__dataclass_fields__]
     objectives = [f"objectives.{name}" for name in shipped_objectives()]
-    common = {f"objectives.{name}" for name in ("weight", "start", "stop", "warmup", "schedule", "final")}
+    common = {f"objectives.{name}" for name in ("weight", "of", "start", "stop", "warmup", "schedule", "final")}
     assert "`weight` (1), `start` (0) and `stop` (1)" in text
     assert "`warmup` (0)" in text
-    wanted = {*keys(Recipe), *augmentation, *objectives} - {"data.augmentation"} - common
+    assert "with the keys of `teacher`" in text
+    recipe = {key.replace("teachers.", "teacher.") for key in keys(Recipe)}
+    wanted = {*recipe, *augmentation, *objectives} - {"data.augmentation"} - common
     assert wanted <= documented
     for recipe in shipped_recipes():
         assert f"`{recipe}`" in README

@@ -16,6 +16,7 @@ data:
   augmentation: {flip: 0.5, rotation: 10, jpeg_quality: [30, 90]}
   image_size: 64
 teacher: {bank: bank, input: {size: 112, color: BGR}, view: clean}
+teachers: {classes: {model: b.onnx, input: {size: 96}}}
 student: {network: mobilefacenet, arguments: {width: 0.5}, input: {size: 64}}
 objectives:
   fcd: {weight: 2, stop: 0.5, schedule: linear}
@@ -276,6 +277,7 @@ CHOICES = {
     "device": ["cpu", "cuda"],
     "model": ["a.onnx"],
     "init": ["a.safetensors"],
+    "of": ["classes"],
     "jpeg_quality": [[1, 2]],
 }
 

@@ -66,6 +66,9 @@ class DataRecipe(Section):
     validation_pairs: int = Field(3000, ge=20, description="pairs drawn among them")
     augmentation: Augmentation = Augmentation()
     image_size: int | None = Field(None, ge=16, le=1024, description="resize crops on reading")
+    images_per_person: int | None = Field(
+        None, ge=2, description="batches of whole people with so many images each"
+    )
     cache: Literal["none", "ram", "device"] = "none"
     workers: int = Field(2, ge=0, description="loader processes; the result does not depend on it")
     on_error: Literal["stop", "skip"] = Field("stop", description="at a corrupt image")
@@ -76,7 +79,9 @@ class TeacherRecipe(Section):
     """Where knowledge comes from: a bank (cached) or a model file (online)."""
 
     bank: str | None = Field(None, description="folder made by `facedistill embed`")
-    model: str | None = Field(None, description=".onnx, .safetensors or .pt; with a bank: a check")
+    model: str | None = Field(
+        None, description=".onnx, .safetensors, .pt or run folder; with a bank: a check"
+    )
     input: InputSpec | None = Field(None, description="of a model file that does not say")
     view: Literal["same", "clean"] = Field(
         "same", description="teacher sees the student's image, or the one before augmentation"
@@ -108,6 +113,7 @@ class ObjectiveRecipe(Section):
     weight: float | str = Field(
         1.0, description="a number; or auto:0.3, the share of the gradient at which it begins"
     )
+    of: str | None = Field(None, description="which of `teachers` it learns from")
     start: Share = Field(0.0, description="share of training before which it is off")
     stop: Share = Field(1.0, description="share of training from which it is off")
     warmup: Share = Field(0.0, description="share of training of a linear rise after start")
@@ -256,12 +262,23 @@ class Recipe(Section):
     seed: int = Field(0, ge=0, lt=1 << 32)
     data: DataRecipe
     teacher: TeacherRecipe | None = None
+    teachers: dict[str, TeacherRecipe] = Field(
+        default_factory=dict, description="further ones, for objectives that say `of: name`"
+    )
     student: NetworkRecipe = NetworkRecipe()
     objectives: dict[str, ObjectiveRecipe] = Field(min_length=1)
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
     evaluation: dict[str, PairsRecipe] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_teachers(self) -> Recipe:
+        for name, term in self.objectives.items():
+            if term.of is not None and term.of not in self.teachers:
+                hint = did_you_mean(term.of, self.teachers) if self.teachers else "there are none"
+                raise ValueError(f"objectives.{name}.of: no '{term.of}' under teachers: {hint}")
+        return self
 
     @property
     def hash(self) -> str:

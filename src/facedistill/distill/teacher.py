@@ -13,6 +13,8 @@ from facedistill.data.batch import Batch
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank
 from facedistill.errors import FacedistillError
+from facedistill.models.class_head import ClassHead
+from facedistill.models.embed import embedding_of
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs
 
@@ -47,6 +49,12 @@ class Network(Protocol):
         """Return the asked outputs for uint8 RGB (B, H, W, 3)."""
 
 
+_NO_LOGITS = (
+    "; a bank of labelled data gives logits, and so does a run's folder with a class head "
+    "(best.head.safetensors)"
+)
+
+
 class Teacher(ABC):
     """Anything that gives Outputs for a batch; never trained, never with margin.
 
@@ -55,6 +63,8 @@ class Teacher(ABC):
         fingerprint: Identifies its knowledge.
         embedding_size: Dimension D of its embedding.
         gives: Outputs it can be asked for.
+        channels: Channels of its feature map; None where it gives none.
+        head: Its class head, if it brings one for logits.
         wants_clean: It reads `batch.clean`, which the loader must then keep.
     """
 
@@ -62,6 +72,8 @@ class Teacher(ABC):
     fingerprint: str
     embedding_size: int
     gives: frozenset[str]
+    channels: int | None = None
+    head: ClassHead | None = None
     wants_clean: bool = False
 
     @abstractmethod
@@ -79,7 +91,17 @@ class Teacher(ABC):
             raise FacedistillError(
                 f"the objectives need teacher.{', teacher.'.join(missing)}, but {self.name} gives "
                 f"only {', '.join(sorted(self.gives))}"
+                + (_NO_LOGITS if "logits" in missing else "")
             )
+
+    def check_classes(self, faces: FaceDataset) -> None:
+        """Refuse a run whose classes are others than those of the teacher's logits.
+
+        Raises:
+            FacedistillError: Naming both.
+        """
+        if self.head is not None:
+            self.head.check_people(faces.fingerprint, faces.name, self.name)
 
 
 class BankTeacher(Teacher):
@@ -141,17 +163,23 @@ class NetworkTeacher(Teacher):
         network: A FaceNetwork or OnnxNetwork; torch modules are put in evaluation mode and their
             parameters frozen, and they follow the batch to its device.
         view: Which image it sees.
+        head: Its class head, where it has one, for logits.
     """
 
-    def __init__(self, network: Network, view: View = "same") -> None:
+    def __init__(
+        self, network: Network, view: View = "same", head: ClassHead | None = None
+    ) -> None:
         if isinstance(network, torch.nn.Module):
             network.eval().requires_grad_(False)
         self.network = network
+        self.head = head
         self.wants_clean = view == "clean"
         self.name = network.name
         self.fingerprint = network.fingerprint
         self.embedding_size = network.embedding_size
-        self.gives = network.gives
+        self.gives = network.gives | ({"logits"} if head else set())
+        if "feature_map" in self.gives:
+            self.channels = getattr(network, "feature_channels", None)
 
     @torch.no_grad()
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
@@ -160,7 +188,10 @@ class NetworkTeacher(Teacher):
         assert images is not None, "the loader keeps the clean view for a teacher that wants it"
         if isinstance(self.network, torch.nn.Module):
             self.network.to(images.device)
-        outputs = self.network(images, needs)
+        asked = set(needs) if self.head is None else {*needs, "embedding"} - {"logits"}
+        outputs = self.network(images, asked)
+        if self.head is not None and "logits" in needs:
+            outputs.logits = self.head.to(images.device)(embedding_of(outputs).to(images.device))
         # An ONNX network answers on the CPU whatever the batch is on.
         had = {key: value for key, value in vars(outputs).items() if value is not None}
         return Outputs(**{key: value.to(images.device) for key, value in had.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +98,7 @@ class Fit:
         options: Length and ways.
         evaluate: Figures on validation pairs; None where no people were split off.
         save: Writes a model file.
+        others: Further teachers by name.
 
     Raises:
         FacedistillError: If an objective needs what the teacher does not give.
@@ -115,8 +116,11 @@ class Fit:
         options: LoopOptions,
         evaluate: Evaluate | None,
         save: Save,
+        others: Mapping[str, Teacher] | None = None,
     ) -> None:
         step.check_teacher(teacher)
+        self.others = dict(others or {})
+        step.check_others(self.others)
         self.folder, self.accelerator, self.teacher = folder, accelerator, teacher
         self.loader, self.factor, self.options = loader, factor, options
         self.evaluate, self.save = evaluate, save
@@ -179,8 +183,12 @@ class Fit:
             last, share = micro is micros[-1], len(micro) / len(batch)
             micro = micro.to(self.accelerator.device)
             said = self.teacher(micro, self.needs) if self.teacher else Outputs()
+            others = {
+                name: other(micro, self.bare_step.needs_of(name))
+                for name, other in self.others.items()
+            }
             with nullcontext() if last else self.accelerator.no_sync(self.step):
-                loss, parts = self.step(micro, said, done)
+                loss, parts = self.step(micro, said, done, others)
                 self._guard(loss, parts, micro)
                 self.accelerator.backward(loss * share)
             self.means.add({"loss": loss, **parts}, share)

@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,21 +20,26 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 
 from facedistill.atomic import atomic_path
+from facedistill.data.identity_order import IdentityOrder
 from facedistill.data.labels import Subset, check_labels, split_identities
 from facedistill.data.loader import Loader, Order
 from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank
+from facedistill.distill.margin_softmax import MarginSoftmax
 from facedistill.distill.mining import mine_neighbours
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.teacher import BankTeacher, NetworkTeacher, Teacher
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.pairs import PairReport, evaluate_pairs
+from facedistill.models.class_head import ClassHead, head_path, load_head, save_head
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.metadata import ModelMetadata
 from facedistill.models.model_file import load_model, save_model
+from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.opening import open_network
+from facedistill.models.registry import create_backbone
 from facedistill.recipe import NetworkRecipe, Recipe, TeacherRecipe, load_recipe
 from facedistill.training.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY, claim
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Save
@@ -182,17 +187,12 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
     faces, validation = split_data(recipe)
     pair_sets = {name: open_pairs(each.pairs) for name, each in recipe.evaluation.items()}
     teacher = open_teacher(recipe.teacher, faces) if recipe.teacher else None
+    others = {name: open_teacher(each, faces) for name, each in recipe.teachers.items()}
     _seed(recipe.seed)
     # One process mines for all, which then find its result beside the bank.
     with accelerator.main_process_first():
-        step = _training_step(recipe, faces, teacher, accelerator.device)
-    order = Order(
-        len(faces),
-        recipe.training.batch_size,
-        recipe.seed,
-        accelerator.process_index,
-        accelerator.num_processes,
-    )
+        step = _training_step(recipe, faces, teacher, others, accelerator.device, say)
+    order = _order(recipe, faces, accelerator)
     _check_micro_batches(recipe, accelerator)
     options = _options(recipe, order)
     say(_opening_line(recipe, faces, teacher, options))
@@ -201,12 +201,13 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         accelerator,
         step,
         teacher,
-        _loader(recipe, faces, order, teacher, accelerator),
+        _loader(recipe, faces, order, [teacher, *others.values()], accelerator),
         _optimizer(recipe, step),
         _factor(recipe, options.steps),
         options,
         _validate_on(validation) if validation else None,
-        _saver(recipe, folder, teacher),
+        _saver(recipe, folder, [teacher, *others.values()], step, faces),
+        others,
     )
     position = fit.run()
     if not accelerator.is_main_process:
@@ -259,10 +260,11 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset) -> Teacher:
     Raises:
         FacedistillError: If the bank is of other data, or of another teacher than `model`.
     """
-    network = open_network(recipe.model, input=recipe.input) if recipe.model else None
+    model = _best_of(recipe.model) if recipe.model else None
+    network = open_network(model, input=recipe.input) if model else None
     if recipe.bank is None:
         assert network is not None
-        return NetworkTeacher(network, recipe.view)
+        return NetworkTeacher(network, recipe.view, _head_of(model, network))
     bank = Bank(recipe.bank)
     bank.check_dataset(faces)
     if network is not None:
@@ -270,23 +272,33 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset) -> Teacher:
     return BankTeacher(bank, recipe.view)
 
 
+def _best_of(source: str) -> Path:
+    """The model file that is meant by a path: of a run's folder, its best."""
+    path = Path(source)
+    return path / BEST if path.is_dir() else path
+
+
+def _head_of(model: Path | None, network: FaceNetwork | OnnxNetwork) -> ClassHead | None:
+    """The class head that a run has left beside its model file, if there is one."""
+    if model is None or not isinstance(network, FaceNetwork) or not head_path(model).exists():
+        return None
+    return load_head(head_path(model), network)
+
+
 def _training_step(
-    recipe: Recipe, faces: FaceDataset, teacher: Teacher | None, device: torch.device
+    recipe: Recipe,
+    faces: FaceDataset,
+    teacher: Teacher | None,
+    others: Mapping[str, Teacher],
+    device: torch.device,
+    say: Say,
 ) -> TrainingStep:
-    student = create_student(recipe.student)
-    setting = Setting(
-        student_size=student.embedding_size,
-        teacher_size=teacher.embedding_size if teacher else None,
-        identities=int(faces.labels.max()) + 1,
-        mine=partial(mine_neighbours, teacher.bank, faces, device=device)
-        if isinstance(teacher, BankTeacher)
-        else None,
-        teacher_centres=partial(teacher.learn_prototypes, faces)
-        if isinstance(teacher, BankTeacher)
-        else None,
-    )
+    student = create_student(recipe.student, say)
+    everyone: dict[str | None, Teacher | None] = {None: teacher} | dict(others)
     objectives = {
-        name: create_objective(name, setting, **term.arguments)
+        name: create_objective(
+            name, _setting(student, everyone[term.of], faces, device), **term.arguments
+        )
         for name, term in recipe.objectives.items()
     }
     weights = {
@@ -301,15 +313,51 @@ def _training_step(
         )
         for name, term in recipe.objectives.items()
     }
-    step = TrainingStep(student, objectives, weights)
-    if isinstance(teacher, BankTeacher) and "logits" in step.teacher_needs:
-        teacher.learn_prototypes(faces)
+    taught_by = {name: term.of for name, term in recipe.objectives.items() if term.of}
+    step = TrainingStep(student, objectives, weights, taught_by)
+    for name, each in everyone.items():
+        if isinstance(each, BankTeacher) and "logits" in step.needs_of(name):
+            each.learn_prototypes(faces)
+        if each is not None and step.compares_classes(name):
+            each.check_classes(faces)
     step.check_teacher(teacher)
+    step.check_others(others)
     return step
 
 
-def create_student(recipe: NetworkRecipe) -> FaceNetwork:
+def _setting(
+    student: FaceNetwork, teacher: Teacher | None, faces: FaceDataset, device: torch.device
+) -> Setting:
+    """What an objective that learns from this teacher may know of the run."""
+    identities = int(faces.labels.max()) + 1
+    return Setting(
+        student_size=student.embedding_size,
+        teacher_size=teacher.embedding_size if teacher else None,
+        identities=identities,
+        mine=partial(mine_neighbours, teacher.bank, faces, device=device)
+        if isinstance(teacher, BankTeacher)
+        else None,
+        teacher_centres=partial(teacher.learn_prototypes, faces)
+        if isinstance(teacher, BankTeacher)
+        else None,
+        student_channels=student.feature_channels,
+        teacher_channels=teacher.channels if teacher else None,
+        teacher_classes=_classes(teacher, identities),
+    )
+
+
+def _classes(teacher: Teacher | None, identities: int) -> int | None:
+    """Of how many classes a teacher can give logits: its own, or a bank's of this data's people."""
+    if isinstance(teacher, BankTeacher):
+        return identities or None
+    return teacher.head.classes if teacher and teacher.head else None
+
+
+def create_student(recipe: NetworkRecipe, say: Say = _say_nothing) -> FaceNetwork:
     """Build the network to train, with the weights of `init` if the recipe names it.
+
+    A network of the same architecture and arguments with another head, for another task, gives all
+    that is not of the head's shape; the rest starts fresh, and `say` is told what.
 
     Raises:
         FacedistillError: If `init` is of another architecture, or was fed other colours.
@@ -319,21 +367,42 @@ def create_student(recipe: NetworkRecipe) -> FaceNetwork:
     )
     if recipe.init is None:
         return student
-    path = Path(recipe.init)
-    start = load_model(path / BEST if path.is_dir() else path)
+    start = load_model(_best_of(recipe.init))
     ours, theirs = student.backbone.state_dict(), start.backbone.state_dict()
-    if {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
+    if start.architecture != recipe.network or _shapes(recipe, start.embedding_size) != {
+        key: weight.shape for key, weight in theirs.items()
+    }:
         raise FacedistillError(
-            f"student.init {recipe.init} is {start.architecture} {start.arguments}, not "
-            f"{recipe.network} {recipe.arguments} with {recipe.embedding_size} dimensions"
+            f"student.init {recipe.init} is {start.architecture} {start.arguments} for "
+            f"{start.input.size} pixels, not {recipe.network} {recipe.arguments} for "
+            f"{student.input.size}"
         )
     if replace(start.input, size=student.input.size) != student.input:
         raise FacedistillError(
             f"student.init {recipe.init} was trained on {start.input}, the recipe says "
             f"{student.input}: give student.input the same color, mean and std"
         )
-    student.backbone.load_state_dict(theirs)
+    taken = {key: weight for key, weight in theirs.items() if weight.shape == ours[key].shape}
+    student.backbone.load_state_dict({**ours, **taken})
+    fresh = [key for key in ours if key not in taken]
+    fresh += [
+        key for key in student.state_dict() if not key.startswith(("backbone.", "preprocess."))
+    ]
+    new = f"all but {', '.join(fresh)}" if fresh else "all"
+    say(f"student.init: {new} of {len(student.state_dict())} weights are those of {recipe.init}")
     return student
+
+
+def _shapes(recipe: NetworkRecipe, embedding_size: int) -> dict[str, torch.Size]:
+    """Shapes of the student's weights if its embedding had this size; no memory is taken."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        backbone = create_backbone(
+            recipe.network,
+            input_size=recipe.input.size,
+            **{**recipe.arguments, "embedding_size": embedding_size},
+        )
+    return {key: weight.shape for key, weight in backbone.state_dict().items()}
 
 
 def _accelerator(recipe: Recipe) -> Accelerator:
@@ -413,15 +482,33 @@ def _options(recipe: Recipe, order: Order) -> LoopOptions:
     )
 
 
+def _order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -> Order:
+    training, images = recipe.training, recipe.data.images_per_person
+    rank, world = accelerator.process_index, accelerator.num_processes
+    if images is None:
+        return Order(len(faces), training.batch_size, recipe.seed, rank, world)
+    return IdentityOrder(
+        len(faces),
+        training.batch_size,
+        recipe.seed,
+        rank,
+        world,
+        labels=faces.labels,
+        images=images,
+        accumulate=training.accumulate,
+    )
+
+
 def _loader(
     recipe: Recipe,
     faces: FaceDataset,
     order: Order,
-    teacher: Teacher | None,
+    teachers: Sequence[Teacher | None],
     accelerator: Accelerator,
 ) -> Loader:
     data = recipe.data
-    _check_views(recipe, teacher)
+    for teacher in teachers:
+        _check_views(recipe, teacher)
     return Loader(
         faces,
         order,
@@ -429,7 +516,7 @@ def _loader(
         workers=data.workers,
         cache=data.cache,
         image_size=data.image_size,
-        keep_clean=teacher is not None and teacher.wants_clean,
+        keep_clean=any(teacher is not None and teacher.wants_clean for teacher in teachers),
         on_error=data.on_error,
         device=accelerator.device,
     )
@@ -493,8 +580,16 @@ def _validate_on(pairs: PairSet) -> Evaluate:
     return evaluate
 
 
-def _saver(recipe: Recipe, folder: Path, teacher: Teacher | None) -> Save:
-    teacher_name, teacher_licence = _origin(recipe, teacher)
+def _saver(
+    recipe: Recipe,
+    folder: Path,
+    teachers: Sequence[Teacher | None],
+    step: TrainingStep,
+    faces: FaceDataset,
+) -> Save:
+    teacher_name, teacher_licence = _origin(recipe, teachers)
+    classifiers = [each for each in step.objectives.values() if isinstance(each, MarginSoftmax)]
+    heads = [ClassHead(each.head, faces.fingerprint, faces.name) for each in classifiers]
 
     def save(network: FaceNetwork, name: str, report: PairReport | None) -> None:
         figures = {"validation.accuracy": report.accuracy} if report else {}
@@ -507,16 +602,29 @@ def _saver(recipe: Recipe, folder: Path, teacher: Teacher | None) -> Save:
             metrics=figures,
             thresholds=report.thresholds if report else {},
         )
-        save_model(network, folder / f"{name}.safetensors", metadata=metadata)
+        path = folder / f"{name}.safetensors"
+        save_model(network, path, metadata=metadata)
+        for head in heads:
+            save_head(head, head_path(path), network)
 
     return save
 
 
-def _origin(recipe: Recipe, teacher: Teacher | None) -> tuple[str | None, str | None]:
-    """Name and licence of the network that teaches; a bank knows them of the one it came from."""
-    if teacher is None or recipe.teacher is None:
-        return None, None
-    licence = _stated(recipe.teacher.licence)
+def _origin(recipe: Recipe, teachers: Sequence[Teacher | None]) -> tuple[str | None, str | None]:
+    """Names and licences of the networks that teach; a bank knows those of the one it came from."""
+    recipes = [recipe.teacher, *recipe.teachers.values()]
+    origins = [
+        _origin_of(its_recipe, teacher)
+        for its_recipe, teacher in zip(recipes, teachers, strict=True)
+        if its_recipe is not None and teacher is not None
+    ]
+    names = dict.fromkeys(name for name, _ in origins)
+    licences = dict.fromkeys(licence for _, licence in origins if licence)
+    return " and ".join(names) or None, " and ".join(licences) or None
+
+
+def _origin_of(recipe: TeacherRecipe, teacher: Teacher) -> tuple[str, str | None]:
+    licence = _stated(recipe.licence)
     if isinstance(teacher, BankTeacher):
         info = teacher.bank.info
         return info.teacher_name, licence or _stated(info.licence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ class TrainingStep(nn.Module):
         student: The network to train.
         objectives: By name.
         weights: By the same names.
+        taught_by: Of objectives that learn from another than the run's teacher: its name.
 
     Raises:
         FacedistillError: If an objective needs an output that nothing gives, or at some time of
@@ -33,24 +35,33 @@ class TrainingStep(nn.Module):
         student: FaceNetwork,
         objectives: dict[str, Objective],
         weights: dict[str, Weight],
+        taught_by: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.student = student
         self.objectives = nn.ModuleDict(objectives)
         self.weights = weights
+        self.taught_by = dict(taught_by or {})
         self.auto = AutoScales(weights)
         self.student_needs = self._needs("student")
-        self.teacher_needs = self._needs("teacher")
+        self.teacher_needs = self.needs_of(None)
         self._check_needs()
         self._check_weights()
 
-    def forward(self, batch: Batch, teacher: Outputs, done: float) -> tuple[torch.Tensor, Parts]:
+    def forward(
+        self,
+        batch: Batch,
+        teacher: Outputs,
+        done: float,
+        others: Mapping[str, Outputs] | None = None,
+    ) -> tuple[torch.Tensor, Parts]:
         """Return the weighted loss and, detached, every term and part by name.
 
         Args:
             batch: The samples.
             teacher: What the teacher says of them.
             done: Share of training that lies behind, 0 to 1, for the weights' schedules.
+            others: What further teachers say of them, by name.
         """
         student = self.student(batch.images, self.student_needs - {"logits"})
         if "logits" in self.student_needs:
@@ -58,10 +69,11 @@ class TrainingStep(nn.Module):
         losses: dict[str, torch.Tensor] = {}
         parts: Parts = {}
         for name, objective in zip(self.objectives, self._each(), strict=True):
-            objective.observe(student, teacher, batch)
+            said = others[self.taught_by[name]] if others and name in self.taught_by else teacher
+            objective.observe(student, said, batch)
             if not self.weights[name].on(done):
                 continue
-            loss, details = objective(student, teacher, batch)
+            loss, details = objective(student, said, batch)
             losses[name] = loss
             parts[name] = loss.detach()
             parts |= {f"{name}.{key}": value for key, value in details.items()}
@@ -78,6 +90,29 @@ class TrainingStep(nn.Module):
         """Tell the objectives that an optimiser step is over; see `Objective.finish_step`."""
         for objective in self._each():
             objective.finish_step(gather)
+
+    def needs_of(self, other: str | None) -> frozenset[str]:
+        """Return what the objectives ask of the teacher `other`; None is the run's own."""
+        return self._needs("teacher", self._listeners(other))
+
+    def compares_classes(self, other: str | None) -> bool:
+        """Whether an objective compares the logits of the teacher `other` with the student's."""
+        both = {"student.logits", "teacher.logits"}
+        return any(both <= objective.needs for objective in self._listeners(other))
+
+    def check_others(self, others: Mapping[str, Teacher]) -> None:
+        """Refuse further teachers to whom no objective listens, or who do not give what is needed.
+
+        Raises:
+            FacedistillError: Naming the teacher.
+        """
+        for name, teacher in others.items():
+            if not self.needs_of(name):
+                raise FacedistillError(
+                    f"no objective learns from teachers.{name}: give one that does the option "
+                    f"`of: {name}`, or remove the teacher"
+                )
+            teacher.check(self.needs_of(name))
 
     def check_teacher(self, teacher: Teacher | None) -> None:
         """Refuse objectives and a teacher that have nothing to say to each other.
@@ -100,8 +135,12 @@ class TrainingStep(nn.Module):
         if teacher is not None:
             teacher.check(needs)
 
-    def _needs(self, whose: str) -> frozenset[str]:
-        asked = frozenset[str]().union(*(o.needs for o in self._each()))
+    def _listeners(self, other: str | None) -> list[Objective]:
+        each = zip(self.objectives, self._each(), strict=True)
+        return [o for name, o in each if self.taught_by.get(name) == other]
+
+    def _needs(self, whose: str, of: list[Objective] | None = None) -> frozenset[str]:
+        asked = frozenset[str]().union(*(o.needs for o in (self._each() if of is None else of)))
         return frozenset(n.removeprefix(f"{whose}.") for n in asked if n.startswith(f"{whose}."))
 
     def _each(self) -> list[Objective]:

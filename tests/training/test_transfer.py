@@ -1,0 +1,105 @@
+"""One network teaches another for another task: several teachers, class heads, starts."""
+
+import pytest
+import torch
+
+from facedistill.errors import FacedistillError
+from facedistill.models.class_head import load_head
+from facedistill.models.model_file import load_model
+from facedistill.training.metrics import read_metrics
+from facedistill.training.run import run
+from tests.training.standin import tiny_recipe
+
+QUICK = ["training.steps=2"]
+
+
+def train(folder, *settings, say=lambda line: None):
+    return run(tiny_recipe(*QUICK, *settings), folder, say)
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """The folder of a run that learned the people of the tiny recipe."""
+    train(tmp_path / "classifier", "name=classifier", "student.embedding_size=12")
+    return tmp_path / "classifier"
+
+
+def logged(folder, key):
+    return [record[key] for record in read_metrics(folder / "metrics.jsonl") if key in record]
+
+
+def test_the_folder_of_a_run_teaches_the_classes_it_was_trained_on(tmp_path, classifier):
+    for weights in ("best", "last"):
+        assert (classifier / f"{weights}.head.safetensors").exists()
+    for source in (classifier, classifier / "best.safetensors"):
+        folder = tmp_path / f"from-{source.name}"
+        train(folder, f"teacher.model={source}", "objectives.kd={}")
+        assert len(logged(folder, "kd.agreement")) == 2
+    assert logged(tmp_path / "classifier", "kd") == []
+    assert load_model(folder / "best.safetensors").metadata.teacher == "classifier-standin"
+
+
+def test_the_class_head_is_the_one_that_was_trained(classifier):
+    weights = torch.load(classifier / "checkpoint.pt", weights_only=True)["weights"]
+    head = load_head(
+        classifier / "last.head.safetensors", load_model(classifier / "last.safetensors")
+    )
+    torch.testing.assert_close(
+        head.head.weight, weights["objectives.margin_softmax.head.weight"], rtol=0, atol=0
+    )
+    assert head.head.scale == 8
+
+
+def test_other_people_are_refused_unless_kd_has_its_own_head(tmp_path, classifier):
+    other = [f"teacher.model={classifier}", "data.train=procedural:identities=9,images=4,size=16"]
+    with pytest.raises(FacedistillError, match=r"names the 8 people of .*identities=8,.* this run"):
+        train(tmp_path / "refused", *other, "objectives.kd={}")
+    # Nobody listens to the class names here.
+    train(tmp_path / "hidden", *other, "objectives.hidden_layer={}")
+    own = ["objectives.kd={own_head: true}", "objectives.margin_softmax=null"]
+    train(tmp_path / "own", *other, *own)
+    assert not (tmp_path / "own" / "best.head.safetensors").exists()
+    assert len(logged(tmp_path / "own", "kd")) == 2
+
+
+def test_a_teacher_without_class_head_says_where_one_comes_from(tmp_path, classifier):
+    (classifier / "best.head.safetensors").unlink()
+    teacher = f"teacher.model={classifier}"
+    with pytest.raises(
+        FacedistillError, match=r"need teacher\.logits, .* run's folder with a class"
+    ):
+        train(tmp_path / "x", teacher, "objectives.kd={}")
+    with pytest.raises(FacedistillError, match="the folder of a run that classified"):
+        train(tmp_path / "x", teacher, "objectives.kd={own_head: true}")
+
+
+def test_objectives_learn_from_the_teacher_they_name(tmp_path, classifier):
+    train(tmp_path / "other", "seed=1", "student.embedding_size=8")
+    two = [f"teacher.model={tmp_path / 'other'}", f"teachers.classes.model={classifier}"]
+    lesson = ["objectives.margin_softmax=null", "objectives.fcd={}", "optimizer.lr=1e-12"]
+    train(tmp_path / "both", *two, *lesson, "objectives.kd={of: classes, own_head: true}")
+    train(tmp_path / "task", two[0], *lesson)
+    train(tmp_path / "swap", two[0].replace("other", "classifier"), *lesson)
+    both, task, swap = (logged(tmp_path / name, "fcd") for name in ("both", "task", "swap"))
+    assert both == task != swap
+    assert len(logged(tmp_path / "both", "kd.agreement")) == 2
+    about = load_model(tmp_path / "both" / "best.safetensors").metadata
+    assert about.teacher == "arcface-standin and classifier-standin"
+
+
+def test_teachers_that_nobody_names_or_that_are_not_there_are_refused(tmp_path, classifier):
+    with pytest.raises(FacedistillError, match=r"objectives\.fcd\.of: no 'clases' .* 'classes'"):
+        train(tmp_path, f"teachers.classes.model={classifier}", "objectives.fcd={of: clases}")
+    with pytest.raises(FacedistillError, match=r"no objective learns from teachers\.classes: give"):
+        train(tmp_path, f"teachers.classes.model={classifier}")
+    with pytest.raises(FacedistillError, match="no 'x' under teachers: there are none"):
+        train(tmp_path, "objectives.fcd={of: x}")
+
+
+def test_batches_of_whole_people(tmp_path):
+    triplet = ["objectives.margin_softmax=null", "objectives.triplet={sampling: all}"]
+    train(tmp_path / "people", *triplet, "data.images_per_person=4")
+    # Two people with four images each: 8 anchors x 3 positives x 4 negatives.
+    assert logged(tmp_path / "people", "triplet.triplets") == [96, 96]
+    with pytest.raises(FacedistillError, match="two people or more with"):
+        train(tmp_path / "odd", *triplet, "data.images_per_person=3")
