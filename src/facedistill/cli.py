@@ -251,7 +251,8 @@ def compare(
 ) -> None:
     """Many runs, one table: what is missing is run, the rest is read. Run again to continue."""
     from facedistill.comparison import load_comparison
-    from facedistill.report.comparison import print_comparison, write_comparison
+    from facedistill.report.comparison import print_comparison
+    from facedistill.report.comparison_page import write_comparison
     from facedistill.training.comparison import run_comparison
 
     comparison = load_comparison(

@@ -1,20 +1,18 @@
-"""A comparison as it is read: table for the terminal, Markdown, CSV, JSON, and one HTML page."""
+"""A comparison as a table: for the terminal, Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from facedistill.atomic import atomic_path
 from facedistill.evaluation.rows import Row
-from facedistill.report.table import MISSING, Column, markdown_table
+from facedistill.report.table import Column, markdown_table
 
 UNKNOWN = "unknown"
 """What a licence is called that nobody stated."""
@@ -23,27 +21,30 @@ _PERCENT = ("accuracy", "eer", "tar@")
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
-    """Return the columns of the table: those of every set, then what each row costs."""
+    """Return the table's columns.
+
+    First the headline figure of every set with its differences, then what a row costs, then the
+    other figures.
+    """
+    headlines, others = [], []
     sets = _names(row.figures for row in rows)
-    columns = [Column("row")]
     for name in sets:
         label = f"{name}: " if len(sets) > 1 else ""
-        for figure in _names(row.figures.get(name, {}) for row in rows):
-            percent = figure.startswith(_PERCENT)
-            digits = 2 if percent else 4
-            columns.append(
-                Column(f"{name}|{figure}", label + _title(figure), digits=digits, percent=percent)
-            )
-        for other in _names(row.differences.get(name, {}) for row in rows):
-            columns.append(
-                Column(f"{name}|-{other}", f"{label}less {other}", digits=2, percent=True)
-            )
+        first, *rest = _names(row.figures.get(name, {}) for row in rows)
+        headlines.append(_figure_column(name, first, label))
+        headlines += [
+            Column(f"{name}|-{other}", f"{label}less {other}", digits=2, percent=True)
+            for other in _names(row.differences.get(name, {}) for row in rows)
+        ]
+        others += [_figure_column(name, figure, label) for figure in rest]
     return [
-        *columns,
+        Column("row"),
+        Column("seeds"),
+        *headlines,
         Column("step_ratio", "time a step", digits=2),
         Column("parameters", "parameters M", digits=2),
         Column("macs", "MMACs", digits=1),
-        Column("seeds"),
+        *others,
     ]
 
 
@@ -64,13 +65,15 @@ def cells_of(row: Row) -> dict[str, Any]:
 
 def explanation(rows: Sequence[Row]) -> list[str]:
     """Return what the table's figures mean, a sentence an item."""
-    seeds = max(len(row.runs) for row in rows)
-    said = [
-        "Figures are means over the seeds with their 95 % Student-t interval."
-        if seeds > 1
-        else "One seed: intervals are the test's, 95 %, by bootstrap over identities (over pairs "
-        "where identities are not known); they say nothing of how a second seed would do."
-    ]
+    counts = {len(row.finished) for row in rows} - {0}
+    said = []
+    if counts - {1}:
+        said.append("Figures are means over the seeds with their 95 % Student-t interval.")
+    if 1 in counts:
+        said.append(
+            "Of a row with one seed the interval is the test's, 95 % by bootstrap over identities "
+            "(over pairs where identities are not known): it says nothing of another seed."
+        )
     if any(row.differences.get(name) for row in rows for name in row.differences):
         said.append(
             "Differences (less ...) are of accuracy on the same pairs, with their 95 % interval by "
@@ -79,6 +82,11 @@ def explanation(rows: Sequence[Row]) -> list[str]:
     if any(row.step_ratio is not None for row in rows):
         said.append("Time a step is the median step's, data and teacher included, as a ratio.")
     return said
+
+
+def marked_licence(licence: str) -> str:
+    """Return a licence as Markdown that no reader passes over when nobody has stated it."""
+    return f"**{UNKNOWN.upper()}**" if licence == UNKNOWN else licence
 
 
 def crashes(rows: Sequence[Row]) -> list[str]:
@@ -93,7 +101,8 @@ def crashes(rows: Sequence[Row]) -> list[str]:
 def print_comparison(name: str, rows: Sequence[Row], console: Console | None = None) -> None:
     """Print the headline figures, what they mean, and what crashed; the files say the rest."""
     console = console or Console()
-    columns = [column for column in columns_of(rows) if _is_short(column, rows)]
+    columns = columns_of(rows)
+    columns = columns[: [column.key for column in columns].index("macs") + 1]
     table = Table(title=name, title_justify="left")
     for column in columns:
         justify = "left" if column.key == "row" else "right"
@@ -107,33 +116,6 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
         console.print(line, highlight=False, markup=False)
 
 
-def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Path]:
-    """Write the comparison as Markdown, CSV and JSON.
-
-    Args:
-        name: Its title.
-        rows: The table.
-        out: Folder to write to.
-
-    Returns:
-        The files written.
-    """
-    out = Path(out)
-    texts = {
-        "comparison.md": to_markdown(name, rows),
-        "comparison.json": json.dumps(to_dict(name, rows), indent=2) + "\n",
-    }
-    for file, text in texts.items():
-        with atomic_path(out / file) as temporary:
-            temporary.write_text(text, "utf-8")
-    with (
-        atomic_path(out / "comparison.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        _write_csv(rows, stream)
-    return [out / "comparison.md", out / "comparison.csv", out / "comparison.json"]
-
-
 def to_markdown(name: str, rows: Sequence[Row]) -> str:
     """Return the comparison as a Markdown document."""
     parts = [
@@ -143,16 +125,14 @@ def to_markdown(name: str, rows: Sequence[Row]) -> str:
     ]
     if crashes(rows):
         parts.append("\n".join(f"- {line}" for line in crashes(rows)))
-    licences = "\n".join(f"- {row.name}: {licence_line(row)}" for row in rows)
+    licences = "\n".join(f"- {row.name}: {_licence_line(row)}" for row in rows)
     return "\n\n".join([*parts, "## Licences", licences]) + "\n"
 
 
-def licence_line(row: Row) -> str:
-    """Return what is known of the licences that may bind a row's network."""
-    data = _marked(row.data_licence)
-    if row.teacher_licence is None:
-        return f"training data {data}"
-    return f"teacher {_marked(row.teacher_licence)}, training data {data}"
+def licences_of(row: Row) -> list[tuple[str, str]]:
+    """Return whose licences may bind a row's network, and what they are called."""
+    teacher = [] if row.teacher_licence is None else [("teacher", row.teacher_licence)]
+    return [*teacher, ("training data", row.data_licence)]
 
 
 def to_dict(name: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -186,10 +166,11 @@ def to_dict(name: str, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _write_csv(rows: Sequence[Row], stream: Any) -> None:
-    """Numbers as they are, shares not in percent; intervals in columns of their own."""
+def to_csv(rows: Sequence[Row]) -> str:
+    """Return the table as CSV: shares not in percent, intervals in columns of their own."""
     columns = columns_of(rows)
-    writer = csv.writer(stream)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
     header: list[str] = []
     estimates = {c.key for c in columns if "|" in c.key}
     for column in columns:
@@ -208,12 +189,13 @@ def _write_csv(rows: Sequence[Row], stream: Any) -> None:
             line.append(value.value if value else None)
             line += [interval.low, interval.high] if interval else [None, None]
         writer.writerow([*line, "; ".join(row.errors.values())])
+    return stream.getvalue()
 
 
-def _is_short(column: Column, rows: Sequence[Row]) -> bool:
-    """Whether a column fits a terminal: of each set the first figure, differences, costs."""
-    first = {f"{name}|{next(iter(row.figures[name]), '')}" for row in rows for name in row.figures}
-    return "|" not in column.key or "|-" in column.key or column.key in first
+def _figure_column(name: str, figure: str, label: str) -> Column:
+    percent = figure.startswith(_PERCENT)
+    digits = 2 if percent else 4
+    return Column(f"{name}|{figure}", label + _title(figure), digits=digits, percent=percent)
 
 
 def _plain(estimates: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,5 +211,5 @@ def _title(figure: str) -> str:
     return figure.upper() if figure in ("auc", "eer") else figure.replace("tar@", "TAR@")
 
 
-def _marked(licence: str) -> str:
-    return f"**{UNKNOWN.upper()}**" if licence == UNKNOWN else licence or MISSING
+def _licence_line(row: Row) -> str:
+    return ", ".join(f"{what} {marked_licence(licence)}" for what, licence in licences_of(row))

@@ -1,0 +1,181 @@
+"""A comparison as one HTML page that needs nothing else, and all its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from facedistill.atomic import atomic_path
+from facedistill.evaluation.rows import Row, RunResult, figures_of
+from facedistill.evaluation.statistics import Estimate
+from facedistill.report.comparison import (
+    UNKNOWN,
+    cells_of,
+    columns_of,
+    crashes,
+    explanation,
+    licences_of,
+    to_csv,
+    to_dict,
+    to_markdown,
+)
+from facedistill.report.curves import ACCURACY, LOSS, series
+from facedistill.report.page import drawing_uri, render_page
+
+_VALIDATION = "validation."
+_STYLES = ("-", "--", ":", "-.")
+
+
+def to_html(name: str, rows: Sequence[Row]) -> str:
+    """Return the comparison as an HTML document.
+
+    It has the table, which sorts by any column, curves of training, and each row's licences,
+    figures by seed, parts of the loss and recipe. Unknown licences and crashes are red.
+
+    Args:
+        name: Its title.
+        rows: The table.
+    """
+    columns = columns_of(rows)
+    return render_page(
+        "comparison.html",
+        name=name,
+        unknown=UNKNOWN,
+        explanation=explanation(rows),
+        crashes=crashes(rows),
+        curves=_learning(rows),
+        columns=[column.title for column in columns],
+        rows=[
+            {
+                "name": row.name,
+                "errors": row.errors,
+                "licences": licences_of(row),
+                "cells": [
+                    {"text": column.text(value), "value": _sortable(value)}
+                    for column in columns
+                    for value in [cells_of(row).get(column.key)]
+                ],
+                "seeds": _by_seed(row),
+                "curves": _parts(row),
+                "recipe": row.recipe,
+            }
+            for row in rows
+        ],
+    )
+
+
+def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Path]:
+    """Write `comparison.md`, `.csv`, `.json` and `.html`.
+
+    Args:
+        name: Title of the comparison.
+        rows: The table.
+        out: Folder to write to.
+
+    Returns:
+        The files written.
+    """
+    texts = {
+        "comparison.md": to_markdown(name, rows),
+        "comparison.csv": to_csv(rows),
+        "comparison.json": json.dumps(to_dict(name, rows), indent=2) + "\n",
+        "comparison.html": to_html(name, rows),
+    }
+    paths = [Path(out) / file for file in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, "utf-8")
+    return paths
+
+
+def _sortable(value: Any) -> str:
+    if value is None:
+        return ""
+    return repr(value.value) if isinstance(value, Estimate) else str(value)
+
+
+def _by_seed(row: Row) -> dict[str, Any] | None:
+    """The figures of each finished seed, as they were before the mean was taken."""
+    figures = {
+        run.seed: {
+            f"{name} {figure}": f"{estimate.value:.4f}"
+            for name, measured in run.measured.items()
+            for figure, estimate in figures_of(measured.report).items()
+        }
+        for run in row.finished
+    }
+    names = list(dict.fromkeys(name for each in figures.values() for name in each))
+    if not names:
+        return None
+    return {
+        "columns": names,
+        "rows": [(seed, [each.get(name, "-") for name in names]) for seed, each in figures.items()],
+    }
+
+
+def _learning(rows: Sequence[Row]) -> str | None:
+    """Picture of a validation figure and the loss over steps, a colour a row, a style a seed."""
+    runs = [run for row in rows for run in row.runs]
+    shown = _validation_figure(runs)
+    keys = ([shown] if shown else []) + ([LOSS] if any(_has(run, LOSS) for run in runs) else [])
+    if not keys:
+        return None
+    figure = Figure(figsize=(6 * len(keys), 4.2), layout="constrained")
+    plots = figure.subplots(1, len(keys), squeeze=False)[0]
+    for axes, key in zip(plots, keys, strict=True):
+        for number, row in enumerate(rows):
+            for seed, run in enumerate(run for run in row.runs if _has(run, key)):
+                steps, values = series(run.records, key)
+                axes.plot(
+                    steps,
+                    values,
+                    color=f"C{number % 10}",
+                    linestyle=_STYLES[(seed + number // 10) % len(_STYLES)],
+                    linewidth=1.2,
+                    marker="." if key != LOSS else None,
+                    label=row.name if not seed else None,
+                )
+        axes.set(xlabel="step", ylabel=key)
+        if key == LOSS:
+            axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+    figure.legend(
+        *plots[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8
+    )
+    return drawing_uri(figure)
+
+
+def _parts(row: Row) -> str | None:
+    """Picture of everything that the first seed recorded of its loss."""
+    run = next((run for run in row.runs if _has(run, LOSS)), None)
+    if run is None:
+        return None
+    left_out = ("step", "epoch", "lr")
+    keys = list(dict.fromkeys(key for record in run.records for key in record))
+    keys = [key for key in keys if key not in left_out and not key.startswith(_VALIDATION)]
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    for key in keys:
+        axes.plot(*series(run.records, key), label=key, linewidth=1.2)
+    axes.set(xlabel="step", title=f"{row.name}, seed {run.seed}", yscale="symlog")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
+    return drawing_uri(figure)
+
+
+def _validation_figure(runs: Sequence[RunResult]) -> str | None:
+    """The accuracy on validation people, or what else runs were validated by."""
+    keys: Mapping[str, None] = dict.fromkeys(
+        key for run in runs for record in run.records for key in record
+    )
+    if ACCURACY in keys:
+        return ACCURACY
+    return next((key for key in keys if key.startswith(_VALIDATION)), None)
+
+
+def _has(run: RunResult, key: str) -> bool:
+    return any(key in record for record in run.records)
