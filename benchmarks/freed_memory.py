@@ -3,8 +3,8 @@
     python benchmarks/freed_memory.py [--network iresnet18 --width 0.25 --size 64]
         [--batch 64] [--steps 100] [--rounds 2]
 
-Forward, backward and step of a network on noise, each time in a fresh process, the two ways in turn;
-each counts with its fastest round. Prints images a second, their ratio and the peaks of memory.
+Forward, backward and step of a network on noise, each time in a fresh process, the two ways in
+turn; each counts with its fastest round. Prints images a second, their ratio and the peaks of memory.
 """
 
 from __future__ import annotations
