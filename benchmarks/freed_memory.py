@@ -4,7 +4,8 @@
         [--batch 64] [--steps 100] [--rounds 2]
 
 Forward, backward and step of a network on noise, each time in a fresh process, the two ways in
-turn; each counts with its fastest round. Prints images a second, their ratio and the peaks of memory.
+turn; each counts with its fastest round. Prints images a second, their ratio and the peaks of
+memory.
 """
 
 from __future__ import annotations
