@@ -24,6 +24,7 @@ from facedistill.models.input_spec import InputSpec
 from facedistill.models.iresnet import BLOCKS as IRESNET_BLOCKS
 from facedistill.models.metadata import ModelMetadata
 from facedistill.models.swin import SIZES as SWIN_SIZES
+from facedistill.models.timm_network import PREFIX
 from facedistill.models.vit import SIZES as VIT_SIZES
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -66,8 +67,8 @@ def load_foreign(
         path: The checkpoint.
         architecture: What it must turn out to be; whatever it is, by default.
         input: Size, colour order and normalisation it was trained with. The default is 127.5 for
-            mean and std and the family's colour order (InsightFace's iresnet, mbf and vit: RGB;
-            MobileFaceNet: BGR), with a warning.
+            mean and std and the family's colour order (InsightFace's iresnet, mbf and vit and
+            EdgeFace: RGB; MobileFaceNet: BGR), with a warning.
         strict: Whether missing, surplus or misshapen weights are an error. If not they are a
             warning, and still an error where fewer than half of the network's weights match.
 
@@ -83,8 +84,8 @@ def load_foreign(
     found = recognise({key: tuple(tensor.shape) for key, tensor in weights.items()})
     if found is None:
         raise FacedistillError(
-            f"{path} is of no known family (iresnet, mbf, mobilefacenet, resnet50, swin, vit): its "
-            f"weights are {_some(weights)}"
+            f"{path} is of no known family (edgeface, iresnet, mbf, mobilefacenet, resnet50, swin, "
+            f"vit): its weights are {_some(weights)}"
         )
     if architecture not in (None, found.architecture):
         raise FacedistillError(f"{path} is a {found.architecture}, not a {architecture}")
@@ -95,6 +96,8 @@ def load_foreign(
         network = FaceNetwork.create(found.architecture, spec, **found.arguments)
     except FacedistillError as error:
         raise FacedistillError(f"{path}: {error}") from None
+    if found.architecture.startswith(PREFIX):
+        weights = {f"model.{key}": tensor for key, tensor in weights.items()}
     _fill(network, weights, path, strict)
     network.metadata = ModelMetadata(notes=f"imported from {path.name}")
     network.name = path.stem
@@ -183,7 +186,8 @@ def _customary_input(path: Path, found: Recognised) -> InputSpec:
             f"{path} is a {found.architecture}, whose input has no custom: state size, color, mean "
             f"and std"
         )
-    spec = InputSpec.from_dict({"size": found.size, "color": found.color})
+    size = found.size or InputSpec().size
+    spec = InputSpec.from_dict({"size": size, "color": found.color})
     warnings.warn(
         f"{path} does not say what it is fed: assuming {spec.color}, (x - 127.5) / 127.5, as is "
         f"customary for {found.architecture}; state its input if that is wrong",
@@ -275,6 +279,27 @@ def _vit(shapes: Shapes) -> Recognised:
     return Recognised(names[0], arguments, 16 * math.ceil(seen / 16), "RGB")
 
 
+def _edgeface(shapes: Shapes) -> Recognised:
+    widths = (shapes["stem.0.weight"][0], shapes["head.norm.weight"][0])
+    names = [name for name, sizes in _EDGENEXT.items() if sizes == widths]
+    arguments: dict[str, Any] = {"rank_ratio": None}
+    if "head.fc.linear1.weight" in shapes:
+        rank, inputs = shapes["head.fc.linear1.weight"]
+        last = shapes["head.fc.linear2.weight"][0]
+        arguments = {"rank_ratio": round(rank / min(inputs, last), 2)}
+    else:
+        last = shapes["head.fc.weight"][0]
+    return Recognised(PREFIX + names[0], {"embedding_size": last, **arguments}, None, "RGB")
+
+
+_EDGENEXT = {
+    "edgenext_xx_small": (24, 168),
+    "edgenext_x_small": (32, 192),
+    "edgenext_small": (48, 304),
+    "edgenext_base": (80, 584),
+}
+"""Channels of EdgeFace's backbones at their beginning and end."""
+
 _SWIN = "layers.0.blocks.0.attn.relative_position_bias_table"
 
 _FAMILIES: dict[str, Callable[[Shapes], Recognised]] = {
@@ -283,6 +308,7 @@ _FAMILIES: dict[str, Callable[[Shapes], Recognised]] = {
     "conv2_dw.conv.weight": _mobilefacenet,
     "layer1.0.conv3.weight": _resnet50,
     _SWIN: _swin,
+    "head.norm.weight": _edgeface,
     "feature.3.running_mean": _vit,
 }
 """For each family a weight that no other family has, and how to read its arguments."""

@@ -2,7 +2,7 @@
 
 An architecture is a function in a file of this folder, marked `@register`, whose name is the
 architecture's and whose arguments, all with defaults, are its own. The files are imported when the
-first architecture is asked for.
+first architecture is asked for. Beside these there is `timm:NAME` for every model of timm.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import ValidationError, validate_call
 from facedistill import models
 from facedistill.errors import FacedistillError
 from facedistill.models.backbone import Backbone
+from facedistill.models.timm_network import PREFIX, timm_factory
 from facedistill.nearest import did_you_mean
 
 Factory = TypeVar("Factory", bound=Callable[..., Backbone])
@@ -49,17 +50,14 @@ def create_backbone(name: str, **arguments: Any) -> Backbone:
     """Build architecture `name`, freshly initialised.
 
     Args:
-        name: One of `names()`.
+        name: One of `names()`, or `timm:NAME`.
         **arguments: The architecture's own; those not given take its defaults.
 
     Raises:
         FacedistillError: If the name or an argument is unknown (the nearest is named), or a value
             is out of range.
     """
-    known = names()
-    if name not in _FACTORIES:
-        raise FacedistillError(f"no architecture {name!r}; {did_you_mean(name, known)}")
-    factory = _FACTORIES[name]
+    factory = _find(name)
     parameters = list(inspect.signature(factory).parameters)
     for argument in arguments:
         if argument not in parameters:
@@ -73,6 +71,15 @@ def create_backbone(name: str, **arguments: Any) -> Backbone:
         raise FacedistillError(
             f"architecture {name}, argument {place}={first['input']!r}: {first['msg']}"
         ) from None
+
+
+def _find(name: str) -> Callable[..., Backbone]:
+    known = names()
+    if name.startswith(PREFIX):
+        return timm_factory(name.removeprefix(PREFIX))
+    if name not in _FACTORIES:
+        raise FacedistillError(f"no architecture {name!r}; {did_you_mean(name, known)}")
+    return _FACTORIES[name]
 
 
 @functools.cache
