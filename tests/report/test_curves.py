@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from facedistill.errors import FacedistillError
-from facedistill.evaluation.pairs import report_scores
 from facedistill.evaluation.roc import roc_curve, tar_at_far
 from facedistill.report import curves
-from facedistill.report.curves import plot_curves, plot_roc, roc_points, series
+from facedistill.report.curves import roc_points, save_figure, series
 
 RECORDS = [
     {"step": 10, "loss": 3.0, "lr": 0.1},
@@ -38,19 +38,6 @@ def test_series_takes_the_records_that_have_the_figure():
     assert len(series(RECORDS, "nothing")[0]) == 0
 
 
-def test_training_curves_are_a_picture(tmp_path):
-    path = tmp_path / "curves.png"
-    plot_curves({"fcd": RECORDS, "plain": RECORDS[:1]}, path)
-    assert png_size(path) == (1100, 420)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("runs", [{}, {"fcd": []}, {"fcd": RECORDS[2:]}])
-def test_runs_without_losses_are_refused(tmp_path, runs):
-    with pytest.raises(FacedistillError, match="no run has recorded a loss"):
-        plot_curves(runs, tmp_path / "curves.png")
-
-
 def test_roc_points_are_the_measured_operating_points():
     curve = roc_curve(*verifier())
     far, tar = roc_points(curve)
@@ -71,20 +58,9 @@ def test_many_roc_points_are_thinned_but_stay_on_the_curve(monkeypatch):
     assert set(zip(far, tar, strict=True)) <= every
 
 
-def test_roc_is_a_picture_of_list_or_mapping(tmp_path):
-    reports = [report_scores(f"set {seed}", *verifier(seed), resamples=0) for seed in (0, 1)]
-    plot_roc(reports, tmp_path / "list.png")
-    plot_roc({report.name: report for report in reports}, tmp_path / "mapping.png")
-    assert png_size(tmp_path / "list.png") == (600, 480)
-    pixels = [(tmp_path / name).read_bytes() for name in ("list.png", "mapping.png")]
-    assert pixels[0] == pixels[1]
-    plot_roc(reports[:1], tmp_path / "one.png")
-    assert (tmp_path / "one.png").read_bytes() != pixels[0]
-
-
-def test_nothing_and_other_formats_are_refused(tmp_path):
-    with pytest.raises(FacedistillError, match="no reports"):
-        plot_roc([], tmp_path / "roc.png")
+def test_a_figure_is_a_png_of_its_size_and_nothing_else(tmp_path):
+    save_figure(Figure(figsize=(6, 4.8)), tmp_path / "figure.png")
+    assert png_size(tmp_path / "figure.png") == (600, 480)
     with pytest.raises(FacedistillError, match=r"ends in \.png"):
-        plot_curves({"fcd": RECORDS}, tmp_path / "curves.jpg")
-    assert not list(tmp_path.iterdir())
+        save_figure(Figure(), tmp_path / "figure.jpg")
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]

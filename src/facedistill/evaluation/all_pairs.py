@@ -26,6 +26,7 @@ from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import FaceDataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.embedding import Network, embed_images
+from facedistill.evaluation.histogram import BINS, ScoreCounts, count_cosines
 from facedistill.evaluation.masked import Masked, check_mask_seed, put_on_mask
 from facedistill.evaluation.roc import (
     OperatingPoint,
@@ -44,9 +45,6 @@ FARS = (1e-3, 1e-4, 1e-5, 1e-6)
 
 HARDEST = 24
 """How many impostor pairs of the highest, and genuine ones of the lowest scores are named."""
-
-HISTOGRAM_BINS = 200
-"""Equal bins of cosine, -1 to 1, in which scores are counted."""
 
 _ROWS, _COLUMNS = 1_024, 8_192
 _WEARING = {
@@ -80,7 +78,7 @@ class Comparison:
         probes: int64 (G,), the first image of each genuine pair.
         gallery: int64 (G,), the second.
         scores: (G,) their cosines.
-        impostor_counts: int64 (`HISTOGRAM_BINS`,), impostor pairs in equal bins of cosine.
+        counts: How many scores lie where.
         closest: The impostor pairs that score highest, falling.
     """
 
@@ -88,7 +86,7 @@ class Comparison:
     probes: np.ndarray
     gallery: np.ndarray
     scores: np.ndarray
-    impostor_counts: np.ndarray
+    counts: ScoreCounts
     closest: list[ScoredPair]
 
 
@@ -395,7 +393,7 @@ def compare_all(
         probes=first,
         gallery=second,
         scores=scores,
-        impostor_counts=tally.histogram.cpu().numpy(),
+        counts=ScoreCounts(count_cosines(scores), tally.histogram.cpu().numpy()),
         closest=tally.closest(),
     )
 
@@ -423,13 +421,13 @@ class _Tally:
 
     Attributes:
         places: int64 (2 L + 1,): scores between two levels and at a level, alternating.
-        histogram: int64 (`HISTOGRAM_BINS`,).
+        histogram: int64 (`BINS`,).
     """
 
     def __init__(self, levels: torch.Tensor) -> None:
         self.levels = levels
         self.places = torch.zeros(2 * len(levels) + 1, dtype=torch.int64, device=levels.device)
-        self.histogram = torch.zeros(HISTOGRAM_BINS, dtype=torch.int64, device=levels.device)
+        self.histogram = torch.zeros(BINS, dtype=torch.int64, device=levels.device)
         self._closest: list[tuple[float, int, int]] = []
 
     def add(self, scores: torch.Tensor, counted: torch.Tensor, row: int, column: int) -> None:
@@ -440,8 +438,8 @@ class _Tally:
         above = torch.searchsorted(self.levels, chosen)
         met = self.levels[above.clamp(max=len(self.levels) - 1)] == chosen
         self.places += torch.bincount(2 * above + met, minlength=len(self.places))
-        bins = ((chosen + 1) * (HISTOGRAM_BINS / 2)).long().clamp_(0, HISTOGRAM_BINS - 1)
-        self.histogram += torch.bincount(bins, minlength=HISTOGRAM_BINS)
+        bins = ((chosen + 1) * (BINS / 2)).long().clamp_(0, BINS - 1)
+        self.histogram += torch.bincount(bins, minlength=BINS)
         least = self._closest[-1][0] if len(self._closest) == HARDEST else -2.0
         if float(chosen.max()) > least:
             hidden = scores.masked_fill(~counted, -2).flatten()
@@ -516,7 +514,7 @@ def _numbered(compared: Comparison, labelled: np.ndarray) -> Comparison:
         probes=labelled[compared.probes],
         gallery=labelled[compared.gallery],
         scores=compared.scores,
-        impostor_counts=compared.impostor_counts,
+        counts=compared.counts,
         closest=[
             ScoredPair(int(labelled[pair.probe]), int(labelled[pair.gallery]), pair.score)
             for pair in compared.closest

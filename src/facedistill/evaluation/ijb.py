@@ -17,6 +17,7 @@ from scipy import sparse
 from facedistill.data.ijb import IjbFiles, TemplateList
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.embedding import Network, embed_images
+from facedistill.evaluation.histogram import ScoreCounts, count_scores
 from facedistill.evaluation.identification import (
     FPIRS,
     RANKS,
@@ -66,6 +67,7 @@ class TemplateVerification:
             enough, else over pairs.
         nearest: The same by the rule of InsightFace and ijb_evals, see `roc.tar_at_nearest_far`.
         curve: The ROC curve, thinned.
+        counts: How many scores lie where.
     """
 
     variant: Variant
@@ -76,6 +78,7 @@ class TemplateVerification:
     intervals: dict[str, Interval]
     nearest: list[OperatingPoint]
     curve: RocCurve
+    counts: ScoreCounts
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -405,6 +408,7 @@ def _verify(
         intervals=intervals,
         nearest=nearest,
         curve=curve,
+        counts=count_scores(scores, same),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.foreign import load_foreign
@@ -14,13 +16,22 @@ from facedistill.models.onnx_network import OnnxNetwork
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
 
 
-def open_network(path: str | Path, *, input: InputSpec | None = None) -> FaceNetwork | OnnxNetwork:
+def best_device() -> torch.device:
+    """Return the accelerator that torch finds, or the CPU."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return torch.device("cpu") if found is None else found
+
+
+def open_network(
+    path: str | Path, *, input: InputSpec | None = None, device: torch.device | None = None
+) -> FaceNetwork | OnnxNetwork:
     """Open a model file, an ONNX file or a foreign checkpoint, by its suffix.
 
     Args:
         path: .safetensors, .onnx, .pt, .pth or .ckpt.
         input: What an ONNX file or checkpoint is fed, where the file does not say; a model file
             always says.
+        device: Where torch runs it; the CPU by default. ONNX Runtime chooses for itself.
 
     Raises:
         FacedistillError: If the suffix is another, or the file is refused by its reader.
@@ -33,11 +44,11 @@ def open_network(path: str | Path, *, input: InputSpec | None = None) -> FaceNet
             raise FacedistillError(
                 f"{path} carries its own input specification {network.input}, which is not {input}"
             )
-        return network
+        return network.to(device)
     if suffix == ".onnx":
         return OnnxNetwork(path, input=input)
     if suffix in CHECKPOINTS:
-        return load_foreign(path, input=input)
+        return load_foreign(path, input=input).to(device)
     raise FacedistillError(
         f"{path}: a network is a .safetensors, .onnx, {', '.join(CHECKPOINTS)} file"
     )

@@ -51,6 +51,14 @@ class Column:
             return f"{scale * value:.{self.digits}f}"
         return str(value)
 
+    def is_number(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether all values of the column, as far as they are there, are numbers."""
+        values = [row.get(self.key) for row in rows]
+        numbers = [
+            isinstance(value, int | float | Estimate) for value in values if value is not None
+        ]
+        return bool(numbers) and all(numbers)
+
 
 def format_estimate(estimate: Estimate, digits: int = 4, scale: float = 1.0) -> str:
     """Return a figure with its 95 % interval as text.
@@ -83,7 +91,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str | Co
         columns: Keys, or columns with a header and a format.
     """
     chosen = [_column(column) for column in columns]
-    rules = ["---:" if _justify(rows, column) == "right" else "---" for column in chosen]
+    rules = ["---:" if column.is_number(rows) else "---" for column in chosen]
     body = [[_cell(column.text(row.get(column.key))) for column in chosen] for row in rows]
     lines = [[_cell(column.title) for column in chosen], rules, *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -91,12 +99,6 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str | Co
 
 def _column(column: str | Column) -> Column:
     return Column(column) if isinstance(column, str) else column
-
-
-def _justify(rows: Sequence[Mapping[str, Any]], column: Column) -> Any:
-    values = [row.get(column.key) for row in rows]
-    numbers = [isinstance(value, int | float | Estimate) for value in values if value is not None]
-    return "right" if numbers and all(numbers) else "left"
 
 
 def _cell(text: str) -> str:
