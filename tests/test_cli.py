@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facedistill.cli import app
+from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
 from facedistill.models.opening import open_network
 from tests.data.ijb_folder import write_ijb
@@ -90,6 +91,35 @@ def test_evaluate_draws_masks_by_their_seed_and_says_so(story):
     assert "(both images masked): accuracy" in call("evaluate", model, pairs, "--mask", "both")
 
 
+def test_evaluate_spoils_pairs_and_writes_a_report(story, tmp_path):
+    model = story / "student" / "best.safetensors"
+    pairs = "procedural:identities=12,images=4,size=32,first_identity=900,seed=3"
+    said = call(
+        *("evaluate", model, pairs, "--robustness", "one", "--no-flip"),
+        *("--resamples", "0", "--report", tmp_path / "report"),
+    )
+    assert "second image masked: accuracy" in said
+    assert f"wrote {tmp_path / 'report' / 'report.json'}, " in said
+    document = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert document["network"] == str(model)
+    (part,) = document["evaluations"]
+    assert part["robustness"]["which"] == "one"
+    assert "Hardest false accepts" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_evaluate_compares_all_pairs_and_searches_among_distractors(story):
+    model = story / "student.onnx"
+    people = "procedural:identities=6,images=3,size=32,first_identity=900,seed=3"
+    strangers = "procedural:identities=20,images=1,size=32,first_identity=700,seed=3"
+    fast = ("--no-flip", "--resamples", "0", "--json")
+    (figures,) = json.loads(
+        call("evaluate", model, people, "--all-pairs", "--mask", "one", "--far", "0.1", *fast)
+    )
+    assert (figures["genuine"], figures["impostors"]) == (36, 270)
+    (figures,) = json.loads(call("evaluate", model, people, "--distractors", strangers, *fast))
+    assert figures["rates"][-1]["distractors"] == 20
+
+
 def test_evaluate_takes_embeddings_compares_networks_and_groups(story, tmp_path):
     pairs = "procedural:identities=30,images=4,size=32,first_identity=900,seed=3"
     images = 120
@@ -154,6 +184,17 @@ def test_evaluate_saves_thresholds_that_verify_uses(story, tmp_path, model):
 def test_evaluate_refuses_what_does_not_fit_before_it_works(arguments, message):
     with pytest.raises(FacedistillError, match=message):
         call("evaluate", *arguments)
+
+
+def test_verify_takes_what_a_foreign_network_does_not_say(story, tmp_path):
+    faces = open_dataset("procedural:identities=2,images=1,size=32")
+    images = [tmp_path / f"{index}.png" for index in range(2)]
+    for index, path in enumerate(images):
+        path.write_bytes(faces.encoded(index))
+    command = ("verify", "--model", story / "student.onnx", *images)
+    assert "cosine" in call(*command, "--size", "32", "--color", "RGB")
+    with pytest.raises(FacedistillError, match="carries its own input specification"):
+        call(*command, "--size", "32", "--color", "BGR")
 
 
 @pytest.mark.parametrize("what", ["faces", "bank", "student/best.safetensors", "student.onnx"])

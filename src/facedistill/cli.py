@@ -40,8 +40,8 @@ class Color(StrEnum):
     BGR = "BGR"
 
 
-class MaskedImages(StrEnum):
-    """Which images of a pair wear a face mask."""
+class PairImages(StrEnum):
+    """Which images of a pair are altered: the second, or both."""
 
     ONE = "one"
     BOTH = "both"
@@ -308,7 +308,7 @@ def evaluate(
     ] = None,
     flip: Annotated[bool, typer.Option(help="Add the mirrored image's embedding.")] = True,
     mask: Annotated[
-        MaskedImages | None,
+        PairImages | None,
         typer.Option(help="Draw face masks on the second image of each pair, or on both."),
     ] = None,
     mask_seed: Annotated[int, typer.Option(min=0, help="Seed of the masks.")] = 0,
@@ -340,11 +340,36 @@ def evaluate(
         raise FacedistillError("--embeddings-flipped needs --embeddings")
     known, variants = check_protocol(protocol), parse_variants(variant or [])
     table = read_groups(groups) if groups else None
-    protocols = [open_protocol(source) for source in sources]
+    protocols = [
+        open_protocol(source, all_pairs=all_pairs, distractors=distractors) for source in sources
+    ]
 
     def open_faces(path: Path) -> Any:
         if path.suffix.lower() == ".npy":
             return open_stored(path)
+    robustness: Annotated[
+        PairImages | None,
+        typer.Option(
+            help="The same pairs again, the second image or both at 64 to 16 pixels, masked, "
+            "blurred, as JPEG."
+        ),
+    ] = None,
+    all_pairs: Annotated[
+        bool,
+        typer.Option(
+            "--all-pairs",
+            help="Compare all images of a labelled data set; with --mask one, each masked with all "
+            "others as they are.",
+        ),
+    ] = False,
+    distractors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Look for each person of a labelled data set among these strangers; .npy: their "
+            "embeddings.",
+        ),
+    ] = None,
         return _open_network(path, color, size, mean, std)
 
     faces = open_stored(embeddings, flipped) if embeddings else open_faces(Path(str(model)))
@@ -352,6 +377,10 @@ def evaluate(
     done = [
         measure(
             faces,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write report.html, report.md and report.json there."),
+    ] = None,
             opened,
             against=other,
             groups=table,
@@ -371,8 +400,8 @@ def evaluate(
     else:
         typer.echo("\n".join(evaluation.line() for evaluation in done))
     if save_thresholds:
-        written = save_decision_thresholds(model, done)
-        typer.echo(f"thresholds of {model}: {json.dumps(written)}", err=as_json)
+        thresholds = save_decision_thresholds(model, done)
+        typer.echo(f"thresholds of {model}: {json.dumps(thresholds)}", err=as_json)
 
 
 @app.command()
@@ -405,6 +434,7 @@ def export(
 
 @app.command()
 def verify(
+            altered=robustness.value if robustness else None,
     first: Annotated[Path, typer.Argument(help="An aligned crop.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
     model: Annotated[Path, typer.Option(help="Model or ONNX file.")],
@@ -415,7 +445,16 @@ def verify(
     """Same person? Two aligned crops, one score, one verdict."""
     from facedistill.evaluation.same_person import same_person
 
-    typer.echo(same_person(_open_network(model), first, second, threshold).line())
+    if report:
+        from facedistill.report.evaluation import facts_of, write_report
+
+        subject = str(embeddings or model)
+        written = write_report(
+            report, done, protocols, subject=subject, facts=facts_of(faces), mask_seed=mask_seed
+        )
+        typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
+    network = _open_network(model, color, size, mean, std)
+    typer.echo(same_person(network, first, second, threshold).line())
 
 
 def _run(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
@@ -441,7 +480,7 @@ def _open_network(
     std: float | None = None,
 ) -> Any:
     from facedistill.models.input_spec import InputSpec
-    from facedistill.models.opening import open_network
+    from facedistill.models.opening import best_device, open_network
 
     assert path is not None
     given = {
@@ -451,11 +490,16 @@ def _open_network(
         "std": None if std is None else (std,) * 3,
     }
     stated = {key: value for key, value in given.items() if value is not None}
-    return open_network(path, input=InputSpec.from_dict(stated) if stated else None)
+    spec = InputSpec.from_dict(stated) if stated else None
+    return open_network(path, input=spec, device=best_device())
 
 
 def _print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:
     if as_json:
+    color: InputColor = None,
+    size: InputSize = None,
+    mean: InputMean = None,
+    std: InputStd = None,
         typer.echo(json.dumps(mapping, indent=2))
         return
     width = max(map(len, mapping))
