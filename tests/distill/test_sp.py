@@ -26,7 +26,7 @@ def test_is_the_mean_over_both_images():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_of_maps_it_takes_the_pixels_alone(dtype):
-    objective = create_objective("sp", PIXELS, on="map")
+    objective = create_objective("sp", PIXELS, layer="map")
     assert objective.needs == {"student.feature_map", "teacher.tokens"}
     maps, tokens = torch.randn(4, 5, 2, 2).to(dtype), torch.randn(4, 9 + 2, 3).to(dtype)
     loss, _ = objective(Outputs(feature_map=maps), Outputs(tokens=tokens), batch(4))
@@ -38,6 +38,6 @@ def test_of_maps_it_takes_the_pixels_alone(dtype):
 
 def test_maps_are_not_had_of_a_bank():
     with pytest.raises(FacedistillError, match="'sp' compares pixel features"):
-        made("sp", on="map")
-    with pytest.raises(FacedistillError, match="on is 'tokens'"):
-        made("sp", on="tokens")
+        made("sp", layer="map")
+    with pytest.raises(FacedistillError, match="layer is 'tokens'"):
+        made("sp", layer="tokens")

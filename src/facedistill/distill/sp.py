@@ -29,14 +29,16 @@ class SimilarityPreserving(BatchRelation):
 
     Args:
         setting: Facts about the run.
-        on: `embedding`, or `map` for the last pixel features, which a bank does not have.
+        layer: `embedding`, or `map` for the last pixel features, which a bank does not have.
     """
 
-    def __init__(self, setting: Setting, *, on: Literal["embedding", "map"] = "embedding") -> None:
+    def __init__(
+        self, setting: Setting, *, layer: Literal["embedding", "map"] = "embedding"
+    ) -> None:
         super().__init__(setting)
-        if on not in ("embedding", "map"):
-            raise ValueError(f"on is '{on}', not one of embedding, map")
-        self.pixels = setting.require_pixels("sp") if on == "map" else None
+        if layer not in ("embedding", "map"):
+            raise ValueError(f"layer is '{layer}', not one of embedding, map")
+        self.pixels = setting.require_pixels("sp") if layer == "map" else None
         if self.pixels:
             ours, theirs = self.pixels
             self.needs = frozenset({f"student.{ours.output}", f"teacher.{theirs.output}"})
