@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from facedistill.errors import FacedistillError
+from facedistill.grid import GridRecipe, row_name
 from facedistill.nearest import did_you_mean
 from facedistill.recipe import (
     PairsRecipe,
@@ -64,7 +65,25 @@ class Comparison(Section):
         default_factory=dict, description="pairs for all rows; by default those of the recipes"
     )
     against: list[str] | None = Field(None, description="rows that the others are compared with")
-    rows: dict[str, RowRecipe] = Field(min_length=1)
+    rows: dict[str, RowRecipe] = Field(default_factory=dict)
+    grids: dict[str, GridRecipe] = Field(
+        default_factory=dict, description="further rows, one for every combination of choices"
+    )
+
+    @model_validator(mode="after")
+    def _grids_are_rows(self) -> Comparison:
+        for name, grid in self.grids.items():
+            for cell in grid.cells():
+                row = row_name(name, cell)
+                if row in self.rows:
+                    raise ValueError(f"grids.{name}: there is a row '{row}' already")
+                self.rows[row] = RowRecipe(recipe=grid.recipe, settings=grid.settings_of(cell))
+            if grid.teacher is not None and grid.teacher not in self.rows:
+                hint = did_you_mean(grid.teacher, self.rows)
+                raise ValueError(f"grids.{name}.teacher: no row '{grid.teacher}': {hint}")
+        if not self.rows:
+            raise ValueError("it has no rows")
+        return self
 
     @model_validator(mode="after")
     def _known_rows(self) -> Comparison:
@@ -166,14 +185,27 @@ def plan(comparison: Comparison, out: Path) -> list[Trial]:
 
 def run_folder(out: Path, row: str, seed: int) -> Path:
     """Return where a row's run of a seed is."""
+def shipped_comparisons() -> list[str]:
+    """Return the names of the comparisons that come with the package."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def _shipped(source: str) -> str | Path:
+    return _SHIPPED / f"{source}.yaml" if source in shipped_comparisons() else source
+
+
     return out / "runs" / row / f"seed-{seed}"
 
 
 def _read(sources: Sequence[str]) -> dict[str, Any]:
     if not sources:
         raise FacedistillError("nothing to compare: name recipes, or one comparison file")
-    trees = {s: read_tree(s) for s in sources if Path(s).suffix in (".yaml", ".yml")}
-    described = [source for source, tree in trees.items() if "rows" in tree]
+    trees = {
+        source: read_tree(_shipped(source))
+        for source in sources
+        if Path(source).suffix in (".yaml", ".yml") or source in shipped_comparisons()
+    }
+    described = [source for source, tree in trees.items() if "rows" in tree or "grids" in tree]
     if described and len(sources) > 1:
         raise FacedistillError(
             f"{described[0]} describes a whole comparison: give it alone, or recipes without it"

@@ -6,6 +6,7 @@ import torch
 from facedistill.errors import FacedistillError
 from facedistill.models.class_head import load_head
 from facedistill.models.model_file import load_model
+from facedistill.recipe import load_recipe
 from facedistill.training.metrics import read_metrics
 from facedistill.training.run import run
 from tests.training.standin import tiny_recipe
@@ -103,3 +104,42 @@ def test_batches_of_whole_people(tmp_path):
     assert logged(tmp_path / "people", "triplet.triplets") == [96, 96]
     with pytest.raises(FacedistillError, match="two people or more with"):
         train(tmp_path / "odd", *triplet, "data.images_per_person=3")
+
+
+SMALL = [
+    "data.train=procedural:identities=24,images=4,size=32",
+    "data.validation_identities=8",
+    "data.validation_pairs=20",
+    "data.workers=0",
+    "student.input.size=32",
+    "training.batch_size=8",
+    "training.steps=2",
+    "training.log_every=1",
+    "training.device=cpu",
+]
+LABELS_ALONE = ["teacher=null", "objectives.kd=null", "objectives.hidden_layer=null"]
+
+
+def test_the_shipped_recipes_follow_each_other(tmp_path):
+    def go(name, folder, *settings):
+        lines = []
+        recipe = load_recipe(name, [*SMALL, *settings])
+        summary = run(recipe, tmp_path / folder, lines.append)
+        assert 0 <= summary.validation <= 1
+        assert len(logged(tmp_path / folder, "loss")) == 2
+        return [line for line in lines if line.startswith("student.init")]
+
+    teacher = f"teacher.model={tmp_path / 'teacher'}"
+    go("classification", "teacher", *LABELS_ALONE, "student.arguments={width_divisor: 4}")
+    assert not go("classification", "label", *LABELS_ALONE)
+    (line,) = go("classification", "distilled", teacher, f"student.init={tmp_path / 'label'}")
+    assert line == f"student.init: all of 320 weights are those of {tmp_path / 'label'}"
+    learned = torch.load(tmp_path / "distilled" / "checkpoint.pt", weights_only=True)["weights"]
+    # The student of half the teacher's width has 256 channels at its end, the teacher 512.
+    assert learned["objectives.hidden_layer.adapt.weight"].shape == (512, 256)
+
+    start = [f"student.init={tmp_path / 'distilled'}", "student.embedding_size=64"]
+    soft = "objectives.kd={own_head: true, weight: 0.1}"
+    (line,) = go("verification", "verification", *start, teacher, soft)
+    assert line.startswith("student.init: all but fc.weight, fc.bias of 320 weights are those of")
+    assert logged(tmp_path / "verification", "triplet.triplets") == [8 * 3, 8 * 3]
