@@ -294,11 +294,6 @@ def evaluate(
     groups: Annotated[
         Path | None,
         typer.Option(help="CSV `identity,sex,...` or `image,...`: errors by group of people."),
-    if comparison.grids:
-        from facedistill.report.grid import write_grids
-
-        grids = write_grids(comparison.grids, rows, out)
-        typer.echo(f"{grids.read_text('utf-8')}wrote {grids}")
     ] = None,
     group_far: Annotated[
         float, typer.Option(help="False match rate at whose threshold groups are compared.")
@@ -317,6 +312,29 @@ def evaluate(
         typer.Option(help="Draw face masks on the second image of each pair, or on both."),
     ] = None,
     mask_seed: Annotated[int, typer.Option(min=0, help="Seed of the masks.")] = 0,
+    robustness: Annotated[
+        PairImages | None,
+        typer.Option(
+            help="The same pairs again, the second image or both at 64 to 16 pixels, masked, "
+            "blurred, as JPEG."
+        ),
+    ] = None,
+    all_pairs: Annotated[
+        bool,
+        typer.Option(
+            "--all-pairs",
+            help="Compare all images of a labelled data set; with --mask one, each masked with all "
+            "others as they are.",
+        ),
+    ] = False,
+    distractors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Look for each person of a labelled data set among these strangers; .npy: their "
+            "embeddings.",
+        ),
+    ] = None,
     resamples: Annotated[
         int, typer.Option(min=0, help="Bootstrap resamples of the intervals; 0 for none.")
     ] = 1000,
@@ -324,6 +342,10 @@ def evaluate(
         bool,
         typer.Option("--save-thresholds", help="Write the thresholds into the network's file."),
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write report.html, report.md and report.json there."),
+    ] = None,
     as_json: AsJson = False,
     color: InputColor = None,
     size: InputSize = None,
@@ -352,29 +374,6 @@ def evaluate(
     def open_faces(path: Path) -> Any:
         if path.suffix.lower() == ".npy":
             return open_stored(path)
-    robustness: Annotated[
-        PairImages | None,
-        typer.Option(
-            help="The same pairs again, the second image or both at 64 to 16 pixels, masked, "
-            "blurred, as JPEG."
-        ),
-    ] = None,
-    all_pairs: Annotated[
-        bool,
-        typer.Option(
-            "--all-pairs",
-            help="Compare all images of a labelled data set; with --mask one, each masked with all "
-            "others as they are.",
-        ),
-    ] = False,
-    distractors: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Look for each person of a labelled data set among these strangers; .npy: their "
-            "embeddings.",
-        ),
-    ] = None,
         return _open_network(path, color, size, mean, std)
 
     faces = open_stored(embeddings, flipped) if embeddings else open_faces(Path(str(model)))
@@ -382,10 +381,6 @@ def evaluate(
     done = [
         measure(
             faces,
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write report.html, report.md and report.json there."),
-    ] = None,
             opened,
             against=other,
             groups=table,
@@ -394,6 +389,7 @@ def evaluate(
             flip=flip,
             mask=mask.value if mask else None,
             mask_seed=mask_seed,
+            altered=robustness.value if robustness else None,
             variants=variants,
             fars=far,
             resamples=resamples,
@@ -404,6 +400,14 @@ def evaluate(
         typer.echo(json.dumps([evaluation.to_dict() for evaluation in done], indent=2))
     else:
         typer.echo("\n".join(evaluation.line() for evaluation in done))
+    if report:
+        from facedistill.report.evaluation import facts_of, write_report
+
+        subject = str(embeddings or model)
+        written = write_report(
+            report, done, protocols, subject=subject, facts=facts_of(faces), mask_seed=mask_seed
+        )
+        typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
     if save_thresholds:
         thresholds = save_decision_thresholds(model, done)
         typer.echo(f"thresholds of {model}: {json.dumps(thresholds)}", err=as_json)
@@ -439,25 +443,20 @@ def export(
 
 @app.command()
 def verify(
-            altered=robustness.value if robustness else None,
     first: Annotated[Path, typer.Argument(help="An aligned crop.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
     model: Annotated[Path, typer.Option(help="Model or ONNX file.")],
     threshold: Annotated[
         float | None, typer.Option(help="Least cosine; default: the model file's own.")
     ] = None,
+    color: InputColor = None,
+    size: InputSize = None,
+    mean: InputMean = None,
+    std: InputStd = None,
 ) -> None:
     """Same person? Two aligned crops, one score, one verdict."""
     from facedistill.evaluation.same_person import same_person
 
-    if report:
-        from facedistill.report.evaluation import facts_of, write_report
-
-        subject = str(embeddings or model)
-        written = write_report(
-            report, done, protocols, subject=subject, facts=facts_of(faces), mask_seed=mask_seed
-        )
-        typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
     network = _open_network(model, color, size, mean, std)
     typer.echo(same_person(network, first, second, threshold).line())
 
@@ -467,12 +466,11 @@ def _run(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool)
     from facedistill.training.run import run
 
     loaded = load_recipe(recipe, settings or [])
-    taught = loaded.teacher is not None or bool(loaded.teachers)
-    if with_teacher and not taught:
+    if with_teacher and loaded.teacher is None:
         raise FacedistillError(
             f"recipe {recipe} has no teacher: use `facedistill train`, or give --set teacher.bank="
         )
-    if not with_teacher and taught:
+    if not with_teacher and loaded.teacher is not None:
         raise FacedistillError(f"recipe {recipe} has a teacher: use `facedistill distill`")
     summary = run(loaded, out, say=typer.echo)
     typer.echo(f"wrote {summary.model}")
@@ -502,10 +500,6 @@ def _open_network(
 
 def _print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:
     if as_json:
-    color: InputColor = None,
-    size: InputSize = None,
-    mean: InputMean = None,
-    std: InputStd = None,
         typer.echo(json.dumps(mapping, indent=2))
         return
     width = max(map(len, mapping))
