@@ -33,6 +33,8 @@ REFERENCES = (PLAIN, "fcd")
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _ROW_NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,79}")
 
+_SHIPPED = Path(__file__).parent / "comparisons"
+
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 32)]], Field(min_length=1)]
 """One run each."""
 
@@ -183,8 +185,6 @@ def plan(comparison: Comparison, out: Path) -> list[Trial]:
     ]
 
 
-def run_folder(out: Path, row: str, seed: int) -> Path:
-    """Return where a row's run of a seed is."""
 def shipped_comparisons() -> list[str]:
     """Return the names of the comparisons that come with the package."""
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
@@ -194,6 +194,8 @@ def _shipped(source: str) -> str | Path:
     return _SHIPPED / f"{source}.yaml" if source in shipped_comparisons() else source
 
 
+def run_folder(out: Path, row: str, seed: int) -> Path:
+    """Return where a row's run of a seed is."""
     return out / "runs" / row / f"seed-{seed}"
 
 
