@@ -266,6 +266,11 @@ def compare(
     print_comparison(comparison.name, rows)
     for path in write_comparison(comparison.name, rows, out):
         typer.echo(f"wrote {path}")
+    if comparison.grids:
+        from facedistill.report.grid import write_grids
+
+        grids = write_grids(comparison.grids, rows, out)
+        typer.echo(f"{grids.read_text('utf-8')}wrote {grids}")
     if any(row.errors for row in rows):
         raise typer.Exit(1)
 
@@ -466,11 +471,12 @@ def _run(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool)
     from facedistill.training.run import run
 
     loaded = load_recipe(recipe, settings or [])
-    if with_teacher and loaded.teacher is None:
+    taught = loaded.teacher is not None or bool(loaded.teachers)
+    if with_teacher and not taught:
         raise FacedistillError(
             f"recipe {recipe} has no teacher: use `facedistill train`, or give --set teacher.bank="
         )
-    if not with_teacher and loaded.teacher is not None:
+    if not with_teacher and taught:
         raise FacedistillError(f"recipe {recipe} has a teacher: use `facedistill distill`")
     summary = run(loaded, out, say=typer.echo)
     typer.echo(f"wrote {summary.model}")
