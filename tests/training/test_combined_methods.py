@@ -1,0 +1,74 @@
+"""Several methods in one run, those that remember earlier steps among them."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from facedistill.data.opening import open_dataset
+from facedistill.distill.embed import embed_teacher
+from facedistill.errors import Interrupted
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.training import loop
+from facedistill.training.interrupt import StopRequest
+from facedistill.training.loop import Fit
+from facedistill.training.metrics import read_metrics
+from facedistill.training.run import run
+from tests.training.standin import tiny_recipe
+from tests.training.test_run import assert_same_run
+
+DATA = "procedural:identities=8,images=4,size=16"
+TERMS = {
+    "adadistill": {"weight": 0.1, "start": 0.5},
+    "arcdistill": {"weight": 0.1},
+    "cckd": {"weight": 2},
+    "crd": {"weight": 0.2, "dimension": 6, "negatives": 5},
+    "darkrank": {"weight": 0.5},
+    "ekd": {"weight": 3},
+    "fcd": {},
+    "gkd": {"weight": 0.1},
+    "rkd_angle": {"weight": 2},
+    "triplet_distillation": {"weight": 1},
+}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    torch.manual_seed(5)
+    teacher = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
+    embed_teacher(teacher, open_dataset(DATA), tmp_path / "bank")
+    terms = [f"objectives.{name}={options}" for name, options in TERMS.items()]
+    return tiny_recipe(
+        f"data.train={DATA}",
+        f"teacher.bank={tmp_path / 'bank'}",
+        "data.images_per_person=2",
+        *terms,
+    )
+
+
+def test_a_run_of_many_methods_goes_on_where_it_stopped(tmp_path, monkeypatch, recipe):
+    request, train = StopRequest(), Fit._train
+
+    def train_and_ask(fit, batch):
+        train(fit, batch)
+        request.received = fit.position.step == 4
+
+    run(recipe, tmp_path / "whole", lambda line: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "_train", train_and_ask)
+        patch.setattr(loop, "stop_request", lambda: nullcontext(request))
+        with pytest.raises(Interrupted):
+            run(recipe, tmp_path / "cut", lambda line: None)
+    run(recipe, tmp_path / "cut", lambda line: None)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+    records = [r for r in read_metrics(tmp_path / "whole" / "metrics.jsonl") if "loss" in r]
+    assert len(records) == 6
+    for number, record in enumerate(records):
+        done = {**TERMS, "margin_softmax": {}}
+        if number < 3:
+            assert "adadistill" not in record
+            del done["adadistill"]
+        total = sum(options.get("weight", 1) * record[name] for name, options in done.items())
+        assert record["loss"] == pytest.approx(total, rel=1e-5)
