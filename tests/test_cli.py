@@ -272,3 +272,50 @@ def test_help_needs_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+LOOSE = "procedural:identities=6,images=3,size=32,loose=1"
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory):
+    """Two steps of a landmark network, and its ONNX file."""
+    folder = tmp_path_factory.mktemp("finder")
+    data = (f"data.train={LOOSE}", "data.validation_identities=2")
+    call("train", "landmarks", "--out", folder / "run", *settings(*data))
+    call("export", folder / "run" / "best.safetensors", "--out", folder / "finder.onnx")
+    return folder
+
+
+@pytest.mark.parametrize("model", ["run/best.safetensors", "finder.onnx"])
+def test_landmarks_are_evaluated_and_pictured(finder, model, tmp_path):
+    said = call("evaluate", finder / model, LOOSE, "--json", "--pictures", tmp_path / "pictures")
+    (figures,) = json.loads(said[: said.rindex("]") + 1])
+    assert figures["faces"] == 18
+    line = call("evaluate", finder / model, LOOSE)
+    assert f"NME {100 * figures['nme']['value']:.2f} %" in line
+    assert (tmp_path / "pictures" / "faces.png").exists()
+
+
+def test_loose_crops_are_aligned_into_records_or_files(finder, tmp_path):
+    align = ("prepare", LOOSE, "--align", "--model", finder / "finder.onnx", "--workers", "0")
+    sheet = tmp_path / "sheet.png"
+    call(*align, "--pack", "--out", tmp_path / "records", "--sheet", sheet)
+    assert sheet.exists()
+    assert json.loads(call("inspect", tmp_path / "records", "--json"))["images"] == 18
+    call(*align, "--out", tmp_path / "files", "--size", "48")
+    assert len(list((tmp_path / "files").glob("*/*.jpg"))) == 18
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "say what to do: --align warps"),
+        (["--align"], "--align needs --model"),
+        (["--pack", "--model", "x.onnx"], "--align needs --model"),
+        (["--pack", "--sheet", "x.png"], "--sheet goes with both"),
+    ],
+)
+def test_prepare_refuses_what_does_not_go_together(tmp_path, options, message):
+    with pytest.raises(FacedistillError, match=message):
+        call("prepare", LOOSE, "--out", tmp_path / "out", *options)

@@ -61,9 +61,22 @@ def users_folder(tmp_path, monkeypatch):
     cv2.imwrite("a.jpg", faces[0].image)
     cv2.imwrite("b.jpg", faces[1].image)
     write_bin(PairSet.from_dataset(faces, 20, seed=0), "lfw.bin")
+    write_marked_faces(tmp_path / "marked")
     teacher = FaceNetwork.create("mobilefacenet", InputSpec(), embedding_size=16, width=0.25)
     export_onnx(teacher, "teacher.onnx")
     return tmp_path
+
+
+def write_marked_faces(folder: Path) -> None:
+    """Loose crops with landmarks, in CelebA's layout."""
+    faces = open_dataset("procedural:identities=3,images=4,size=64,loose=1")
+    lines = [str(len(faces)), " ".join(FIVE_NAMES)]
+    (folder / "img").mkdir(parents=True)
+    for index in range(len(faces)):
+        image, points = faces.face(index)
+        (folder / "img" / f"{index}.png").write_bytes(encode_png(image))
+        lines.append(f"{index}.png " + " ".join(f"{value:.2f}" for value in points.ravel()))
+    (folder / "list.txt").write_text("\n".join(lines) + "\n")
 
 
 def test_readme_commands_run_in_its_order(users_folder):
@@ -80,7 +93,7 @@ def test_readme_commands_run_in_its_order(users_folder):
         extra = tiny if words[0] in ("train", "distill") else []
         result = CliRunner().invoke(app, [*words, *extra], catch_exceptions=False)
         assert result.exit_code == 0, f"{' '.join(words)}: {result.output}"
-    for made in ("faces/train.rec", "faces.png", "bank/bank.json", "student.onnx"):
+    for made in ("faces/train.rec", "faces.png", "bank/bank.json", "student.onnx", "aligned.png"):
         assert (users_folder / made).exists()
 
     (code,) = re.findall(r"```python\n(.+?)```", README, re.S)

@@ -71,22 +71,50 @@ def prepare(
     source: Annotated[str, typer.Argument(help="Image folder, list, or any other data set.")],
     out: Out,
     pack: Annotated[bool, typer.Option("--pack", help="Write RecordIO.")] = False,
+    align: Annotated[
+        bool, typer.Option("--align", help="Warp loose crops to the ArcFace template.")
+    ] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="With --align: a network that finds landmarks.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="With --align: write a picture of aligned faces.")
+    ] = None,
     relabel: Annotated[bool, typer.Option(help="Close holes in the labels.")] = False,
-    size: Annotated[int | None, typer.Option(help="Resize square crops to this side.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Resize square crops to this side; with --align 112.")
+    ] = None,
     quality: Annotated[int, typer.Option(help="JPEG quality of images encoded anew.")] = 95,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
 ) -> None:
-    """Make a training set of photos: pack aligned crops into RecordIO."""
+    """Make a training set of photos: align loose crops, pack aligned ones into RecordIO."""
     from facedistill.data.opening import open_dataset
     from facedistill.data.packing import pack as pack_dataset
 
-    if not pack:
-        raise FacedistillError("say what to do: --pack writes aligned crops as RecordIO")
+    if not pack and not align:
+        raise FacedistillError("say what to do: --align warps loose crops, --pack writes RecordIO")
+    if align != (model is not None) or (sheet and not align):
+        raise FacedistillError("--align needs --model, a landmark network; --sheet goes with both")
     dataset = open_dataset(source, relabel=relabel)
-    summary = pack_dataset(
-        dataset, out, size=size, quality=quality, overwrite=overwrite, workers=workers
-    )
+    if align:
+        from facedistill.report.prepared import prepare_aligned
+
+        summary = prepare_aligned(
+            _open_network(model),
+            dataset,
+            out,
+            size=size,
+            quality=quality,
+            as_records=pack,
+            sheet=sheet,
+            overwrite=overwrite,
+            workers=workers,
+        )
+    else:
+        summary = pack_dataset(
+            dataset, out, size=size, quality=quality, overwrite=overwrite, workers=workers
+        )
     _print_mapping(summary)
 
 
@@ -351,6 +379,12 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write report.html, report.md and report.json there."),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Of landmarks: best, median, worst faces; cumulative curve."
+        ),
+    ] = None,
     as_json: AsJson = False,
     color: InputColor = None,
     size: InputSize = None,
@@ -359,6 +393,7 @@ def evaluate(
 ) -> None:
     """Verification and identification: accuracy, TAR@FAR, AUC, EER, TPIR with 95 % intervals."""
     from facedistill.data.groups import read_groups
+    from facedistill.data.opening import is_landmark_set
     from facedistill.evaluation.evaluate import evaluate as measure
     from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
     from facedistill.evaluation.pairs import check_protocol
@@ -366,6 +401,11 @@ def evaluate(
     from facedistill.evaluation.templates import parse_variants
 
     model = None if embeddings else Path(sources.pop(0))
+    if model and sources and all(map(is_landmark_set, sources)):
+        _evaluate_landmarks(model, sources, resamples, pictures, as_json)
+        return
+    if pictures:
+        raise FacedistillError("--pictures are of landmarks: give a landmark list to measure on")
     if not sources:
         raise FacedistillError("say what to measure on: a .bin file, a folder, or procedural:...")
     if flipped and not embeddings:
@@ -502,6 +542,25 @@ def _open_network(
     stated = {key: value for key, value in given.items() if value is not None}
     spec = InputSpec.from_dict(stated) if stated else None
     return open_network(path, input=spec, device=best_device())
+
+
+def _evaluate_landmarks(
+    model: Path, sources: list[str], resamples: int, pictures: Path | None, as_json: bool
+) -> None:
+    from facedistill.data.opening import open_dataset
+    from facedistill.evaluation.landmarks import evaluate_landmarks
+
+    network, sets = _open_network(model), [open_dataset(source) for source in sources]
+    reports = [evaluate_landmarks(network, faces, resamples=resamples) for faces in sets]
+    if as_json:
+        typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
+    else:
+        typer.echo("\n".join(report.line() for report in reports))
+    if pictures:
+        from facedistill.report.landmarks import write_landmark_pictures
+
+        written = write_landmark_pictures(reports, sets, pictures)
+        typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
 
 
 def _print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:

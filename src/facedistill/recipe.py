@@ -64,6 +64,9 @@ class DataRecipe(Section):
     relabel: bool = Field(False, description="close holes in the labels")
     validation_identities: int = Field(0, ge=0, description="people split from training")
     validation_pairs: int = Field(3000, ge=20, description="pairs drawn among them")
+    validation_images: int = Field(
+        0, ge=0, description="of a landmark network: images split from training instead of people"
+    )
     augmentation: Augmentation = Augmentation()
     image_size: int | None = Field(None, ge=16, le=1024, description="resize crops on reading")
     images_per_person: int | None = Field(
@@ -101,6 +104,7 @@ class NetworkRecipe(Section):
     network: str = "mobilefacenet"
     arguments: dict[str, Any] = Field(default_factory=dict, description="of the architecture")
     embedding_size: int = Field(512, ge=8, le=8192)
+    landmarks: int | None = Field(None, ge=1, le=1000, description="points of a landmark head")
     input: InputSpec = InputSpec()
     init: str | None = Field(None, description="model file or run folder to start from")
 
@@ -240,7 +244,10 @@ class TrainingRecipe(Section):
 class PairsRecipe(Section):
     """Verification pairs; `name: path` is short for `name: {pairs: path}`."""
 
-    pairs: str = Field(description=".bin file, folder with pairs.txt, or procedural: spec")
+    pairs: str = Field(
+        description=".bin file, folder with pairs.txt, or procedural: spec; of a landmark network "
+        "a landmark list or another data set with landmarks"
+    )
     mask: Literal["one", "both"] | None = Field(
         None, description="draw face masks on the second image of each pair, or on both"
     )

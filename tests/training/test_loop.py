@@ -188,8 +188,8 @@ class Report:
     thresholds = {}  # noqa: RUF012
 
     def __init__(self, accuracy):
-        self.accuracy = accuracy
-        self.auc = type("Auc", (), {"value": accuracy})
+        self.score = accuracy
+        self.figures = {"accuracy": accuracy}
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,29 @@ def split_identities(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndar
     return np.flatnonzero(~validation), np.flatnonzero(validation)
 
 
+def split_images(images: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Set `count` images apart for validation, whoever they show.
+
+    Args:
+        images: How many there are.
+        count: Validation images, 1..images - 1.
+        seed: Which ones; the same seed and number of images give the same split.
+
+    Returns:
+        (training indices, validation indices), each int64 and ascending.
+
+    Raises:
+        FacedistillError: If `count` leaves one side empty.
+    """
+    if not 0 < count < images:
+        raise FacedistillError(
+            f"cannot set {count} images apart: the data set has {images:,}, so give 1 to "
+            f"{images - 1:,}"
+        )
+    chosen = np.random.default_rng(seed).permutation(images)
+    return np.sort(chosen[count:]), np.sort(chosen[:count])
+
+
 class Subset(FaceDataset):
     """Some samples of a data set, with identities numbered densely and keys unchanged.
 

@@ -64,6 +64,21 @@ def open_dataset(source: str | Path, *, relabel: bool = False) -> FaceDataset:
     raise FacedistillError(_other_kind(path, suffix))
 
 
+def is_landmark_set(source: str | Path) -> bool:
+    """Whether something is there to measure landmarks on, rather than pairs.
+
+    Args:
+        source: A landmark list, a folder with `.pts` files, or a `procedural:` specification of
+            loose crops.
+    """
+    if str(source).startswith(PREFIX):
+        return parse_procedural(str(source)).loose > 0
+    path = Path(source)
+    if path.is_dir():
+        return has_pts_files(path)
+    return path.suffix.lower() in LIST_SUFFIXES and is_landmark_list(path)
+
+
 def _open_folder(path: Path, relabel: bool) -> FaceDataset:
     if _has_records(path):
         return RecordIODataset(path, relabel=relabel)

@@ -57,8 +57,7 @@ def pack(
     out = Path(out)
     if not 1 <= quality <= 100:
         raise FacedistillError(f"quality {quality}: JPEG quality is 1 to 100")
-    if out.exists() and not overwrite and not _is_empty(out):
-        raise FacedistillError(f"{out} is not empty; give another folder, or --overwrite")
+    require_room(out, overwrite)
     identities = check_labels(source.labels, source.name)
     order = np.argsort(source.labels, kind="stable").tolist()
     first = source.where(order[0])
@@ -84,6 +83,16 @@ def pack(
         "size": f"{shape[1]}x{shape[0]}",
         "bytes": writer.path.stat().st_size,
     }
+
+
+def require_room(out: Path, overwrite: bool) -> None:
+    """Refuse to write into a folder that holds something, unless that is asked for.
+
+    Raises:
+        FacedistillError: If it does.
+    """
+    if out.exists() and not overwrite and not _is_empty(out):
+        raise FacedistillError(f"{out} is not empty; give another folder, or --overwrite")
 
 
 def _is_empty(folder: Path) -> bool:

@@ -123,6 +123,16 @@ class PairReport:
         return self.verification[self.protocol].accuracy
 
     @property
+    def score(self) -> float:
+        """What decides between weights: the accuracy, higher is better."""
+        return self.accuracy
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Figures to log, by name."""
+        return {"accuracy": self.accuracy, "auc": self.auc.value}
+
+    @property
     def result(self) -> VerificationResult:
         """Result by the headline protocol."""
         return self.verification[self.protocol]

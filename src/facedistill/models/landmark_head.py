@@ -17,9 +17,9 @@ _AVERAGE_FACE = ((0.38, 0.42), (0.62, 0.42), (0.5, 0.52), (0.4, 0.62), (0.6, 0.6
 class LandmarkHead(nn.Module):
     """A linear map of the embedding to P points.
 
-    Wang, Lan and Zhang (arXiv 1709.02929), "Alignment": regression on the last hidden layer K of a
-    classification network. The embedding is that layer, so what is said of hidden layers (fitnet
-    targets, initialisation by a classification student) holds for landmark networks too.
+    Wang, Lan and Zhang (arXiv 1709.02929), "Alignment": regression on top of the network that
+    classifies. It reads the embedding, as recognition does, so a classification student's weights
+    start all of a landmark student but this head.
 
     Args:
         embedding_size: D.

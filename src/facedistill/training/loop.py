@@ -23,6 +23,7 @@ from facedistill.data.loader import Loader
 from facedistill.distill.objective import Parts
 from facedistill.distill.teacher import Teacher
 from facedistill.errors import FacedistillError, Interrupted
+from facedistill.evaluation.landmarks import LandmarkReport
 from facedistill.evaluation.pairs import PairReport
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
@@ -33,10 +34,13 @@ from facedistill.training.interrupt import StopRequest, stop_request
 from facedistill.training.metrics import Averages, MetricsLog
 from facedistill.training.step import TrainingStep
 
-Evaluate = Callable[[FaceNetwork], PairReport]
-"""Measures a network on the validation pairs; the accuracy decides which weights are best."""
+Report = PairReport | LandmarkReport
+"""What validation says of a network; `score` decides which weights are best."""
 
-Save = Callable[[FaceNetwork, str, PairReport | None], None]
+Evaluate = Callable[[FaceNetwork], Report]
+"""Measures a network on validation pairs, or on validation faces with landmarks."""
+
+Save = Callable[[FaceNetwork, str, Report | None], None]
 """Writes a model file of the given name that carries what validation says of it."""
 
 
@@ -75,7 +79,7 @@ class Position:
 
     Attributes:
         step: Optimiser steps done.
-        best: Highest validation accuracy so far.
+        best: Highest validation score so far: accuracy, or minus the NME.
         skipped: Places of corrupt samples left out so far.
     """
 
@@ -96,7 +100,7 @@ class Fit:
         optimizer: Over the parameters of `step`.
         factor: Step -> factor of the learning rate.
         options: Length and ways.
-        evaluate: Figures on validation pairs; None where no people were split off.
+        evaluate: Figures on what was split off for validation; None where nothing was.
         save: Writes a model file.
         others: Further teachers by name.
 
@@ -252,13 +256,13 @@ class Fit:
             student = self._current()
             report = self.evaluate(student) if self.evaluate else None
             if log and report:
-                figures = {"accuracy": report.accuracy, "auc": report.auc.value}
-                log.write(self.position.step, {f"validation.{k}": v for k, v in figures.items()})
+                figures = {f"validation.{name}": value for name, value in report.figures.items()}
+                log.write(self.position.step, figures)
             self.save(student, "last", report)
             # Without validation people the last weights are the best that is known.
-            accuracy = report.accuracy if report else float(self.position.step)
-            if accuracy > self.position.best:
-                self.position.best = accuracy
+            score = report.score if report else float(self.position.step)
+            if score > self.position.best:
+                self.position.best = score
                 self.save(student, "best", report)
         self.accelerator.wait_for_everyone()
 

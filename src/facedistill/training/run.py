@@ -21,7 +21,7 @@ from accelerate.state import AcceleratorState
 
 from facedistill.atomic import atomic_path
 from facedistill.data.identity_order import IdentityOrder
-from facedistill.data.labels import Subset, check_labels, split_identities
+from facedistill.data.labels import Subset, check_labels, split_identities, split_images
 from facedistill.data.loader import Loader, Order
 from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, open_pairs
@@ -32,7 +32,8 @@ from facedistill.distill.mining import mine_neighbours
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.teacher import BankTeacher, NetworkTeacher, Teacher
 from facedistill.errors import FacedistillError
-from facedistill.evaluation.pairs import PairReport, evaluate_pairs
+from facedistill.evaluation.landmarks import evaluate_landmarks
+from facedistill.evaluation.pairs import evaluate_pairs
 from facedistill.models.class_head import ClassHead, head_path, load_head, save_head
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.metadata import ModelMetadata
@@ -42,7 +43,7 @@ from facedistill.models.opening import open_network
 from facedistill.models.registry import create_backbone
 from facedistill.recipe import NetworkRecipe, Recipe, TeacherRecipe, load_recipe
 from facedistill.training.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY, claim
-from facedistill.training.loop import Evaluate, Fit, LoopOptions, Save
+from facedistill.training.loop import Evaluate, Fit, LoopOptions, Report, Save
 from facedistill.training.memory import keep_freed_memory
 from facedistill.training.optimizer import create_optimizer
 from facedistill.training.schedule import Schedule, schedule
@@ -50,6 +51,9 @@ from facedistill.training.step import TrainingStep, Weight
 
 SPLIT_SEED = 0
 """Of the validation people: the same for every seed of an experiment."""
+
+TestSet = PairSet | FaceDataset
+"""What is measured on: pairs, or for a landmark network faces with landmarks."""
 
 Say = Callable[[str], None]
 """Takes one line for the user."""
@@ -63,7 +67,8 @@ class Summary:
         folder: The run's folder.
         model: The best model file.
         steps: Optimiser steps done.
-        validation: Best accuracy on validation people, 0..1; None where none were split off.
+        validation: Best accuracy on validation people, 0..1; of a landmark network the least NME;
+            None where nothing was split off.
         evaluation: By name of pairs, the report's figures.
         skipped: Places of corrupt samples that were left out.
         images_per_second: Training speed of this session, evaluations included.
@@ -86,7 +91,8 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
 
     A finished run is not repeated: its summary is read. The folder then holds `recipe.yaml`,
     `metrics.jsonl`, `checkpoint.pt`, `last.safetensors`,
-    `best.safetensors` (highest accuracy on validation people) and `summary.json`.
+    `best.safetensors` (highest accuracy on validation people, or least NME on validation faces)
+    and `summary.json`.
 
     Args:
         recipe: What to do.
@@ -171,7 +177,7 @@ def _read_summary(folder: Path, recipe: Recipe) -> Summary | None:
             folder,
             folder / BEST,
             content["steps"],
-            content["validation_accuracy"],
+            content.get("validation_nme", content["validation_accuracy"]),
             content["evaluation"],
             content["skipped"],
             content["images_per_second"],
@@ -185,7 +191,11 @@ def _read_summary(folder: Path, recipe: Recipe) -> Summary | None:
 
 def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Summary:
     faces, validation = split_data(recipe)
-    pair_sets = {name: open_pairs(each.pairs) for name, each in recipe.evaluation.items()}
+    finds_landmarks = recipe.student.landmarks is not None
+    test_sets: dict[str, TestSet] = {
+        name: open_dataset(each.pairs) if finds_landmarks else open_pairs(each.pairs)
+        for name, each in recipe.evaluation.items()
+    }
     teacher = open_teacher(recipe.teacher, faces) if recipe.teacher else None
     others = {name: open_teacher(each, faces) for name, each in recipe.teachers.items()}
     _seed(recipe.seed)
@@ -216,8 +226,8 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         folder,
         folder / BEST,
         position.step,
-        position.best if validation else None,
-        _measure(folder / BEST, recipe, pair_sets, accelerator.device, say),
+        abs(position.best) if validation else None,
+        _measure(folder / BEST, recipe, test_sets, accelerator.device, say),
         sorted(position.skipped),
         fit.images_per_second,
         fit.seconds_per_step,
@@ -228,19 +238,30 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
     return summary
 
 
-def split_data(recipe: Recipe) -> tuple[FaceDataset, PairSet | None]:
+def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
     """Open the training data, and split off people for validation if the recipe wants it.
 
     The split does not depend on the recipe's seed: the seeds of one experiment share their
     validation people, so that their figures can be compared.
 
     Returns:
-        The faces to train on, labelled 0..M-1, and pairs of the people split off; of unlabelled
-        faces all, and None.
+        The faces to train on, labelled 0..M-1, and pairs of the people split off (for a landmark
+        network their faces); of unlabelled faces all, and None.
+
+    Raises:
+        FacedistillError: If a landmark network is to learn from faces without landmarks.
     """
     data = recipe.data
     faces = open_dataset(data.train, relabel=data.relabel)
     identities = check_labels(faces.labels, faces.name)
+    if data.validation_images:
+        if recipe.student.landmarks is None:
+            raise FacedistillError(
+                "data.validation_images is for landmark networks: set student.landmarks, or "
+                "data.validation_identities instead"
+            )
+        training, held_out = split_images(len(faces), data.validation_images, SPLIT_SEED)
+        return Subset(faces, training), Subset(faces, held_out)
     if data.validation_identities and not identities:
         warnings.warn(
             f"{faces.name} has no labels: no people are split off to validate on, the last weights "
@@ -251,6 +272,8 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, PairSet | None]:
         return faces, None
     training, held_out = split_identities(faces.labels, data.validation_identities, SPLIT_SEED)
     people = Subset(faces, held_out)
+    if recipe.student.landmarks is not None:
+        return Subset(faces, training), people
     return Subset(faces, training), PairSet.from_dataset(people, data.validation_pairs, SPLIT_SEED)
 
 
@@ -294,6 +317,7 @@ def _training_step(
     say: Say,
 ) -> TrainingStep:
     student = create_student(recipe.student, say)
+    _check_landmarks(recipe, faces)
     everyone: dict[str | None, Teacher | None] = {None: teacher} | dict(others)
     objectives = {
         name: create_objective(
@@ -353,6 +377,15 @@ def _classes(teacher: Teacher | None, identities: int) -> int | None:
     return teacher.head.classes if teacher and teacher.head else None
 
 
+def _check_landmarks(recipe: Recipe, faces: FaceDataset) -> None:
+    """Refuse to regress landmarks that the data has not, before the first batch says so."""
+    if "landmark_regression" in recipe.objectives and faces[0].landmarks is None:
+        raise FacedistillError(
+            f"objective 'landmark_regression' needs landmarks and {faces.name} has none: give a "
+            "landmark list, a folder with .pts files or procedural faces"
+        )
+
+
 def create_student(recipe: NetworkRecipe, say: Say = _say_nothing) -> FaceNetwork:
     """Build the network to train, with the weights of `init` if the recipe names it.
 
@@ -363,15 +396,17 @@ def create_student(recipe: NetworkRecipe, say: Say = _say_nothing) -> FaceNetwor
         FacedistillError: If `init` is of another architecture, or was fed other colours.
     """
     student = FaceNetwork.create(
-        recipe.network, recipe.input, embedding_size=recipe.embedding_size, **recipe.arguments
+        recipe.network,
+        recipe.input,
+        landmarks=recipe.landmarks,
+        embedding_size=recipe.embedding_size,
+        **recipe.arguments,
     )
     if recipe.init is None:
         return student
     start = load_model(_best_of(recipe.init))
-    ours, theirs = student.backbone.state_dict(), start.backbone.state_dict()
-    if start.architecture != recipe.network or _shapes(recipe, start.embedding_size) != {
-        key: weight.shape for key, weight in theirs.items()
-    }:
+    shapes = {key: weight.shape for key, weight in start.backbone.state_dict().items()}
+    if start.architecture != recipe.network or _shapes(recipe, start.embedding_size) != shapes:
         raise FacedistillError(
             f"student.init {recipe.init} is {start.architecture} {start.arguments} for "
             f"{start.input.size} pixels, not {recipe.network} {recipe.arguments} for "
@@ -382,14 +417,14 @@ def create_student(recipe: NetworkRecipe, say: Say = _say_nothing) -> FaceNetwor
             f"student.init {recipe.init} was trained on {start.input}, the recipe says "
             f"{student.input}: give student.input the same color, mean and std"
         )
-    taken = {key: weight for key, weight in theirs.items() if weight.shape == ours[key].shape}
-    student.backbone.load_state_dict({**ours, **taken})
-    fresh = [key for key in ours if key not in taken]
-    fresh += [
-        key for key in student.state_dict() if not key.startswith(("backbone.", "preprocess."))
-    ]
+    weights, given = student.weights(), start.weights()
+    taken = {
+        k: given[k] for k, mine in weights.items() if k in given and given[k].shape == mine.shape
+    }
+    student.load_weights({**weights, **taken})
+    fresh = [key for key in weights if key not in taken]
     new = f"all but {', '.join(fresh)}" if fresh else "all"
-    say(f"student.init: {new} of {len(student.state_dict())} weights are those of {recipe.init}")
+    say(f"student.init: {new} of {len(weights)} weights are those of {recipe.init}")
     return student
 
 
@@ -573,9 +608,11 @@ def _factor(recipe: Recipe, steps: int) -> Schedule:
     )
 
 
-def _validate_on(pairs: PairSet) -> Evaluate:
-    def evaluate(network: FaceNetwork) -> PairReport:
-        return evaluate_pairs(network, pairs, protocol="exact", resamples=0)
+def _validate_on(held_out: TestSet) -> Evaluate:
+    def evaluate(network: FaceNetwork) -> Report:
+        if isinstance(held_out, PairSet):
+            return evaluate_pairs(network, held_out, protocol="exact", resamples=0)
+        return evaluate_landmarks(network, held_out, resamples=0)
 
     return evaluate
 
@@ -591,15 +628,15 @@ def _saver(
     classifiers = [each for each in step.objectives.values() if isinstance(each, MarginSoftmax)]
     heads = [ClassHead(each.head, faces.fingerprint, faces.name) for each in classifiers]
 
-    def save(network: FaceNetwork, name: str, report: PairReport | None) -> None:
-        figures = {"validation.accuracy": report.accuracy} if report else {}
+    def save(network: FaceNetwork, name: str, report: Report | None) -> None:
+        figures = report.figures if report else {}
         metadata = ModelMetadata(
             name=f"{recipe.name}-{recipe.student.network}",
             teacher=teacher_name,
             teacher_licence=teacher_licence,
             data_licence=_stated(recipe.data.licence),
             recipe_hash=recipe.hash,
-            metrics=figures,
+            metrics={f"validation.{key}": value for key, value in figures.items()},
             thresholds=report.thresholds if report else {},
         )
         path = folder / f"{name}.safetensors"
@@ -636,15 +673,17 @@ def _stated(licence: str) -> str | None:
 
 
 def _measure(
-    model: Path, recipe: Recipe, pair_sets: dict[str, PairSet], device: torch.device, say: Say
+    model: Path, recipe: Recipe, test_sets: dict[str, TestSet], device: torch.device, say: Say
 ) -> dict[str, Any]:
-    """Measure the best weights on the evaluation pairs, once, when training is over."""
-    if not pair_sets:
+    """Measure the best weights on the evaluation sets, once, when training is over."""
+    if not test_sets:
         return {}
     network = load_model(model).to(device)
-    reports = {
-        name: evaluate_pairs(network, pairs, mask=recipe.evaluation[name].mask)
-        for name, pairs in pair_sets.items()
+    reports: dict[str, Report] = {
+        name: evaluate_pairs(network, test_set, mask=recipe.evaluation[name].mask)
+        if isinstance(test_set, PairSet)
+        else evaluate_landmarks(network, test_set)
+        for name, test_set in test_sets.items()
     }
     for report in reports.values():
         say(report.line())
@@ -652,11 +691,13 @@ def _measure(
 
 
 def _write_summary(summary: Summary, recipe: Recipe) -> None:
+    finds_landmarks = recipe.student.landmarks is not None
     content = {
         "recipe": recipe.hash,
         "seed": recipe.seed,
         "steps": summary.steps,
-        "validation_accuracy": summary.validation,
+        "validation_accuracy": None if finds_landmarks else summary.validation,
+        **({"validation_nme": summary.validation} if finds_landmarks else {}),
         "evaluation": summary.evaluation,
         "skipped": summary.skipped,
         "images_per_second": round(summary.images_per_second, 1),

@@ -1,0 +1,79 @@
+"""Milliseconds a face of a landmark student against its ResNet-50 teacher, in one run.
+
+    python benchmarks/landmarks.py [--size 112] [--runs 200]
+
+Both networks have a landmark head of five points and are exported to ONNX with raw uint8 pixels
+as input, as `facedistill export` does it; ONNX Runtime runs them on one core. Their weights are
+fresh: neither time nor parameters depend on training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+from pathlib import Path
+
+import onnxruntime
+import torch
+
+from facedistill.export.latency import median_milliseconds
+from facedistill.export.onnx import export_onnx
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+
+ROUNDS = 5
+"""The networks take turns, so that a busy moment of the machine meets both."""
+
+NETWORKS = {
+    "resnet50 (teacher)": ("resnet50", {"width_divisor": 1}),
+    "resnet50 /2": ("resnet50", {"width_divisor": 2}),
+    "resnet50 /4": ("resnet50", {"width_divisor": 4}),
+    "resnet50 /8": ("resnet50", {"width_divisor": 8}),
+    "mobilefacenet 0.25": ("mobilefacenet", {"width": 0.25}),
+}
+
+
+def exported(folder: Path, name: str, size: int) -> tuple[Path, int]:
+    """Write a landmark network as ONNX; return the file and its number of parameters."""
+    torch.manual_seed(0)
+    architecture, arguments = NETWORKS[name]
+    network = FaceNetwork.create(
+        architecture, InputSpec(size=size), landmarks=5, embedding_size=256, **arguments
+    )
+    with torch.no_grad():  # Statistics that keep fresh activations within range.
+        network.train()(torch.randint(256, (8, size, size, 3), dtype=torch.uint8))
+    path = folder / f"{name.replace(' ', '_').replace('/', 'by')}.onnx"
+    export_onnx(network, path)
+    return path, sum(weight.numel() for weight in network.parameters())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--runs", type=int, default=200)
+    options = parser.parse_args()
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, onnxruntime {onnxruntime.__version__}, "
+        f"one thread, {options.size} x {options.size}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: exported(Path(folder), name, options.size) for name in NETWORKS}
+        times: dict[str, list[float]] = {name: [] for name in NETWORKS}
+        for _ in range(ROUNDS):
+            for name, (path, _) in files.items():
+                runs = max(1, options.runs // ROUNDS)
+                times[name].append(median_milliseconds(path, threads=1, runs=runs))
+    teacher = statistics.median(times[next(iter(NETWORKS))])
+    for name, (_, parameters) in files.items():
+        mine = statistics.median(times[name])
+        print(
+            f"{name:<20} {parameters / 1e6:7.3f} M parameters  {mine:7.2f} ms a face  "
+            f"{teacher / mine:6.2f} times the teacher's speed"
+        )
+
+
+if __name__ == "__main__":
+    main()

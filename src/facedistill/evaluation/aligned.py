@@ -1,0 +1,272 @@
+"""Loose crops made into aligned ones by a network that finds landmarks.
+
+The network looks at the loose crop, the crop is warped to the ArcFace template by the similarity
+that fits its five points, and the network looks again, now at a face that stands upright in the
+middle of its picture, where it errs least. What it finds there says by how much the warp misses:
+the similarity that would bring those points onto the template moves the template's points by some
+distance, the *misfit*, which is 0 for a network that agrees with itself. The second points make a
+second warp. It is kept where its own misfit, seen by a third look, is smaller than the first's.
+
+The misfit is used, and not the residual of the similarity fit, because the residual measures pose:
+the points of a turned head fit no template, however well they were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from facedistill.atomic import atomic_path
+from facedistill.data.decode import encode_jpeg
+from facedistill.data.labels import UNLABELLED
+from facedistill.data.landmark_list import Square
+from facedistill.data.packing import require_room
+from facedistill.data.resized import scale_square
+from facedistill.data.sample import FaceDataset, content_key
+from facedistill.errors import FacedistillError
+from facedistill.evaluation.landmarks import Locator, check_locator
+from facedistill.faces.alignment import (
+    ARCFACE_SIZE,
+    align,
+    similarity_transform,
+    template,
+    transform_points,
+)
+from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
+from facedistill.progress import track
+
+JPEG_QUALITY = 95
+
+
+class AlignedFaces(FaceDataset):
+    """A data set's faces warped to the ArcFace template when they are asked for.
+
+    Args:
+        source: Loose crops.
+        landmarks: (N, 5, 2), in pixels of the source's images.
+        size: Side of the crops.
+        quality: JPEG quality, 1 to 100, of `encoded`.
+
+    Attributes:
+        landmarks: float64 (N, 5, 2).
+    """
+
+    def __init__(
+        self,
+        source: FaceDataset,
+        landmarks: np.ndarray,
+        size: int = ARCFACE_SIZE,
+        quality: int = JPEG_QUALITY,
+    ) -> None:
+        if not 1 <= quality <= 100:
+            raise FacedistillError(f"quality {quality}: JPEG quality is 1 to 100")
+        if len(landmarks) != len(source):
+            raise ValueError(f"{len(landmarks)} faces have landmarks, {len(source)} there are")
+        self.source, self.landmarks, self.size, self.quality = source, landmarks, size, quality
+        self.name, self.labels = f"{source.name} (aligned)", source.labels
+
+    def crop(self, index: int) -> np.ndarray:
+        """Return aligned crop `index`, uint8 RGB (size, size, 3)."""
+        return warp(self.source[index].image, self.landmarks[index], self.size)
+
+    def encoded(self, index: int) -> bytes:
+        """Return the aligned crop as a JPEG file."""
+        return encode_jpeg(self.crop(index), self.quality)
+
+    def key(self, index: int) -> bytes:
+        """Return the key of the JPEG file."""
+        return content_key(self.encoded(index))
+
+    def where(self, index: int) -> str:
+        """Return the place in the original."""
+        return self.source.where(index)
+
+
+@dataclass(frozen=True)
+class AlignReport:
+    """What aligning did.
+
+    Attributes:
+        faces: How many.
+        second: Of how many the second look was kept.
+        misfit: Median misfit of the warps kept, in pixels of a 112-pixel crop.
+        misfit_first: The same of the first looks.
+    """
+
+    faces: int
+    second: int
+    misfit: float
+    misfit_first: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return {
+            "faces": self.faces,
+            "second looks kept": self.second,
+            "median misfit, pixels of 112": round(self.misfit, 3),
+            "of the first looks": round(self.misfit_first, 3),
+        }
+
+
+def align_faces(
+    network: Locator,
+    source: FaceDataset,
+    size: int = ARCFACE_SIZE,
+    *,
+    quality: int = JPEG_QUALITY,
+    batch_size: int = 64,
+) -> tuple[AlignedFaces, AlignReport]:
+    """Find the landmarks of loose crops, and look a second time where that makes them fit better.
+
+    Args:
+        network: Finds landmarks, five or a markup that is reduced to five.
+        source: Loose crops of any sizes; what is not square is made so by black borders.
+        size: Side of the aligned crops.
+        quality: JPEG quality of the aligned crops' files.
+        batch_size: Images a step.
+
+    Raises:
+        FacedistillError: If the network finds no landmarks, an image is damaged, or the points
+            found in one lie in one place.
+    """
+    check_locator(network)
+    template(size)
+    chosen, kept, fits, fits_first = [], 0, [], []
+    for faces in _batches(source, batch_size):
+        first = _look_at_loose(network, faces)
+        second, misfit_first = _look_again(network, faces, first)
+        _, misfit_second = _look_again(network, faces, second)
+        better = misfit_second < misfit_first
+        chosen.append(np.where(better[:, None, None], second, first))
+        kept += int(better.sum())
+        fits.append(np.where(better, misfit_second, misfit_first))
+        fits_first.append(misfit_first)
+    report = AlignReport(
+        len(source),
+        kept,
+        float(np.median(np.concatenate(fits))),
+        float(np.median(np.concatenate(fits_first))),
+    )
+    return AlignedFaces(source, np.concatenate(chosen), size, quality), report
+
+
+def warp(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Return an aligned crop; large faces are shrunk by area averaging first, against aliasing.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        landmarks: (5, 2), in its pixels.
+        size: Side of the crop.
+
+    Raises:
+        FacedistillError: If the landmarks are degenerate.
+    """
+    scale = float(np.hypot(*similarity_transform(landmarks, template(size))[:, 0]))
+    if scale < 0.5:
+        shape = tuple(max(1, round(2 * scale * side)) for side in image.shape[:2])
+        landmarks = to_pixels(to_fractions(landmarks, image.shape), shape)
+        image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+    return align(image, landmarks, size)
+
+
+def write_crops(faces: FaceDataset, out: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write every face as a JPEG file, a folder per person where people are known.
+
+    Args:
+        faces: Data set whose files are JPEG, as those of `AlignedFaces` are.
+        out: Folder to write.
+        overwrite: Write into a folder that is not empty.
+
+    Returns:
+        JSON-ready: path, images.
+
+    Raises:
+        FacedistillError: If the folder holds something, or the disk refuses.
+    """
+    out = Path(out)
+    require_room(out, overwrite)
+    for index in track(range(len(faces)), f"writing {out.name}", len(faces), "images"):
+        label = faces.labels.item(index)
+        folder = out if label == UNLABELLED else out / f"{label:06d}"
+        with atomic_path(folder / f"{index:06d}.jpg") as temporary:
+            temporary.write_bytes(faces.encoded(index))
+    return {"path": str(out), "images": len(faces)}
+
+
+@dataclass(frozen=True)
+class _Face:
+    image: np.ndarray
+    where: str
+
+
+def _batches(source: FaceDataset, batch_size: int) -> Iterator[list[_Face]]:
+    starts = range(0, len(source), batch_size)
+    for start in track(starts, "aligning", len(starts), "batches"):
+        indices = range(start, min(start + batch_size, len(source)))
+        yield [_Face(source[index].image, source.where(index)) for index in indices]
+
+
+def _look_at_loose(network: Locator, faces: Sequence[_Face]) -> np.ndarray:
+    """Return the landmarks found in the images as they are, (N, 5, 2) in their pixels."""
+    squares = [_square(face.image.shape) for face in faces]
+    side = network.input.size
+    views = [
+        scale_square(square.cut(face.image), side)
+        for square, face in zip(squares, faces, strict=True)
+    ]
+    found = _locate(network, views)
+    return np.stack(
+        [
+            to_pixels(points, (square.side, square.side)) + np.array([square.left, square.top])
+            for square, points in zip(squares, found, strict=True)
+        ]
+    )
+
+
+def _look_again(
+    network: Locator, faces: Sequence[_Face], landmarks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the landmarks found in the aligned crops, in the images' pixels, and the misfits."""
+    side = network.input.size
+    goal = template(side)
+    matrices, views = [], []
+    for face, points in zip(faces, landmarks, strict=True):
+        try:
+            matrices.append(similarity_transform(points, goal))
+            views.append(warp(face.image, points, side))
+        except FacedistillError as error:
+            raise FacedistillError(
+                f"{face.where}: no face can be aligned there, {error}: remove the image, or take a "
+                "better landmark network"
+            ) from None
+    found = np.stack([to_pixels(points, (side, side)) for points in _locate(network, views)])
+    back = np.stack([cv2.invertAffineTransform(matrix) for matrix in matrices])
+    return transform_points(found, back), _misfit(found, goal) * ARCFACE_SIZE / side
+
+
+def _misfit(found: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Return how far the similarity that found points ask for would move the template, (N,)."""
+    misses = np.full(len(found), np.inf)
+    for place, points in enumerate(found):
+        try:
+            moved = transform_points(goal, similarity_transform(points, goal))
+        except FacedistillError:
+            continue  # Points in one place: the worst there is.
+        misses[place] = np.sqrt(((moved - goal) ** 2).sum(axis=1).mean())
+    return misses
+
+
+def _locate(network: Locator, views: Sequence[np.ndarray]) -> np.ndarray:
+    return reduce_to_five(network.locate(np.stack(views)).cpu().numpy())
+
+
+def _square(shape: tuple[int, ...]) -> Square:
+    """The smallest square that holds an image, with the image in its middle."""
+    height, width = shape[:2]
+    side = max(height, width)
+    return Square(-((side - width) // 2), -((side - height) // 2), side)

@@ -1,0 +1,57 @@
+"""Loose crops into aligned faces on disk, with what was done told in figures and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from facedistill.data.packing import pack, require_room
+from facedistill.data.sample import FaceDataset
+from facedistill.evaluation.aligned import align_faces, write_crops
+from facedistill.evaluation.landmarks import Locator
+from facedistill.faces.alignment import ARCFACE_SIZE
+from facedistill.report.landmarks import aligned_sheet
+from facedistill.report.sheet import save_sheet
+
+
+def prepare_aligned(
+    network: Locator,
+    source: FaceDataset,
+    out: str | Path,
+    *,
+    size: int | None = None,
+    quality: int = 95,
+    as_records: bool = False,
+    sheet: str | Path | None = None,
+    overwrite: bool = False,
+    workers: int = 0,
+) -> dict[str, Any]:
+    """Align faces and write them.
+
+    Args:
+        network: Finds landmarks.
+        source: Loose crops.
+        out: Folder to write.
+        size: Side of the aligned crops; 112 by default.
+        quality: JPEG quality of the crops.
+        as_records: Write RecordIO instead of image files.
+        sheet: Picture to write, of loose and aligned faces.
+        overwrite: Replace what is in `out`.
+        workers: Processes that warp and encode, for RecordIO.
+
+    Returns:
+        JSON-ready: what was written and how the alignment went.
+
+    Raises:
+        FacedistillError: See `align_faces` and `pack`.
+    """
+    require_room(Path(out), overwrite)
+    faces, report = align_faces(network, source, size or ARCFACE_SIZE, quality=quality)
+    if as_records:
+        written = pack(faces, out, quality=quality, overwrite=overwrite, workers=workers)
+    else:
+        written = write_crops(faces, out, overwrite=overwrite)
+    if sheet is not None:
+        save_sheet(sheet, aligned_sheet(faces))
+        written["sheet"] = str(sheet)
+    return {**written, **report.to_dict()}

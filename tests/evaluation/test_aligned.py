@@ -1,0 +1,184 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from facedistill.data.decode import decode_image
+from facedistill.data.packing import pack
+from facedistill.data.procedural import ProceduralDataset
+from facedistill.data.recordio import RecordIODataset
+from facedistill.errors import FacedistillError
+from facedistill.evaluation.aligned import AlignedFaces, align_faces, warp, write_crops
+from facedistill.faces.alignment import similarity_transform, template, transform_points
+from facedistill.faces.landmarks import to_fractions, to_pixels
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from tests.training import standin  # noqa: F401 - registers a tiny network
+
+SIDE = 112
+SPOTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
+
+
+class Spots(ProceduralDataset):
+    """Faces that are nothing but five coloured spots at exact landmarks."""
+
+    def face(self, index):
+        landmarks = super().face(index)[1]
+        return paint(landmarks, self.size), landmarks
+
+    def __getitem__(self, index):
+        image, pixels = self.face(index)
+        sample = super().__getitem__(index)
+        return sample._replace(image=image, landmarks=to_fractions(pixels, image.shape))
+
+
+def paint(landmarks, side):
+    ys, xs = np.indices((side, side))
+    image = np.zeros((side, side, 3))
+    for (x, y), colour in zip(landmarks, SPOTS, strict=True):
+        weight = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * (side / 45) ** 2))
+        image = np.maximum(image, weight[..., None] * colour)
+    return np.rint(image).astype(np.uint8)
+
+
+def find(image):
+    """Where the five spots are, in pixels."""
+    ys, xs = np.indices(image.shape[:2])
+    found = []
+    for colour in SPOTS:
+        near = np.abs(image / max(1, image.max()) - colour / 255).sum(axis=2) < 0.9
+        weight = near * image.max(axis=2).astype(np.float64) ** 2
+        found.append([(xs * weight).sum() / weight.sum(), (ys * weight).sum() / weight.sum()])
+    return np.array(found)
+
+
+class SpotFinder:
+    """Finds the spots, with an error that `miss` gives for each look."""
+
+    name, gives, input = "finder", frozenset({"landmarks"}), InputSpec(size=SIDE)
+
+    def __init__(self, *misses):
+        self.misses = list(misses)
+
+    def locate(self, images):
+        miss = self.misses.pop(0) if self.misses else 0.0
+        found = np.stack([find(image) for image in images]) + miss
+        return torch.from_numpy(to_fractions(found, images.shape[1:]))
+
+
+def spots(count=6):
+    return Spots(count, 1, size=SIDE, difficulty=0.0, loose=1.0)
+
+
+@pytest.mark.parametrize("size", [64, 112, 160])
+def test_landmarks_of_an_aligned_crop_lie_on_the_template(size):
+    """With the exact points: up to what no similarity can mend, the shape of each face."""
+    faces = spots()
+    pixels = np.stack([faces.face(i)[1] for i in range(6)])
+    aligned = AlignedFaces(faces, pixels, size)
+    for index in range(6):
+        moved = transform_points(pixels[index], similarity_transform(pixels[index], template(size)))
+        np.testing.assert_allclose(find(aligned.crop(index)), moved, atol=0.4 * size / 112)
+        again = similarity_transform(find(aligned.crop(index)), template(size))
+        nothing_left = transform_points(template(size), again) - template(size)
+        assert np.abs(nothing_left).max() < 0.4 * size / 112
+
+
+def test_a_right_first_look_is_enough_and_a_wrong_one_is_mended():
+    faces = spots()
+    exact = np.stack([faces.face(i)[1] for i in range(6)])
+    # The first look misses by up to six pixels, each point in its own direction.
+    wrong = np.random.default_rng(0).uniform(-6, 6, (6, 5, 2))
+    aligned, report = align_faces(SpotFinder(wrong), faces)
+    assert report.second == report.faces == 6
+    assert report.misfit < 0.5 < report.misfit_first
+    np.testing.assert_allclose(aligned.landmarks, exact, atol=0.6)
+    right, calm = align_faces(SpotFinder(), faces)
+    np.testing.assert_allclose(right.landmarks, exact, atol=0.6)
+    assert calm.misfit_first < 0.5
+
+
+def test_a_second_look_that_fits_worse_is_not_kept():
+    faces = spots()
+    exact = np.stack([faces.face(i)[1] for i in range(6)])
+    wrong = np.random.default_rng(0).uniform(-6, 6, (6, 5, 2))
+    # The first look is right; the second errs a little, so that its warp fits worse.
+    aligned, report = align_faces(SpotFinder(0.0, wrong, -wrong), faces)
+    assert report.second == 0
+    np.testing.assert_allclose(aligned.landmarks, exact, atol=0.6)
+
+
+def test_crops_miss_the_template_by_no_more_than_the_errors_of_the_points():
+    faces = spots(24)
+    rng = np.random.default_rng(1)
+    noise = lambda: rng.normal(0, 1.0, (24, 5, 2))  # noqa: E731
+    aligned, _ = align_faces(SpotFinder(noise(), noise(), noise()), faces)
+    misses = [
+        transform_points(template(), similarity_transform(find(aligned.crop(i)), template()))
+        - template()
+        for i in range(24)
+    ]
+    # A similarity has 4 degrees of freedom: of 10 coordinates' variance it keeps 4 tenths.
+    error = np.sqrt((np.array(misses) ** 2).sum(axis=2).mean())
+    assert error < 1.5 * np.sqrt(2 * 0.4)
+
+
+def test_large_faces_are_shrunk_without_aliasing():
+    stripes = np.zeros((1120, 1120, 3), np.uint8)
+    stripes[:, ::2] = 255
+    crop = warp(stripes, template(1120), SIDE)
+    assert np.abs(crop[8:-8, 8:-8].astype(int) - 128).max() < 12
+
+
+def test_crops_of_any_shape_are_looked_at_whole():
+    faces = spots(3)
+    wide = [
+        cv2.copyMakeBorder(faces.face(i)[0], 0, 0, 20, 60, cv2.BORDER_CONSTANT) for i in range(3)
+    ]
+
+    class Wide(Spots):
+        def __getitem__(self, index):
+            return super().__getitem__(index)._replace(image=wide[index])
+
+    aligned, _ = align_faces(SpotFinder(), Wide(3, 1, size=SIDE, difficulty=0.0, loose=1.0))
+    exact = np.stack([faces.face(i)[1] + (20, 0) for i in range(3)])
+    np.testing.assert_allclose(aligned.landmarks, exact, atol=0.7)
+
+
+def test_files_are_the_crops(tmp_path):
+    faces = spots(3)
+    aligned, _ = align_faces(SpotFinder(), faces, 96)
+    written = write_crops(aligned, tmp_path / "out")
+    assert written["images"] == 3
+    for index in range(3):
+        content = (tmp_path / "out" / f"{index:06d}" / f"{index:06d}.jpg").read_bytes()
+        assert content == aligned.encoded(index)
+        assert decode_image(content, "x").shape == (96, 96, 3)
+    with pytest.raises(FacedistillError, match="is not empty"):
+        write_crops(aligned, tmp_path / "out")
+    pack(aligned, tmp_path / "packed")
+    records = RecordIODataset(tmp_path / "packed")
+    assert [records.encoded(i) for i in range(3)] == [aligned.encoded(i) for i in range(3)]
+
+
+def test_what_cannot_be_aligned_is_named():
+    class Blind(SpotFinder):
+        def locate(self, images):
+            return torch.full((len(images), 5, 2), 0.5)
+
+    with pytest.raises(
+        FacedistillError, match=r"identity 0 image 0 .*no face can be aligned there"
+    ):
+        align_faces(Blind(), spots(2))
+    recogniser = FaceNetwork.create("standin", InputSpec(size=16))
+    with pytest.raises(FacedistillError, match="finds no landmarks"):
+        align_faces(recogniser, spots(2))
+
+
+def test_points_found_in_the_source_are_pixels_of_it():
+    faces = spots(2)
+    aligned, _ = align_faces(SpotFinder(), faces)
+    for index in range(2):
+        sample = faces[index]
+        exact = to_pixels(sample.landmarks, sample.image.shape)
+        np.testing.assert_allclose(aligned.landmarks[index], exact, atol=0.6)

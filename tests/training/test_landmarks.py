@@ -1,0 +1,90 @@
+"""Landmark networks through the loop: trained, chosen by NME, measured, resumed."""
+
+import json
+
+import numpy as np
+import pytest
+
+import facedistill
+from facedistill.data.opening import open_dataset
+from facedistill.errors import FacedistillError
+from facedistill.evaluation.landmarks import evaluate_landmarks
+from facedistill.recipe import load_recipe
+from facedistill.training.run import create_student, run, split_data
+from tests.training.standin import standin  # noqa: F401 - registers a tiny network
+
+TINY = [
+    "data.train=procedural:identities=10,images=3,size=16,loose=1",
+    "data.validation_identities=3",
+    "data.workers=0",
+    "student.arguments=null",
+    "student.network=standin",
+    "student.embedding_size=8",
+    "student.input.size=16",
+    "training.batch_size=7",
+    "training.log_every=1",
+    "training.device=cpu",
+]
+
+
+def recipe(*settings):
+    return load_recipe("landmarks", [*TINY, *settings])
+
+
+def test_two_steps_leave_a_model_that_knows_its_nme(tmp_path):
+    test = "procedural:identities=2,images=3,size=16,loose=1,first_identity=50"
+    settings = ("training.steps=2", "training.evaluate_steps=1", f"evaluation.test={test}")
+    summary = run(recipe(*settings), tmp_path, say=lambda line: None)
+    model = facedistill.load(summary.model)
+    assert model.landmark_points == 5
+    held_out = split_data(recipe())[1]
+    measured = evaluate_landmarks(model, held_out, resamples=0).nme.value
+    assert model.metadata.metrics["validation.nme"] == pytest.approx(measured, rel=1e-5)
+    assert summary.validation == pytest.approx(measured, rel=1e-5)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    nmes = [line["validation.nme"] for line in lines if "validation.nme" in line]
+    assert len(nmes) == 2
+    assert min(nmes) == pytest.approx(summary.validation)
+    tested = evaluate_landmarks(model, open_dataset(test), resamples=0).nme.value
+    assert summary.evaluation["test"]["nme"]["value"] == pytest.approx(tested, rel=1e-5)
+    again = run(recipe(*settings), tmp_path, say=lambda line: None)
+    assert again.validation == summary.validation
+
+
+def test_the_loss_falls(tmp_path):
+    run(recipe("training.steps=60"), tmp_path, say=lambda line: None)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_images_are_split_off_where_nobody_is_labelled():
+    faces, held_out = split_data(recipe("data.validation_identities=0", "data.validation_images=8"))
+    assert (len(faces), len(held_out)) == (22, 8)
+    keys = {faces.key(i) for i in range(22)} | {held_out.key(i) for i in range(8)}
+    assert len(keys) == 30
+    with pytest.raises(FacedistillError, match="cannot set 30 images apart"):
+        split_data(recipe("data.validation_images=30"))
+    with pytest.raises(FacedistillError, match="validation_images is for landmark networks"):
+        split_data(recipe("data.validation_images=8", "student.landmarks=null"))
+
+
+def test_faces_without_landmarks_are_refused_at_the_door(tmp_path):
+    faces = open_dataset("procedural:identities=2,images=6,size=16")
+    (tmp_path / "faces").mkdir()
+    for index in range(12):
+        (tmp_path / "faces" / f"{index}.png").write_bytes(faces.encoded(index))
+    settings = (f"data.train={tmp_path / 'faces'}", "data.validation_identities=0")
+    with pytest.raises(
+        FacedistillError, match=r"'landmark_regression' needs landmarks and .*faces"
+    ):
+        run(recipe(*settings), tmp_path / "run", say=lambda line: None)
+    with pytest.raises(FacedistillError, match=r"need student\.landmarks, but standin gives only"):
+        run(recipe("student.landmarks=null", "data.validation_identities=0"), tmp_path / "other")
+
+
+def test_a_landmark_network_starts_from_a_recogniser_or_another_of_its_kind(tmp_path):
+    run(recipe("training.steps=1"), tmp_path / "first", say=lambda line: None)
+    settings = recipe(f"student.init={tmp_path / 'first'}").student
+    first = facedistill.load(tmp_path / "first" / "best.safetensors")
+    assert create_student(settings).fingerprint == first.fingerprint
