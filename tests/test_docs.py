@@ -86,11 +86,14 @@ def test_readme_commands_run_in_its_order(users_folder):
         assert plan(load_comparison([words[1]]), users_folder)
     spelled = [words for words in commands(README) if words not in grids]
     assert {words[0] for words in spelled} == {
-        "prepare", "inspect", "embed", "distill", "evaluate", "export", "verify", "train",
+        "prepare", "inspect", "embed", "distill", "evaluate", "export", "verify", "train", "compare",
     }  # fmt: skip
     for words in spelled:
         tiny = [word for setting in TINY for word in ("--set", setting)]
-        extra = tiny if words[0] in ("train", "distill") else []
+        extra = tiny if words[0] in ("train", "distill", "compare") else []
+        if words[0] == "compare":
+            words = [word for word in words if word not in ("1", "2")]  # one seed
+            extra += ["--jobs", "0"]
         result = CliRunner().invoke(app, [*words, *extra], catch_exceptions=False)
         assert result.exit_code == 0, f"{' '.join(words)}: {result.output}"
     for made in ("faces/train.rec", "faces.png", "bank/bank.json", "student.onnx", "aligned.png"):

@@ -1,26 +1,217 @@
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 from facedistill.comparison import load_comparison
+from facedistill.data.pairs import open_pairs
 from facedistill.errors import FacedistillError
-from facedistill.training import comparison as comparison_module
+from facedistill.evaluation.comparison import compare_reports
+from facedistill.evaluation.pairs import evaluate_pairs
+from facedistill.models.model_file import load_model
+from facedistill.training import trial as trial_module
 from facedistill.training.comparison import run_comparison
+from facedistill.training.metrics import read_metrics
 from tests.training.standin import SETTINGS
 
+ROOT = Path(__file__).parents[2]
 PAIRS = "procedural:identities=12,images=4,size=16,first_identity=900"
-SHORT = [*SETTINGS, "training.steps=2"]
+SHORT = [*SETTINGS, "training.steps=3"]
+STRONGER = "objectives.margin_softmax.scale=16"
 
 
-def compare(folder, *rows, seeds=(0, 1), settings=(), say=lambda line: None, **options):
-    comparison = load_comparison(
-        rows, seeds=seeds, settings=[*SHORT, *settings], pairs=[f"drawn={PAIRS}"], **options
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    from facedistill.training import measurement
+
+    evaluate = measurement.evaluate_pairs
+    monkeypatch.setattr(
+        measurement, "evaluate_pairs", lambda *a, **o: evaluate(*a, **o, resamples=20)
     )
-    return run_comparison(comparison, folder, jobs=0, say=say)
 
 
-def test_two_recipes_two_seeds(tmp_path):
-    rows = compare(tmp_path, "plain=arcface", "other=arcface")
-    print(rows)
+def described(tmp_path, text):
+    path = tmp_path / "comparison.yaml"
+    shared = "".join(f"  - {json.dumps(setting)}\n" for setting in SHORT)
+    path.write_text(f"settings:\n{shared}evaluation: {{drawn: '{PAIRS}'}}\n{text}")
+    return load_comparison([str(path)])
+
+
+def compare(tmp_path, text, say=lambda line: None):
+    return run_comparison(described(tmp_path, text), tmp_path / "out", jobs=0, say=say)
+
+
+TWO = f"""
+seeds: [0, 1]
+rows:
+  plain: arcface
+  stronger: {{recipe: arcface, settings: [{STRONGER}]}}
+"""
+
+
+def test_two_recipes_of_two_seeds_are_run_once_and_measured_on_the_same_pairs(tmp_path):
+    plain, stronger = compare(tmp_path, TWO)
+    assert [run.seed for run in stronger.runs] == [0, 1]
+    pairs = open_pairs(PAIRS)
+    folders = [tmp_path / "out" / "runs" / "stronger" / f"seed-{seed}" for seed in (0, 1)]
+    reports = [
+        evaluate_pairs(load_model(f / "best.safetensors"), pairs, resamples=0) for f in folders
+    ]
+    mean = sum(report.accuracy for report in reports) / 2
+    assert stronger.figures["drawn"]["accuracy"].value == pytest.approx(mean)
+    assert stronger.figures["drawn"]["accuracy"].interval.over == "seeds"
+    assert plain.step_ratio == 1
+    assert stronger.parameters == 896
+    assert "plain" not in plain.differences["drawn"]
+    others = [
+        evaluate_pairs(
+            load_model(tmp_path / "out" / "runs" / "plain" / f"seed-{seed}" / "best.safetensors"),
+            pairs,
+            resamples=0,
+        )
+        for seed in (0, 1)
+    ]
+    differences = [
+        compare_reports(report, other, resamples=10).accuracy.difference
+        for report, other in zip(reports, others, strict=True)
+    ]
+    assert stronger.differences["drawn"]["plain"].value == pytest.approx(sum(differences) / 2)
+
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+    lines = []
+    again = compare(tmp_path, TWO, lines.append)
+    assert lines == ["comparison: 4 runs, 4 are finished"]
+    assert again[1].figures == stronger.figures
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_what_is_missing_is_run_and_what_was_cut_off_goes_on(tmp_path, monkeypatch):
+    whole = compare(tmp_path, TWO)
+    folder = tmp_path / "out" / "runs" / "plain" / "seed-1"
+    (folder / "summary.json").unlink()
+    (tmp_path / "out" / "runs" / "stronger" / "seed-0" / "measured").rename(tmp_path / "gone")
+    ran = []
+    run = trial_module.run
+    monkeypatch.setattr(trial_module, "run", lambda r, f, say: ran.append(f) or run(r, f, say))
+    again = compare(tmp_path, TWO)
+    assert ran == [folder, tmp_path / "out" / "runs" / "stronger" / "seed-0"]
+    assert [row.figures for row in again] == [row.figures for row in whole]
+
+
+def test_a_row_that_crashes_is_said_to_and_the_rest_goes_on(tmp_path):
+    text = """
+rows:
+  broken: {recipe: arcface, settings: [student.init=nowhere.safetensors]}
+  after: {recipe: arcface, settings: ["student.init=${broken}"]}
+  plain: arcface
+"""
+    lines = []
+    broken, after, plain = compare(tmp_path, text, lines.append)
+    assert "nowhere.safetensors" in broken.errors[0]
+    assert "needs" in after.errors[0]
+    assert "broken" in after.errors[0]
+    assert not plain.errors
+    assert not broken.figures
+    assert any(line.startswith("broken, seed 0: ") for line in lines)
+    assert "plain, seed 0: done" in lines
+
+
+def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial_module, "run", lambda *arguments: 1 // 0)
+    (plain,) = compare(tmp_path, "rows: {plain: arcface}")
+    assert plain.errors[0].startswith("ZeroDivisionError: ")
+    noted = json.loads((tmp_path / "out" / "runs" / "plain" / "seed-0" / "error.json").read_text())
+    assert "Traceback" in noted["traceback"]
+
+
+def test_stages_come_in_order_each_seed_from_its_own_and_a_teacher_once(tmp_path):
+    text = """
+seeds: [0, 1]
+rows:
+  student: {recipe: fcd, settings: [objectives.margin_softmax=null, teacher.bank=null,
+            "teacher.model=${teacher}/best.safetensors", "student.init=${start}"]}
+  start: arcface
+  teacher: {recipe: arcface, seeds: [5], settings: [student.embedding_size=12]}
+"""
+    done = []
+    student, _, teacher = compare(tmp_path, text, done.append)
+    order = [line.removesuffix(": done") for line in done if line.endswith(": done")]
+    assert order[-2:] == ["student, seed 0", "student, seed 1"]
+    assert sorted(order[:-2]) == ["start, seed 0", "start, seed 1", "teacher, seed 5"]
+    assert not student.errors
+    assert "runs/start/seed-0" in student.recipe
+    assert "runs/teacher/seed-5" in student.recipe
+    assert [run.seed for run in teacher.runs] == [5]
+
+
+def test_folders_of_another_comparison_are_refused_before_anything_runs(tmp_path):
+    compare(tmp_path, "rows: {plain: arcface}")
+    with pytest.raises(FacedistillError, match=r"scale is 8, not 16\): choose another --out"):
+        compare(
+            tmp_path,
+            f"rows: {{first: arcface, plain: {{recipe: arcface, settings: [{STRONGER}]}}}}",
+        )
+    assert not (tmp_path / "out" / "runs" / "first").exists()
+
+
+def test_nothing_to_measure_on_is_refused(tmp_path):
+    comparison = load_comparison(["arcface"], settings=SHORT)
+    with pytest.raises(FacedistillError, match="nothing to measure all rows on"):
+        run_comparison(comparison, tmp_path, jobs=0)
+
+
+def test_without_pairs_the_validation_people_are_taken(tmp_path):
+    faces = "data.train=procedural:identities=14,images=4,size=16"
+    settings = [*SHORT, faces, "data.validation_identities=6", "data.validation_pairs=20"]
+    (row,) = run_comparison(
+        load_comparison(["arcface"], settings=settings), tmp_path, jobs=0, say=lambda line: None
+    )
+    assert list(row.figures) == ["validation people"]
+
+
+# A comparison whose process is killed after some steps of its second run.
+KILLED = """
+import os, sys
+import tests.training.standin
+from facedistill import cli
+from facedistill.training.metrics import MetricsLog
+
+write, seen = MetricsLog.write, []
+
+def write_and_die(log, step, values):
+    write(log, step, values)
+    seen.append(step)
+    if len(seen) == 5:
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+
+if "SIGNAL" in os.environ:
+    MetricsLog.write = write_and_die
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("signal", "code"), [(9, -9), (15, 75)])
+def test_a_comparison_cut_off_goes_on_to_the_same_table(tmp_path, signal, code):
+    described(tmp_path, TWO)
+
+    def call(**more):
+        words = ["compare", str(tmp_path / "comparison.yaml"), "--out", str(tmp_path / "out")]
+        return subprocess.run(
+            [sys.executable, "-c", KILLED, *words, "--jobs", "0"],
+            cwd=ROOT,
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+        )
+
+    cut = call(SIGNAL=str(signal))
+    assert cut.returncode == code, cut.stderr
+    runs = tmp_path / "out" / "runs"
+    assert len(list(runs.rglob("summary.json"))) == 1
+    logged = [len(read_metrics(path)) for path in sorted(runs.rglob("metrics.jsonl"))]
+    assert sum(logged) == 5
+    compare(tmp_path, TWO)
+    assert len(list(runs.rglob("summary.json"))) == 4

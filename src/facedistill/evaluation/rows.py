@@ -1,8 +1,8 @@
-"""Many networks on the same pairs: means over seeds, and differences between rows of a table."""
+"""Many networks measured on the same: means over seeds, and differences between a table's rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,20 +27,22 @@ class Measured:
     Attributes:
         report: Its figures as plain values: `PairReport.to_dict()`, or any mapping whose numbers
             (or `{value, interval}`) are figures.
-        correct: bool (P,), which pairs it decided rightly; None of a set that has no pairs.
+        items: (N,) what it scored on each pair (1 where it decided rightly, else 0) or face, of
+            which the headline figure is the mean; None where that is not known.
     """
 
     report: Mapping[str, Any]
-    correct: np.ndarray | None = None
+    items: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The pairs that every row decided.
+    """The pairs, or the faces, that every row was measured on.
 
     Attributes:
-        same: bool (P,).
-        identities: int (P, 2), or None to resample pairs.
+        same: bool (N,), the kinds within which they are resampled, as is right for pairs; of faces
+            all alike.
+        identities: int (N, 2), or None to resample the items.
     """
 
     same: np.ndarray
@@ -125,15 +127,10 @@ def figures_of(report: Mapping[str, Any]) -> Figures:
     """Return the figures of one run's report on one set, with its bootstrap intervals.
 
     Those of pairs are `accuracy` (headline protocol), `auc`, `eer` and `tar@FAR` for each rate that
-    is measurable; of anything else, every number and every `{value, interval}`.
+    is measurable; of anything else every `{value, interval}`, `name@key` being one in a mapping.
     """
     if "verification" not in report:
-        return {
-            name: _estimate(value)
-            for name, value in report.items()
-            if (isinstance(value, int | float) and not isinstance(value, bool))
-            or (isinstance(value, Mapping) and "value" in value)
-        }
+        return dict(_estimates(report))
     headline = report["verification"][report["protocol"]]
     figures = {
         "accuracy": _estimate({"value": headline["accuracy"], "interval": headline["interval"]}),
@@ -168,26 +165,27 @@ def paired_difference(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """Return the accuracy of one row less that of another on the same pairs.
+    """Return the headline figure of one row less that of another on the same pairs or faces.
 
-    Each pair counts by the share of seeds that decided it rightly; the interval resamples
-    identities (see `statistics.bootstrap_weights`), the seeds staying as they are. It says how much
-    the choice of test faces matters; the spread over seeds is in the rows' own intervals.
+    Each pair counts by the share of seeds that decided it rightly, each face by its mean error. The
+    interval resamples identities (see `statistics.bootstrap_weights`), the seeds staying as they
+    are: it says how much the choice of test faces matters; the spread over seeds is in the rows'
+    own intervals.
 
     Args:
-        first: One bool (P,) a seed: pairs decided rightly.
+        first: `Measured.items` of every seed, (N,).
         second: The same of the other row; numbers of seeds need not be equal.
-        truth: The pairs.
+        truth: What they were measured on.
         resamples: How many resamples the interval takes.
         seed: Seed of the bootstrap.
 
     Raises:
-        FacedistillError: If the rows did not decide as many pairs.
+        FacedistillError: If the rows were not measured on as many.
     """
     rates = []
     for decided in (first, second):
         if any(len(each) != len(truth.same) for each in decided):
-            raise FacedistillError("two rows are not of the same pairs")
+            raise FacedistillError("two rows were not measured on the same")
         rates.append(np.mean([np.asarray(each, np.float64) for each in decided], axis=0))
     gains = rates[0] - rates[1]
     interval = bootstrap_mean(gains, truth.same, truth.identities, resamples=resamples, seed=seed)
@@ -201,7 +199,7 @@ def assemble(
 
     Args:
         rows: In the table's order.
-        truths: The pairs by name of the set.
+        truths: What was measured on, by name of the set.
         references: Names of rows that the others are compared with, the first one's step being the
             unit of time; those without a result are passed over.
     """
@@ -240,7 +238,15 @@ def _by_set(row: Row) -> dict[str, list[RunResult]]:
 
 def _decided(row: Row, name: str) -> list[np.ndarray]:
     measured = [run.measured[name] for run in _by_set(row).get(name, [])]
-    return [each.correct for each in measured if each.correct is not None]
+    return [each.items for each in measured if each.items is not None]
+
+
+def _estimates(report: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Estimate]]:
+    for name, value in report.items():
+        if isinstance(value, Mapping) and "value" in value:
+            yield under + name, _estimate(value)
+        elif isinstance(value, Mapping) and not under:
+            yield from _estimates(value, f"{name}@")
 
 
 def _estimate(value: Any) -> Estimate:

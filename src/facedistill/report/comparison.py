@@ -12,12 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from facedistill.evaluation.rows import Row
+from facedistill.report.card import marked_licence
 from facedistill.report.table import Column, markdown_table
 
-UNKNOWN = "unknown"
-"""What a licence is called that nobody stated."""
-
-_PERCENT = ("accuracy", "eer", "tar@")
+_PERCENT = ("accuracy", "eer", "tar@", "nme", "failures@")
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
@@ -33,8 +31,9 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
         first, *rest = _names(row.figures.get(name, {}) for row in rows)
         headlines.append(_figure_column(name, first, label))
         headlines += [
-            Column(f"{name}|-{other}", f"{label}less {other}", digits=2, percent=True)
-            for other in _names(row.differences.get(name, {}) for row in rows)
+            Column(f"{name}|-{other.name}", f"{label}less {other.name}", digits=2, percent=True)
+            for other in rows
+            if any(other.name in row.differences.get(name, {}) for row in rows)
         ]
         others += [_figure_column(name, figure, label) for figure in rest]
     return [
@@ -76,17 +75,13 @@ def explanation(rows: Sequence[Row]) -> list[str]:
         )
     if any(row.differences.get(name) for row in rows for name in row.differences):
         said.append(
-            "Differences (less ...) are of accuracy on the same pairs, with their 95 % interval by "
-            "bootstrap over the test's identities; the seeds stay as they are."
+            "Differences (less ...) are of the first figure on the same pairs or faces, with their "
+            "95 % interval by bootstrap over the test's identities (or faces); the seeds stay as "
+            "they are."
         )
     if any(row.step_ratio is not None for row in rows):
         said.append("Time a step is the median step's, data and teacher included, as a ratio.")
     return said
-
-
-def marked_licence(licence: str) -> str:
-    """Return a licence as Markdown that no reader passes over when nobody has stated it."""
-    return f"**{UNKNOWN.upper()}**" if licence == UNKNOWN else licence
 
 
 def crashes(rows: Sequence[Row]) -> list[str]:

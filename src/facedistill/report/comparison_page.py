@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from facedistill.atomic import atomic_path
 from facedistill.evaluation.rows import Row, RunResult, figures_of
 from facedistill.evaluation.statistics import Estimate
+from facedistill.report.card import UNKNOWN
 from facedistill.report.comparison import (
-    UNKNOWN,
     cells_of,
     columns_of,
     crashes,

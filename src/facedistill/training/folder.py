@@ -16,6 +16,7 @@ BEST = "best.safetensors"
 LAST = "last.safetensors"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
+ERROR = "error.json"
 RECIPE = "recipe.yaml"
 
 _held: set[TextIO] = set()

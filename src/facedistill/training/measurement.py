@@ -1,4 +1,4 @@
-"""A finished run on a set of pairs: the report, and which pairs it decided rightly, on disk."""
+"""A finished run measured: the report, and what it scored on each pair or face, on disk."""
 
 from __future__ import annotations
 
@@ -12,30 +12,48 @@ import torch
 
 from facedistill.atomic import atomic_path
 from facedistill.data.pairs import PairSet
-from facedistill.evaluation.pairs import evaluate_pairs, pair_identities, resampleable
+from facedistill.data.sample import FaceDataset
+from facedistill.evaluation.landmarks import LandmarkReport, evaluate_landmarks
+from facedistill.evaluation.pairs import (
+    PairReport,
+    evaluate_pairs,
+    pair_identities,
+    resampleable,
+)
 from facedistill.evaluation.rows import Measured, Truth
 from facedistill.models.model_file import load_model
 from facedistill.recipe import PairsRecipe
 from facedistill.training.folder import BEST
 
+TestSet = PairSet | FaceDataset
+"""What is measured on: pairs, or for a landmark network faces with landmarks."""
+
 _SAMPLED = 64
-"""Images that tell one set of pairs from another of the same layout."""
+"""Images that tell one set from another of the same layout."""
 
 
-def pairs_fingerprint(pairs: PairSet, recipe: PairsRecipe | None) -> str:
-    """Return a hash of the pairs, some of their images, and what is drawn on them."""
+def fingerprint(tests: TestSet, recipe: PairsRecipe | None) -> str:
+    """Return a hash of the pairs or faces, some of their images, and what is drawn on them."""
     drawn = recipe.model_dump_json(exclude={"pairs"}) if recipe else "nothing"
-    digest = hashlib.blake2b(f"{len(pairs)} {drawn}".encode(), digest_size=16)
-    for array in (pairs.pairs, pairs.same, pairs.folds, pairs.identities):
+    digest = hashlib.blake2b(f"{len(tests)} {drawn}".encode(), digest_size=16)
+    pairs = isinstance(tests, PairSet)
+    faces = tests.faces if isinstance(tests, PairSet) else tests
+    arrays = (tests.pairs, tests.same, tests.folds) if isinstance(tests, PairSet) else ()
+    for array in (*arrays, faces.labels):
         digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-    for index in np.unique(np.linspace(0, len(pairs) - 1, _SAMPLED).astype(int)):
-        digest.update(pairs.image(int(index)).tobytes())
+    for index in np.unique(np.linspace(0, len(faces) - 1, _SAMPLED).astype(int)):
+        face = faces[int(index)]
+        digest.update(face.image.tobytes())
+        if not pairs and face.landmarks is not None:
+            digest.update(np.ascontiguousarray(face.landmarks).tobytes())
     return digest.hexdigest()
 
 
-def truth_of(pairs: PairSet) -> Truth:
-    """Return what paired differences need to know of the pairs."""
-    return Truth(pairs.same, resampleable(pair_identities(pairs), pairs.same))
+def truth_of(tests: TestSet) -> Truth:
+    """Return what differences between rows need to know of the pairs or faces."""
+    if isinstance(tests, PairSet):
+        return Truth(tests.same, resampleable(pair_identities(tests), tests.same))
+    return Truth(np.ones(len(tests), np.bool_))
 
 
 def measurement_path(folder: Path, name: str) -> Path:
@@ -44,42 +62,47 @@ def measurement_path(folder: Path, name: str) -> Path:
 
 
 def measure(
-    folder: Path, name: str, pairs: PairSet, recipe: PairsRecipe | None, device: torch.device
+    folder: Path, name: str, tests: TestSet, recipe: PairsRecipe | None, device: torch.device
 ) -> Measured:
-    """Measure a run's best weights on pairs, unless that was done before.
+    """Measure a run's best weights on pairs or landmarks, unless that was done before.
 
     Args:
         folder: The run's folder.
-        name: What the comparison calls the pairs.
-        pairs: The pairs.
+        name: What the comparison calls the set.
+        tests: Pairs, or faces with landmarks.
         recipe: What is drawn on them; None for nothing.
         device: Where to embed.
     """
-    fingerprint = pairs_fingerprint(pairs, recipe)
-    known = read_measurement(folder, name, fingerprint)
+    mark = fingerprint(tests, recipe)
+    known = read_measurement(folder, name, mark)
     if known is not None:
         return known
     network = load_model(folder / BEST).to(device)
-    report = evaluate_pairs(network, pairs, mask=recipe.mask if recipe else None)
-    correct = report.result.correct
-    document = {"model": _model_hash(folder), "pairs": fingerprint, "report": report.to_dict()}
+    report: PairReport | LandmarkReport
+    if isinstance(tests, PairSet):
+        report = evaluate_pairs(network, tests, mask=recipe.mask if recipe else None)
+        items, scores = report.result.correct, report.scores
+    else:
+        report = evaluate_landmarks(network, tests)
+        items, scores = report.face_errors, report.errors
+    document = {"model": _model_hash(folder), "tests": mark, "report": report.to_dict()}
     with (
         atomic_path(measurement_path(folder, name)) as temporary,
         temporary.open("wb") as file,
     ):
-        np.savez(file, document=json.dumps(document), scores=report.scores, correct=correct)
-    return Measured(document["report"], correct)  # type: ignore[arg-type]
+        np.savez(file, document=json.dumps(document), scores=scores, items=items)
+    return Measured(report.to_dict(), items)
 
 
-def read_measurement(folder: Path, name: str, fingerprint: str) -> Measured | None:
-    """Return what was measured of these weights on these pairs; None if nothing (readable) was."""
+def read_measurement(folder: Path, name: str, mark: str) -> Measured | None:
+    """Return what was measured of these weights on the set of this fingerprint, if anything was."""
     try:
         with np.load(measurement_path(folder, name), allow_pickle=False) as stored:
             document = json.loads(str(stored["document"]))
-            correct = stored["correct"].astype(np.bool_)
-        if document["model"] != _model_hash(folder) or document["pairs"] != fingerprint:
+            items = stored["items"]
+        if document["model"] != _model_hash(folder) or document["tests"] != mark:
             return None
-        return Measured(document["report"], correct)
+        return Measured(document["report"], items)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None  # It is measured anew.
 

@@ -42,6 +42,7 @@ from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.opening import open_network
 from facedistill.models.registry import create_backbone
 from facedistill.recipe import NetworkRecipe, Recipe, TeacherRecipe, load_recipe
+from facedistill.training.card import write_run_card
 from facedistill.training.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY, claim
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Report, Save
 from facedistill.training.memory import keep_freed_memory
@@ -233,6 +234,7 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         fit.seconds_per_step,
     )
     _write_summary(summary, recipe)
+    write_run_card(recipe, folder, summary.evaluation)
     if summary.skipped:
         say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
     return summary

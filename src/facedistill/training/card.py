@@ -1,0 +1,24 @@
+"""The model card of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from facedistill.models.model_file import load_model
+from facedistill.recipe import Recipe
+from facedistill.report.card import write_card
+from facedistill.training.folder import BEST
+
+
+def write_run_card(recipe: Recipe, folder: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write `MODEL_CARD.md` into a run's folder.
+
+    Args:
+        recipe: Of the run.
+        folder: Of the run, which has its best weights.
+        reports: Figures by name of what they were measured on.
+    """
+    network = load_model(folder / BEST)
+    write_card(folder, network, recipe=recipe.to_yaml(), data=recipe.data.train, reports=reports)

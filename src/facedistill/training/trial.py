@@ -1,0 +1,104 @@
+"""One run of a comparison: made, measured, and what went wrong with it written down."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from facedistill.atomic import atomic_path
+from facedistill.comparison import Trial
+from facedistill.data.opening import open_dataset
+from facedistill.data.pairs import open_pairs
+from facedistill.errors import FacedistillError, Interrupted
+from facedistill.recipe import PairsRecipe, Recipe
+from facedistill.training.card import write_run_card
+from facedistill.training.folder import ERROR, SUMMARY
+from facedistill.training.measurement import TestSet, measure
+from facedistill.training.run import Say, run, split_data
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be made and measured.
+
+    Attributes:
+        trial: The run.
+        sets: What to measure it on, by name; None stands for its validation people.
+    """
+
+    trial: Trial
+    sets: Mapping[str, PairsRecipe | None]
+
+    @property
+    def blocked_by(self) -> Path | None:
+        """A run that it needs and that has no result."""
+        return next((f for f in self.trial.after if not (f / SUMMARY).exists()), None)
+
+
+def attempt(job: Job, say: Say) -> None:
+    """Run and measure; what goes wrong is written down and no other run's concern.
+
+    Raises:
+        Interrupted: If the run was asked to stop.
+    """
+    recipe, folder = job.trial.recipe, job.trial.folder
+    if job.blocked_by is not None:
+        note_error(folder, f"needs {job.blocked_by}, which has no result")
+        return
+    (folder / ERROR).unlink(missing_ok=True)
+    try:
+        evaluation = dict(run(recipe, folder, say).evaluation)
+        cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
+        for name, source in job.sets.items():
+            tests = open_tests(recipe, source)
+            device = torch.device("cpu" if cpu else "cuda")
+            evaluation[name] = dict(measure(folder, name, tests, source, device).report)
+        write_run_card(recipe, folder, evaluation)
+    except Interrupted:
+        raise
+    except FacedistillError as error:
+        note_error(folder, str(error))
+    except Exception as error:
+        note_error(folder, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def open_tests(recipe: Recipe, source: PairsRecipe | None) -> TestSet:
+    """Open what a run is measured on: pairs, landmarks, or its validation people.
+
+    Raises:
+        FacedistillError: If it is not there, or the run has no validation people.
+    """
+    if source is not None:
+        return open_dataset(source.pairs) if finds_landmarks(recipe) else open_pairs(source.pairs)
+    held_out = split_data(recipe)[1]
+    if held_out is None:
+        raise FacedistillError(f"{recipe.data.train} has no labels: give pairs to measure on")
+    return held_out
+
+
+def finds_landmarks(recipe: Recipe) -> bool:
+    """Whether a recipe trains a network that finds landmarks instead of telling people apart."""
+    return getattr(recipe.student, "landmarks", None) is not None
+
+
+def note_error(folder: Path, line: str, trace: str = "") -> None:
+    """Write down why a run has no result."""
+    with atomic_path(folder / ERROR) as temporary:
+        document = {"error": " ".join(line.split()), "traceback": trace}
+        temporary.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def read_error(folder: Path) -> str | None:
+    """Return why a run has no result; None if nothing was written down."""
+    path = folder / ERROR
+    if not path.exists():
+        return None
+    try:
+        return str(json.loads(path.read_text("utf-8"))["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"an error whose record {path} is damaged"

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from facedistill.evaluation.pairs import report_scores
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.models.metadata import ModelMetadata
+from facedistill.report.card import CARD, model_card, write_card
+
+
+@pytest.fixture(scope="module")
+def report():
+    rng = np.random.default_rng(0)
+    same = np.arange(200) % 2 == 0
+    scores = np.clip(0.3 * same + 0.2 * rng.normal(size=200), -1, 1)
+    return report_scores("lfw", scores, same, resamples=50).to_dict()
+
+
+def network(**about):
+    made = FaceNetwork.create("mobilefacenet", InputSpec(size=32), embedding_size=16, width=0.25)
+    made.metadata = ModelMetadata(**about)
+    return made
+
+
+def section(card, title):
+    return card.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_a_card_says_where_the_network_comes_from_and_what_was_measured(report):
+    student = network(
+        teacher="big", teacher_licence="MIT", data_licence="CC-BY", recipe_hash="abc",
+        thresholds={"1e-2": 0.3125}, metrics={"validation.accuracy": 0.875},
+    )  # fmt: skip
+    card = model_card(student, recipe="name: fcd\n", data="faces", reports={"lfw": report})
+    assert "big. Licence of its weights: MIT." in section(card, "Teacher")
+    assert "`faces`. Licence: CC-BY." in section(card, "Training data")
+    accuracy = report["verification"]["insightface"]
+    assert f"{100 * accuracy['accuracy']:.2f}" in section(card, "Figures")
+    assert f"{100 * accuracy['interval']['low']:.2f}" in section(card, "Figures")
+    assert "100 genuine, 100 impostor pairs" in section(card, "Figures")
+    assert "validation.accuracy 0.8750" in section(card, "Figures")
+    assert "| validation people | 0.3125 |" in section(card, "Thresholds")
+    assert "0.25" in section(card, "Network")
+    assert "```yaml\nname: fcd\n```" in section(card, "Recipe")
+    assert "Not measured" in section(card, "Fairness")
+    assert "UNKNOWN" not in card
+
+
+def test_what_nobody_stated_is_marked(report):
+    card = model_card(network(teacher="big"), recipe="", data="faces", reports={})
+    assert "Licence of its weights: **UNKNOWN**" in section(card, "Teacher")
+    assert "Licence: **UNKNOWN**" in section(card, "Training data")
+    assert "Nothing was measured" in section(card, "Figures")
+    assert "learned from labels alone" in model_card(network(), recipe="", data="x", reports={})
+
+
+def test_fairness_is_told_where_it_was_measured(report, tmp_path):
+    fairness = [{"attribute": "age", "groups": [{"group": "young", "fnmr": 0.125, "x": {}}]}]
+    reports = {"lfw": {**report, "fairness": fairness}}
+    path = write_card(tmp_path, network(), recipe="", data="faces", reports=reports)
+    assert path == tmp_path / CARD
+    assert "On lfw, by age:\n\n| group | fnmr |" in path.read_text()
+    assert "| young | 0.1250 |" in path.read_text()

@@ -1,0 +1,126 @@
+import base64
+import csv
+import io
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from facedistill.evaluation.rows import Measured, Row, RunResult, Truth, assemble
+from facedistill.report.comparison import crashes, print_comparison, to_csv, to_markdown
+from facedistill.report.comparison_page import to_html, write_comparison
+from tests.report.browser import look_at
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    truth = Truth(np.arange(40) % 2 == 0)
+
+    def result(seed, share):
+        right = rng.random(40) < share
+        records = [
+            {"step": step, "epoch": 0.1, "lr": 0.1, "loss": 5 / step, "fcd": 4 / step}
+            | ({"validation.accuracy": share} if step % 2 == 0 else {})
+            for step in range(1, 7)
+        ]
+        report = {"accuracy": {"value": float(right.mean()), "interval": None}}
+        return RunResult(seed, None, {"lfw": Measured(report, right)}, 1000, 5000, 0.1, records)
+
+    made = [
+        Row("plain", "name: arcface", [result(0, 0.6), result(1, 0.7)], None, "CC-BY"),
+        Row("fcd", "name: <fcd> & co", [result(0, 0.9), result(1, 0.8)], "unknown", "CC-BY"),
+        Row("broken", "name: x", [RunResult(0, "no bank <b>here</b>")], "MIT", "unknown"),
+    ]
+    return assemble(made, {"lfw": truth}, ["plain", "fcd"])
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.open, self.cells, self.red, self.links = [], [], [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "img":
+            self.images.append(attributes["src"])
+        self.links += [attributes[k] for k in ("href", "src") if k in attributes]
+        if tag not in ("img", "meta", "link", "br"):
+            self.open.append((tag, attributes.get("class", "")))
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        if any(tag == "td" for tag, _ in self.open):
+            self.cells[-1] += data
+        if any(kind == "bad" for _, kind in self.open):
+            self.red += f" {data.strip()}"
+
+
+def test_page_is_whole_alone_and_escapes_what_it_shows(rows):
+    page = Page(text := to_html("my <table>", rows))
+    assert not page.open
+    assert len(page.images) == 3  # all runs, and each row that has trained
+    for image in page.images:
+        kind, content = image.split(",", 1)
+        assert kind == "data:image/svg+xml;base64"
+        assert b"<svg" in base64.b64decode(content)
+    assert all(link.startswith(("data:", "#row-")) for link in page.links)
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "my &lt;table&gt;" in text
+    assert "name: &lt;fcd&gt; &amp; co" in text
+    assert "<b>here" not in text
+    for row in rows:
+        assert row.name in page.cells
+    assert "unknown" in page.red
+    assert "no bank <b>here</b>" in page.red
+    assert "CC-BY" not in page.red
+    # Without a single run there is nothing to draw.
+    assert not Page(to_html("x", [Row("a", "", [RunResult(0, "gone")])])).images
+
+
+def test_page_in_a_browser(rows, tmp_path):
+    path = tmp_path / "comparison.html"
+    path.write_text(to_html("comparison", rows))
+    seen = look_at(path, tmp_path)
+    assert (seen["problems"], seen["console"], seen["absent"], seen["outside"]) == ([], [], [], [])
+    assert seen["pictures"] == 3
+    assert not seen["wide"]
+
+
+def test_table_says_figures_differences_and_crashes(rows):
+    text = to_markdown("title", rows)
+    assert "| row | seeds | accuracy % | less plain % | less fcd % | time a step |" in text
+    mean = np.mean([run.measured["lfw"].report["accuracy"]["value"] for run in rows[0].runs])
+    (line,) = [line for line in text.splitlines() if line.startswith("| plain")]
+    assert f"| {100 * mean:.2f} ±" in line
+    assert "| 0 of 1, crashed | - |" in text
+    assert "broken, seed 0: crashed: no bank" in text
+    assert "fcd: teacher **UNKNOWN**, training data CC-BY" in text
+    assert "plain: training data CC-BY" in text
+    console = Console(file=io.StringIO(), width=100)
+    print_comparison("title", rows, console)
+    assert crashes(rows)[0] in console.file.getvalue()
+
+
+def test_files_hold_every_number(rows, tmp_path):
+    paths = write_comparison("title", rows, tmp_path)
+    assert [path.suffix for path in paths] == [".md", ".csv", ".json", ".html"]
+    lines = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    estimate = rows[1].figures["lfw"]["accuracy"]
+    assert float(lines[1]["lfw|accuracy"]) == estimate.value
+    assert float(lines[1]["lfw|accuracy low"]) == estimate.interval.low
+    assert float(lines[1]["lfw|-plain"]) == rows[1].differences["lfw"]["plain"].value
+    assert lines[2]["error"] == "no bank <b>here</b>"
+    document = json.loads(paths[2].read_text())
+    assert document["rows"][2]["runs"] == [
+        {"seed": 0, "error": "no bank <b>here</b>", "step_seconds": None, "measured": {}}
+    ]
+    assert document["rows"][1]["figures"]["lfw"]["accuracy"]["value"] == estimate.value
