@@ -78,6 +78,13 @@ class DataRecipe(Section):
     licence: str = Field("unknown", description="licence of the training data")
 
 
+class PromptsRecipe(Section):
+    """Prompts that train in a frozen Transformer teacher."""
+
+    count: int = Field(10, ge=1, le=1000, description="prompts of each stage")
+    lr: float = Field(1.0, gt=0, description="factor of optimizer.lr")
+
+
 class TeacherRecipe(Section):
     """Where knowledge comes from: a bank (cached) or a model file (online)."""
 
@@ -89,12 +96,15 @@ class TeacherRecipe(Section):
     view: Literal["same", "clean"] = Field(
         "same", description="teacher sees the student's image, or the one before augmentation"
     )
+    prompts: PromptsRecipe | None = Field(None, description="of a Transformer: train prompts")
     licence: str = Field("unknown", description="licence of the teacher's weights")
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherRecipe:
         if not self.bank and not self.model:
             raise ValueError("give bank or model")
+        if self.prompts and (self.bank or not self.model):
+            raise ValueError("prompts train in an online teacher: give model and no bank")
         return self
 
 
@@ -281,6 +291,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _known_teachers(self) -> Recipe:
+        for name, teacher in self.teachers.items():
+            if teacher.prompts:
+                raise ValueError(f"teachers.{name}.prompts: only `teacher` can have prompts")
         for name, term in self.objectives.items():
             if term.of is not None and term.of not in self.teachers:
                 hint = did_you_mean(term.of, self.teachers) if self.teachers else "there are none"

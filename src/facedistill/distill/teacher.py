@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import torch
 from torch.nn import functional as F
@@ -56,7 +56,7 @@ _NO_LOGITS = (
 
 
 class Teacher(ABC):
-    """Anything that gives Outputs for a batch; never trained, never with margin.
+    """Anything that gives Outputs for a batch, in evaluation mode and without margin.
 
     Attributes:
         name: What to call it in messages.
@@ -164,6 +164,9 @@ class NetworkTeacher(Teacher):
             parameters frozen, and they follow the batch to its device.
         view: Which image it sees.
         head: Its class head, where it has one, for logits.
+
+    Attributes:
+        plain: The network as it is before anything of it trains here.
     """
 
     def __init__(
@@ -171,7 +174,7 @@ class NetworkTeacher(Teacher):
     ) -> None:
         if isinstance(network, torch.nn.Module):
             network.eval().requires_grad_(False)
-        self.network = network
+        self.network = self.plain = network
         self.head = head
         self.wants_clean = view == "clean"
         self.name = network.name
@@ -184,8 +187,7 @@ class NetworkTeacher(Teacher):
     @torch.no_grad()
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
         """Run the network on the batch."""
-        images = batch.clean if self.wants_clean else batch.images
-        assert images is not None, "the loader keeps the clean view for a teacher that wants it"
+        images = self._seen(batch)
         if isinstance(self.network, torch.nn.Module):
             self.network.to(images.device)
         asked = set(needs) if self.head is None else {*needs, "embedding"} - {"logits"}
@@ -195,3 +197,31 @@ class NetworkTeacher(Teacher):
         # An ONNX network answers on the CPU whatever the batch is on.
         had = {key: value for key, value in vars(outputs).items() if value is not None}
         return Outputs(**{key: value.to(images.device) for key, value in had.items()})
+
+    def _seen(self, batch: Batch) -> torch.Tensor:
+        images = batch.clean if self.wants_clean else batch.images
+        assert images is not None, "the loader keeps the clean view for a teacher that wants it"
+        return images
+
+
+class TrainableTeacher(NetworkTeacher):
+    """An online teacher of which something trains beside the student.
+
+    Whoever trains makes `module` part of what is optimised, moved and saved; gradients reach it.
+
+    Args:
+        module: A torch module that is a `Network` too. Its frozen parts need no gradient and stay
+            in evaluation mode by themselves; its `state_dict` holds only what trains.
+        plain: The network inside it, without what trains.
+        view: Which image it sees.
+    """
+
+    def __init__(self, module: torch.nn.Module, plain: Network, view: View = "same") -> None:
+        super().__init__(plain, view)
+        self.module = module.eval()
+        self.network = cast(Network, module)
+        self.gives = self.network.gives
+
+    def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
+        """Run the module on the batch, which must be on its device."""
+        return self.network(self._seen(batch), needs)

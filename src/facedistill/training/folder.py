@@ -17,6 +17,7 @@ LAST = "last.safetensors"
 SUMMARY = "summary.json"
 METRICS = "metrics.jsonl"
 ERROR = "error.json"
+PROMPTS = "prompts.safetensors"
 RECIPE = "recipe.yaml"
 
 _held: set[TextIO] = set()

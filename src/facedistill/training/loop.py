@@ -186,7 +186,7 @@ class Fit:
         for micro in micros:
             last, share = micro is micros[-1], len(micro) / len(batch)
             micro = micro.to(self.accelerator.device)
-            said = self.teacher(micro, self.needs) if self.teacher else Outputs()
+            said = self._ask(micro)
             others = {
                 name: other(micro, self.bare_step.needs_of(name))
                 for name, other in self.others.items()
@@ -201,12 +201,18 @@ class Fit:
             self._guard_gradient(norm, batch)
         self.bare_step.finish_step(self._gather)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._lr()
+            group["lr"] = self._lr() * group.get("lr_factor", 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update_parameters(self.bare_step.student)
         self.position.step += 1
+
+    def _ask(self, batch: Batch) -> Outputs:
+        """What the teacher says; one that trains is asked in the step, for the gradients."""
+        if self.teacher is None or self.bare_step.teacher is not None:
+            return Outputs()
+        return self.teacher(batch, self.needs)
 
     def _lr(self) -> float:
         """The learning rate of the step to come: a function of its number, so nothing to resume."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -19,6 +19,7 @@ def create_optimizer(
     nesterov: bool = False,
     betas: tuple[float, float] = (0.9, 0.999),
     decay_all: bool = False,
+    factors: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """Build an optimiser over a module's trainable parameters.
 
@@ -32,8 +33,17 @@ def create_optimizer(
         nesterov: Of SGD.
         betas: Of AdamW.
         decay_all: Decay every parameter, as InsightFace's trainer does.
+        factors: By the beginning of parameters' names, a factor of their learning rate, which their
+            group carries as `lr_factor`. These parameters come last and are not decayed.
     """
-    groups = _groups(module.named_parameters(), weight_decay, decay_all)
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    last: list[dict[str, Any]] = []
+    for beginning, factor in (factors or {}).items():
+        own = [named.pop(name) for name in list(named) if name.startswith(beginning)]
+        if own:
+            rate = {"lr": lr * factor, "lr_factor": factor}
+            last.append({"params": own, "weight_decay": 0.0, **rate})
+    groups = _groups(named.items(), weight_decay, decay_all) + last
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
     # One pass over a parameter instead of ten: on a CPU a class head's update is felt otherwise.
@@ -46,8 +56,7 @@ def _groups(
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     for _, parameter in named:
-        if parameter.requires_grad:
-            (decayed if decay_all or parameter.ndim > 1 else spared).append(parameter)
+        (decayed if decay_all or parameter.ndim > 1 else spared).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},

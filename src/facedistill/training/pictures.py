@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,19 +20,14 @@ FACES = 64
 
 
 def write_pictures(
-    folder: Path,
-    step: TrainingStep,
-    teacher: Teacher | None,
-    others: Mapping[str, Teacher],
-    faces: FaceDataset,
+    folder: Path, step: TrainingStep, teacher: Teacher | None, faces: FaceDataset
 ) -> list[Path]:
     """Draw what the local centres of a run look at, if it has such.
 
     Args:
         folder: Of the run.
         step: As it is after training.
-        teacher: The run's own.
-        others: Further teachers by name.
+        teacher: The one that teaches `urfm`.
         faces: The training faces; some of them are shown.
 
     Returns:
@@ -44,12 +38,11 @@ def write_pictures(
     if not mappings:
         return []
     (objective,) = mappings
-    taught_by = others.get(step.taught_by.get(objective.name, ""), teacher)
-    assert isinstance(taught_by, NetworkTeacher)
+    assert isinstance(teacher, NetworkTeacher)
     # matplotlib takes its time, and most runs have nothing to draw.
     from facedistill.report import receptive_fields as report
 
-    student, network = step.student, taught_by.network
+    student, network = step.student, teacher.network
     if isinstance(network, torch.nn.Module):
         network.to(student.device)
     shown = sample_faces(faces, FACES, max(student.input.size, network.input.size))

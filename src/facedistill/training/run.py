@@ -27,10 +27,20 @@ from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank
+from facedistill.distill.class_centres import class_centres
 from facedistill.distill.margin_softmax import MarginSoftmax
 from facedistill.distill.mining import mine_neighbours
 from facedistill.distill.objective import Setting, create_objective
-from facedistill.distill.teacher import BankTeacher, NetworkTeacher, Teacher
+from facedistill.distill.pixel_features import find_pixel_features
+from facedistill.distill.prompted import PromptedNetwork, save_prompts
+from facedistill.distill.saliency import saliency_map
+from facedistill.distill.teacher import (
+    BankTeacher,
+    NetworkTeacher,
+    Teacher,
+    TrainableTeacher,
+    View,
+)
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.landmarks import evaluate_landmarks
 from facedistill.evaluation.pairs import evaluate_pairs
@@ -41,12 +51,19 @@ from facedistill.models.model_file import load_model, save_model
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.opening import open_network
 from facedistill.models.registry import create_backbone
-from facedistill.recipe import NetworkRecipe, Recipe, TeacherRecipe, load_recipe
+from facedistill.recipe import (
+    NetworkRecipe,
+    PromptsRecipe,
+    Recipe,
+    TeacherRecipe,
+    load_recipe,
+)
 from facedistill.training.card import write_run_card
-from facedistill.training.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY, claim
+from facedistill.training.folder import BEST, CHECKPOINT, LAST, PROMPTS, RECIPE, SUMMARY, claim
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Report, Save
 from facedistill.training.memory import keep_freed_memory
 from facedistill.training.optimizer import create_optimizer
+from facedistill.training.pictures import write_pictures
 from facedistill.training.schedule import Schedule, schedule
 from facedistill.training.step import TrainingStep, Weight
 
@@ -197,7 +214,7 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         name: open_dataset(each.pairs) if finds_landmarks else open_pairs(each.pairs)
         for name, each in recipe.evaluation.items()
     }
-    teacher = open_teacher(recipe.teacher, faces) if recipe.teacher else None
+    teacher = open_teacher(recipe.teacher, faces, recipe.seed) if recipe.teacher else None
     others = {name: open_teacher(each, faces) for name, each in recipe.teachers.items()}
     _seed(recipe.seed)
     # One process mines for all, which then find its result beside the bank.
@@ -223,6 +240,11 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
     position = fit.run()
     if not accelerator.is_main_process:
         return Summary(folder, folder / BEST, position.step)
+    if isinstance(step.teacher, PromptedNetwork):
+        save_prompts(step.teacher, folder / PROMPTS)
+    mapped_by = others.get(step.taught_by.get("urfm", ""), teacher)
+    for picture in write_pictures(folder, step, mapped_by, faces):
+        say(f"picture: {picture}")
     summary = Summary(
         folder,
         folder / BEST,
@@ -279,8 +301,10 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
     return Subset(faces, training), PairSet.from_dataset(people, data.validation_pairs, SPLIT_SEED)
 
 
-def open_teacher(recipe: TeacherRecipe, faces: FaceDataset) -> Teacher:
+def open_teacher(recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0) -> Teacher:
     """Open the recipe's teacher: the bank where there is one, else the network.
+
+    `seed` is that of the prompts, if it is to have some.
 
     Raises:
         FacedistillError: If the bank is of other data, or of another teacher than `model`.
@@ -289,12 +313,28 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset) -> Teacher:
     network = open_network(model, input=recipe.input) if model else None
     if recipe.bank is None:
         assert network is not None
+        if recipe.prompts:
+            return _prompted(network, recipe.prompts, recipe.view, seed)
         return NetworkTeacher(network, recipe.view, _head_of(model, network))
     bank = Bank(recipe.bank)
     bank.check_dataset(faces)
     if network is not None:
         bank.check_teacher(network.fingerprint, network.name)
     return BankTeacher(bank, recipe.view)
+
+
+def _prompted(
+    network: FaceNetwork | OnnxNetwork, prompts: PromptsRecipe, view: View, seed: int
+) -> TrainableTeacher:
+    """The teacher with prompts to train; students start alike with and without them."""
+    if not isinstance(network, FaceNetwork):
+        raise FacedistillError(
+            f"teacher.prompts: {network.name} is an ONNX file, in which nothing can train: give "
+            "teacher.model a .safetensors file, or leave prompts out"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TrainableTeacher(PromptedNetwork(network, prompts.count), network, view)
 
 
 def _best_of(source: str) -> Path:
@@ -321,10 +361,15 @@ def _training_step(
     student = create_student(recipe.student, say)
     _check_landmarks(recipe, faces)
     everyone: dict[str | None, Teacher | None] = {None: teacher} | dict(others)
-    objectives = {
-        name: create_objective(
-            name, _setting(student, everyone[term.of], faces, device), **term.arguments
+    sources = {None: recipe.teacher} | dict(recipe.teachers)
+    settings = {
+        name: _online_setting(
+            _setting(student, each, faces, device), student, each, sources[name], faces, device
         )
+        for name, each in everyone.items()
+    }
+    objectives = {
+        name: create_objective(name, settings[term.of], **term.arguments)
         for name, term in recipe.objectives.items()
     }
     weights = {
@@ -340,7 +385,8 @@ def _training_step(
         for name, term in recipe.objectives.items()
     }
     taught_by = {name: term.of for name, term in recipe.objectives.items() if term.of}
-    step = TrainingStep(student, objectives, weights, taught_by)
+    trainable = teacher if isinstance(teacher, TrainableTeacher) else None
+    step = TrainingStep(student, objectives, weights, taught_by, trainable)
     for name, each in everyone.items():
         if isinstance(each, BankTeacher) and "logits" in step.needs_of(name):
             each.learn_prototypes(faces)
@@ -369,6 +415,30 @@ def _setting(
         student_channels=student.feature_channels,
         teacher_channels=teacher.channels if teacher else None,
         teacher_classes=_classes(teacher, identities),
+    )
+
+
+def _online_setting(
+    setting: Setting,
+    student: FaceNetwork,
+    teacher: Teacher | None,
+    source: TeacherRecipe | None,
+    faces: FaceDataset,
+    device: torch.device,
+) -> Setting:
+    """Add what only a network that is at hand can tell; what it takes to tell is kept beside it."""
+    if source is None or source.model is None or not isinstance(teacher, NetworkTeacher):
+        return setting
+    network, beside = teacher.plain, _best_of(source.model)
+    pixels = find_pixel_features(network)
+    return replace(
+        setting,
+        teacher_centres=partial(class_centres, network, faces, beside, device)
+        if setting.identities
+        else None,
+        student_pixels=find_pixel_features(student),
+        teacher_pixels=pixels,
+        saliency=partial(saliency_map, network, pixels, faces, beside, device) if pixels else None,
     )
 
 
@@ -585,6 +655,7 @@ def _check_views(recipe: Recipe, teacher: Teacher | None) -> None:
 
 def _optimizer(recipe: Recipe, step: TrainingStep) -> torch.optim.Optimizer:
     options = recipe.optimizer
+    prompts = recipe.teacher.prompts if recipe.teacher else None
     return create_optimizer(
         step,
         options.name,
@@ -594,6 +665,7 @@ def _optimizer(recipe: Recipe, step: TrainingStep) -> torch.optim.Optimizer:
         nesterov=options.nesterov,
         betas=options.betas,
         decay_all=options.decay_all,
+        factors={"teacher.": prompts.lr} if prompts else None,
     )
 
 

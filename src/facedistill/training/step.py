@@ -9,7 +9,7 @@ from torch import nn
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objective import Classifier, Gather, Objective, Parts
-from facedistill.distill.teacher import Teacher
+from facedistill.distill.teacher import Teacher, TrainableTeacher
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
@@ -24,6 +24,7 @@ class TrainingStep(nn.Module):
         objectives: By name.
         weights: By the same names.
         taught_by: Of objectives that learn from another than the run's teacher: its name.
+        teacher: The run's teacher if something of it trains too; it is then asked in `forward`.
 
     Raises:
         FacedistillError: If an objective needs an output that nothing gives, or at some time of
@@ -36,13 +37,16 @@ class TrainingStep(nn.Module):
         objectives: dict[str, Objective],
         weights: dict[str, Weight],
         taught_by: Mapping[str, str] | None = None,
+        teacher: TrainableTeacher | None = None,
     ) -> None:
         super().__init__()
         self.student = student
+        self.teacher = teacher.module if teacher else None
+        self._trainable = teacher
         self.objectives = nn.ModuleDict(objectives)
         self.weights = weights
-        self.taught_by = dict(taught_by or {})
         self.auto = AutoScales(weights)
+        self.taught_by = dict(taught_by or {})
         self.student_needs = self._needs("student")
         self.teacher_needs = self.needs_of(None)
         self._check_needs()
@@ -59,10 +63,12 @@ class TrainingStep(nn.Module):
 
         Args:
             batch: The samples.
-            teacher: What the teacher says of them.
+            teacher: What the teacher says of them; passed over where it trains.
             done: Share of training that lies behind, 0 to 1, for the weights' schedules.
             others: What further teachers say of them, by name.
         """
+        if self._trainable is not None:
+            teacher = self._trainable(batch, self.teacher_needs)
         student = self.student(batch.images, self.student_needs - {"logits"})
         if "logits" in self.student_needs:
             student.logits = self._classifier().logits(student.embedding)

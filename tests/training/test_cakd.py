@@ -1,0 +1,272 @@
+"""Runs whose teacher is a Transformer, with prompts that train beside the student."""
+
+import copy
+from contextlib import nullcontext
+
+import cv2
+import pytest
+import torch
+
+from facedistill.data.opening import open_dataset
+from facedistill.distill.embed import embed_teacher
+from facedistill.distill.prompted import load_prompts
+from facedistill.errors import FacedistillError, Interrupted
+from facedistill.export.onnx import export_onnx
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.models.model_file import load_model, save_model
+from facedistill.training import loop
+from facedistill.training import run as run_module
+from facedistill.training.interrupt import StopRequest
+from facedistill.training.loop import Fit
+from facedistill.training.metrics import read_metrics
+from facedistill.training.pictures import write_pictures
+from facedistill.training.run import run
+from tests.training.same_run import assert_same_run
+from tests.training.standin import tiny_recipe
+from tests.training.test_distributed import launch
+
+DATA = "procedural:identities=12,images=4,size=32"
+# What does not depend on how a batch is divided among processes.
+URFM = "objectives.urfm={centres: 4, width: 16, heads: 2, normalise: channels}"
+
+
+@pytest.fixture(scope="module")
+def swin(tmp_path_factory):
+    torch.manual_seed(7)
+    path = tmp_path_factory.mktemp("teacher") / "swin.safetensors"
+    save_model(FaceNetwork.create("swin_nano", InputSpec(size=32), embedding_size=12), path)
+    return path
+
+
+@pytest.fixture
+def recipe(swin):
+    def make(*settings):
+        return tiny_recipe(
+            f"data.train={DATA}",
+            "data.validation_identities=4",
+            "data.validation_pairs=20",
+            "student.arguments={norm: false}",
+            f"teacher.model={swin}",
+            "teacher.prompts={count: 2}",
+            URFM,
+            "objectives.prompt_preservation={}",
+            "optimizer={name: adamw, lr: 0.01}",
+            "training.steps=3",
+            "training.accumulate=2",
+            "training.ema=0.5",
+            *settings,
+        )
+
+    return make
+
+
+def silent(line):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Drawing takes longer than training here."""
+    monkeypatch.setattr(run_module, "write_pictures", lambda *anything: [])
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_run_cut_off_goes_on_to_the_same_end(tmp_path, monkeypatch, recipe, stop):
+    request, train = StopRequest(), Fit._train
+
+    def train_and_ask(fit, batch):
+        train(fit, batch)
+        request.received = fit.position.step == stop
+
+    run(recipe(), tmp_path / "whole", silent)
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "_train", train_and_ask)
+        patch.setattr(loop, "stop_request", lambda: nullcontext(request))
+        with pytest.raises(Interrupted):
+            run(recipe(), tmp_path / "cut", silent)
+    assert not (tmp_path / "cut" / "prompts.safetensors").exists()
+    run(recipe(), tmp_path / "cut", silent)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+    prompts = [(tmp_path / name / "prompts.safetensors").read_bytes() for name in ("cut", "whole")]
+    assert prompts[0] == prompts[1]
+
+
+def test_prompts_alone_train_in_the_teacher(tmp_path, monkeypatch, recipe, swin):
+    fits, start = [], Fit.run
+
+    def remember(fit):
+        fits.append((fit, copy.deepcopy(fit.bare_step.teacher.state_dict())))
+        return start(fit)
+
+    monkeypatch.setattr(Fit, "run", remember)
+    run(recipe(), tmp_path / "run", silent)
+    ((fit, before),) = fits
+    teacher, network = fit.bare_step.teacher, load_model(swin)
+    for name, weight in teacher.network.state_dict().items():
+        assert torch.equal(weight, network.state_dict()[name]), name
+    assert not any(weight.requires_grad for weight in teacher.network.parameters())
+    assert not any(module.training for module in teacher.network.modules())
+    after = teacher.state_dict()
+    assert len(after) == len(teacher.prompts) > 0
+    assert not any(torch.equal(after[name], before[name]) for name in after)
+
+    loaded = load_prompts(network, tmp_path / "run" / "prompts.safetensors")
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    kept = [name for name in state["weights"] if name.startswith("teacher.")]
+    assert kept == [f"teacher.{name}" for name in loaded.state_dict()]
+    for name, prompt in loaded.state_dict().items():
+        assert torch.equal(prompt, state["weights"][f"teacher.{name}"])
+    average = {name.removeprefix("module.") for name in state["average"]} - {"n_averaged"}
+    assert average == set(fit.bare_step.student.state_dict())
+
+
+def test_the_student_leaves_everything_else_behind(tmp_path, recipe):
+    run(recipe(), tmp_path / "run", silent)
+    student = load_model(tmp_path / "run" / "best.safetensors")
+    fresh = FaceNetwork.create("standin", InputSpec(size=16), norm=False)
+    assert student.state_dict().keys() == fresh.state_dict().keys()
+    exported = export_onnx(student, tmp_path / "student.onnx")
+    weights = sum(w.numel() for w in student.backbone.parameters())
+    assert exported.bytes < 4 * weights + 20_000  # the teacher alone has 4 MB
+
+
+def test_prompts_have_a_learning_rate_of_their_own(tmp_path, recipe):
+    def moved(name, factor):
+        one = recipe(f"teacher.prompts={{count: 2, lr: {factor}}}")
+        run(one, tmp_path / name, silent)
+        start = run_module.open_teacher(one.teacher, None, one.seed).module.state_dict()
+        state = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
+        groups = state["optimizer"]["param_groups"]
+        assert [group.get("lr_factor", 1) for group in groups] == [1, 1, factor]
+        assert groups[-1]["lr"] == pytest.approx(factor * groups[0]["lr"])
+        assert groups[-1]["weight_decay"] == 0
+        return max((state["weights"][f"teacher.{n}"] - w).abs().max() for n, w in start.items())
+
+    assert moved("slow", 1e-4) < 1e-3 * moved("fast", 1.0)
+
+
+def test_the_student_starts_alike_with_and_without_prompts(tmp_path, recipe, monkeypatch):
+    starts = []
+    monkeypatch.setattr(
+        Fit, "run", lambda fit: starts.append(copy.deepcopy(fit.bare_step)) or fit.position
+    )
+    monkeypatch.setattr(run_module, "_measure", lambda *anything: {})
+    run(recipe(), tmp_path / "with", silent)
+    without = ("teacher.prompts=null", "objectives.prompt_preservation=null")
+    run(recipe(*without), tmp_path / "without", silent)
+    assert starts[0].teacher is not None
+    assert starts[1].teacher is None
+    for part in ("student", "objectives"):
+        one, other = (getattr(step, part).state_dict() for step in starts)
+        for name, weight in other.items():
+            assert torch.equal(weight, one[name]), name
+
+
+def test_two_processes_train_what_one_trains(tmp_path, recipe):
+    one = recipe()
+    run(one, tmp_path / "one", silent)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(one.to_yaml())
+    for code, _, err, seen in launch(0, ["distill", str(path), "--out", str(tmp_path / "two")]):
+        assert code == 0, err
+        assert seen["ddp"]
+    ours, theirs = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
+    # How much features vary is told of each process's own images.
+    over = [key for key in ours[0] if "_over_" in key]
+    for mine, yours in zip(ours, theirs, strict=True):
+        mine, yours = ({k: v for k, v in r.items() if k not in over} for r in (mine, yours))
+        assert mine == pytest.approx(yours, rel=1e-3, abs=1e-4)
+    states = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("two", "one")]
+    for name, prompt in states[0]["weights"].items():
+        if name.startswith("teacher."):
+            torch.testing.assert_close(prompt, states[1]["weights"][name], rtol=1e-2, atol=1e-4)
+
+
+def test_a_gradient_of_prompts_that_is_not_a_number_stops_the_run(tmp_path, recipe, monkeypatch):
+    opened = run_module.open_teacher
+
+    def poisoned(*arguments):
+        teacher = opened(*arguments)
+        teacher.module.prompts[0].register_hook(lambda gradient: gradient * float("nan"))
+        return teacher
+
+    monkeypatch.setattr(run_module, "open_teacher", poisoned)
+    with pytest.raises(FacedistillError, match=r"gradient of the sum of .*urfm.* is not finite"):
+        run(recipe(), tmp_path / "run", silent)
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_the_clean_view_is_what_a_prompted_teacher_sees(tmp_path, recipe, monkeypatch):
+    seen, ask = [], run_module.TrainableTeacher.__call__
+
+    def look(teacher, batch, needs):
+        seen.append(torch.equal(teacher._seen(batch), batch.clean))
+        return ask(teacher, batch, needs)
+
+    monkeypatch.setattr(run_module.TrainableTeacher, "__call__", look)
+    settings = ("teacher.view=clean", "data.augmentation={rotation: 20}", "training.steps=1")
+    run(recipe(*settings), tmp_path / "run", silent)
+    assert seen == [True, True]
+
+
+def test_a_frozen_teacher_is_asked_without_gradient(tmp_path, recipe, monkeypatch):
+    seen, forward = [], FaceNetwork.forward
+
+    def look(network, images, needs=("embedding",)):
+        outputs = forward(network, images, needs)
+        if "tokens" in needs:
+            seen.append(outputs.tokens.requires_grad)
+        return outputs
+
+    monkeypatch.setattr(FaceNetwork, "forward", look)
+    plain = ("teacher.prompts=null", "objectives.prompt_preservation=null", "training.steps=1")
+    run(recipe(*plain), tmp_path / "run", silent)
+    assert seen
+    assert not any(seen)
+    assert not (tmp_path / "run" / "prompts.safetensors").exists()
+
+
+def test_pictures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
+    said = []
+    monkeypatch.setattr(run_module, "write_pictures", write_pictures)
+    run(recipe("training.steps=1"), tmp_path / "run", said.append)
+    for name in ("receptive_fields.png", "saliency.png"):
+        assert cv2.imread(str(tmp_path / "run" / name)) is not None
+        assert any(line.endswith(name) for line in said)
+
+
+def test_hints_and_a_cnn_teacher(tmp_path, recipe):
+    torch.manual_seed(7)
+    cnn = tmp_path / "cnn.safetensors"
+    save_model(
+        FaceNetwork.create("mobilefacenet", InputSpec(size=48), embedding_size=12, width=0.25), cnn
+    )
+    plain = ("teacher.prompts=null", "objectives.prompt_preservation=null")
+    settings = (f"teacher.model={cnn}", "objectives.fitnet={}", *plain)
+    run(recipe(*settings), tmp_path / "run", silent)
+    (last,) = [r for r in read_metrics(tmp_path / "run" / "metrics.jsonl") if r["step"] == 3][:1]
+    assert last["fitnet"] > 0
+    assert last["urfm"] > 0
+    with pytest.raises(FacedistillError, match="is a mobilefacenet and cannot be prompted"):
+        run(recipe(f"teacher.model={cnn}"), tmp_path / "other", silent)
+
+
+def test_what_cannot_be_prompted_or_compared_is_refused(tmp_path, recipe, swin):
+    network = load_model(swin)
+    export_onnx(network, tmp_path / "teacher.onnx")
+    embed_teacher(network, open_dataset(DATA), tmp_path / "bank")
+    onnx, plain = f"teacher.model={tmp_path / 'teacher.onnx'}", "teacher.prompts=null"
+    with pytest.raises(FacedistillError, match="is an ONNX file, in which nothing can train"):
+        run(recipe(onnx), tmp_path / "run", silent)
+    with pytest.raises(FacedistillError, match="'urfm' compares pixel features"):
+        run(recipe(onnx, plain), tmp_path / "run", silent)
+    bank = f"teacher.bank={tmp_path / 'bank'}"
+    with pytest.raises(FacedistillError, match="'urfm' compares pixel features"):
+        run(recipe(bank, plain), tmp_path / "run", silent)
+    with pytest.raises(FacedistillError, match="prompts train in an online teacher"):
+        recipe(bank)
+    with pytest.raises(FacedistillError, match=r"need teacher\.plain_embedding"):
+        run(recipe(plain), tmp_path / "run", silent)
+    with pytest.raises(FacedistillError, match="only `teacher` can have prompts"):
+        recipe(f"teachers={{second: {{model: {swin}, prompts: {{count: 2}}}}}}")
