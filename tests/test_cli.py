@@ -297,6 +297,12 @@ def test_landmarks_are_evaluated_and_pictured(finder, model, tmp_path):
     assert (tmp_path / "pictures" / "faces.png").exists()
 
 
+def test_options_of_pairs_are_refused_for_landmarks(finder):
+    for option in (("--mask", "one"), ("--save-thresholds",), ("--against", "other.onnx")):
+        with pytest.raises(FacedistillError, match="are for pairs, not for landmarks"):
+            call("evaluate", finder / "finder.onnx", LOOSE, *option)
+
+
 def test_loose_crops_are_aligned_into_records_or_files(finder, tmp_path):
     align = ("prepare", LOOSE, "--align", "--model", finder / "finder.onnx", "--workers", "0")
     sheet = tmp_path / "sheet.png"

@@ -402,6 +402,10 @@ def evaluate(
 
     model = None if embeddings else Path(sources.pop(0))
     if model and sources and all(map(is_landmark_set, sources)):
+        if against or groups or mask or save_thresholds:
+            raise FacedistillError(
+                "--against, --groups, --mask and --save-thresholds are for pairs, not for landmarks"
+            )
         _evaluate_landmarks(model, sources, resamples, pictures, as_json)
         return
     if pictures:
