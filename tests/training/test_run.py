@@ -384,9 +384,17 @@ def test_a_start_with_another_head_gives_all_but_its_head(tmp_path):
     assert line.startswith("student.init: all but head.weight, head.bias of 10 weights are")
 
 
+@pytest.fixture(scope="module")
+def drawn_bank(tmp_path_factory):
+    """A bank of the faces that shipped recipes are tried on."""
+    folder = tmp_path_factory.mktemp("drawn") / "bank"
+    make_bank(folder, "procedural:identities=24,images=4,size=32")
+    return folder
+
+
 # Those of test_transfer.py run there, one after the other.
 @pytest.mark.parametrize("name", sorted({*shipped_recipes()} - {"classification", "verification"}))
-def test_every_shipped_recipe_runs(tmp_path, name):
+def test_every_shipped_recipe_runs(tmp_path, drawn_bank, name):
     settings = [
         "data.train=procedural:identities=24,images=4,size=32",
         "data.validation_identities=8",
@@ -405,8 +413,7 @@ def test_every_shipped_recipe_runs(tmp_path, name):
         save_model(network, tmp_path / "teacher.safetensors")
         settings.append(f"teacher.model={tmp_path / 'teacher.safetensors'}")
     elif teacher is not None:
-        make_bank(tmp_path / "bank", "procedural:identities=24,images=4,size=32")
-        settings.append(f"teacher.bank={tmp_path / 'bank'}")
+        settings.append(f"teacher.bank={drawn_bank}")
     summary = run(load_recipe(name, settings), tmp_path / "run", lambda line: None)
     assert 0 <= summary.validation <= 1
     losses = [r["loss"] for r in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in r]
