@@ -289,16 +289,25 @@ def finder(tmp_path_factory):
 
 @pytest.mark.parametrize("model", ["run/best.safetensors", "finder.onnx"])
 def test_landmarks_are_evaluated_and_pictured(finder, model, tmp_path):
-    said = call("evaluate", finder / model, LOOSE, "--json", "--pictures", tmp_path / "pictures")
+    wanted = ("--pictures", tmp_path / "pictures", "--report", tmp_path / "report")
+    said = call("evaluate", finder / model, LOOSE, "--json", *wanted)
     (figures,) = json.loads(said[: said.rindex("]") + 1])
     assert figures["faces"] == 18
     line = call("evaluate", finder / model, LOOSE)
     assert f"NME {100 * figures['nme']['value']:.2f} %" in line
     assert (tmp_path / "pictures" / "faces.png").exists()
+    assert "normalised mean error" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_options_of_pairs_are_refused_for_landmarks(finder):
-    for option in (("--mask", "one"), ("--save-thresholds",), ("--against", "other.onnx")):
+    for option in (
+        ("--mask", "one"),
+        ("--save-thresholds",),
+        ("--against", "other.onnx"),
+        ("--robustness", "both"),
+        ("--all-pairs",),
+        ("--distractors", "strangers"),
+    ):
         with pytest.raises(FacedistillError, match="are for pairs, not for landmarks"):
             call("evaluate", finder / "finder.onnx", LOOSE, *option)
 

@@ -402,11 +402,13 @@ def evaluate(
 
     model = None if embeddings else Path(sources.pop(0))
     if model and sources and all(map(is_landmark_set, sources)):
-        if against or groups or mask or save_thresholds:
+        of_pairs = (against, groups, mask, robustness, all_pairs, distractors, save_thresholds)
+        if any(of_pairs):
             raise FacedistillError(
-                "--against, --groups, --mask and --save-thresholds are for pairs, not for landmarks"
+                "--against, --groups, --mask, --robustness, --all-pairs, --distractors and "
+                "--save-thresholds are for pairs, not for landmarks"
             )
-        _evaluate_landmarks(model, sources, resamples, pictures, as_json)
+        _evaluate_landmarks(model, sources, resamples, pictures, report, as_json)
         return
     if pictures:
         raise FacedistillError("--pictures are of landmarks: give a landmark list to measure on")
@@ -549,7 +551,12 @@ def _open_network(
 
 
 def _evaluate_landmarks(
-    model: Path, sources: list[str], resamples: int, pictures: Path | None, as_json: bool
+    model: Path,
+    sources: list[str],
+    resamples: int,
+    pictures: Path | None,
+    report: Path | None,
+    as_json: bool,
 ) -> None:
     from facedistill.data.opening import open_dataset
     from facedistill.evaluation.landmarks import evaluate_landmarks
@@ -557,13 +564,21 @@ def _evaluate_landmarks(
     network, sets = _open_network(model), [open_dataset(source) for source in sources]
     reports = [evaluate_landmarks(network, faces, resamples=resamples) for faces in sets]
     if as_json:
-        typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
+        typer.echo(json.dumps([each.to_dict() for each in reports], indent=2))
     else:
-        typer.echo("\n".join(report.line() for report in reports))
+        typer.echo("\n".join(each.line() for each in reports))
     if pictures:
         from facedistill.report.landmarks import write_landmark_pictures
 
         written = write_landmark_pictures(reports, sets, pictures)
+        typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
+    if report:
+        from facedistill.evaluation.evaluate import Evaluation
+        from facedistill.report.evaluation import facts_of, write_report
+
+        done = [Evaluation(each) for each in reports]
+        facts = facts_of(network)
+        written = write_report(report, done, [None] * len(done), subject=str(model), facts=facts)
         typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
 
 

@@ -8,6 +8,7 @@ import torch
 from facedistill.data.groups import read_groups
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.evaluate import Evaluation, evaluate, open_protocol
+from facedistill.evaluation.landmarks import report_landmarks
 from facedistill.evaluation.masked import MaskedPairs, put_on_mask
 from facedistill.evaluation.stored import StoredEmbeddings
 from facedistill.models.face_network import FaceNetwork
@@ -199,6 +200,20 @@ def test_a_report_of_another_kind_is_shown_by_its_line_and_replaced(tmp_path):
     (part,) = json.loads((tmp_path / "report.json").read_text())["evaluations"]
     assert part["nme"] == 0.032
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_landmarks_have_their_figures_and_curve(tmp_path):
+    truth = np.random.default_rng(0).uniform(0, 1, (20, 5, 2))
+    found = truth + 0.01
+    measured = report_landmarks("marked faces", found, truth, resamples=20)
+    write_report(tmp_path, [Evaluation(measured)], [None], subject="a.onnx")
+    page = (tmp_path / "report.html").read_text()
+    assert "normalised mean error" in page
+    assert f"{100 * measured.nme.value:.2f} %" in page
+    assert page.count("<img") == 1
+    (part,) = json.loads((tmp_path / "report.json").read_text())["evaluations"]
+    assert part["nme"]["value"] == measured.nme.value
+    assert part["rules"][0]["name"] == "landmarks"
 
 
 def test_what_was_measured_is_described():

@@ -30,6 +30,7 @@ from facedistill.evaluation.embedding import Network, embed_images
 from facedistill.evaluation.fairness import FairnessReport, fairness
 from facedistill.evaluation.ijb import FARS as IJB_FARS
 from facedistill.evaluation.ijb import IjbReport, check_ijb, embed_ijb, evaluate_ijb
+from facedistill.evaluation.landmarks import LandmarkReport
 from facedistill.evaluation.masked import Masked
 from facedistill.evaluation.pairs import PairReport, evaluate_pairs
 from facedistill.evaluation.robustness import RobustnessReport, robustness
@@ -79,7 +80,7 @@ class Distractors:
 Protocol = PairSet | IjbFiles | AllPairs | Distractors
 """What faces are measured on."""
 
-Report = PairReport | IjbReport | AllPairsReport | DistractorReport
+Report = PairReport | IjbReport | AllPairsReport | DistractorReport | LandmarkReport
 """What is found."""
 
 

@@ -80,6 +80,12 @@ RULES = {
             "false match and non-match rates by group at one threshold for all; false matches "
             "within a group",
         ),
+        Rules(
+            "landmarks",
+            1,
+            "mean distance of the points from where they are, over the distance of the eyes; "
+            "failures and area up to a limit",
+        ),
         Rules("masks", 1, "face masks drawn on aligned crops, by seed and image"),
         Rules("procedural", PROCEDURAL_VERSION, "drawn faces"),
     )

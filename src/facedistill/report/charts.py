@@ -15,6 +15,7 @@ from scipy.stats import norm
 from facedistill.evaluation.distractors import DistractorRate
 from facedistill.evaluation.fairness import FairnessReport
 from facedistill.evaluation.histogram import EDGES, ScoreCounts
+from facedistill.evaluation.landmarks import cumulative_curve
 from facedistill.evaluation.robustness import RobustnessReport
 from facedistill.evaluation.roc import OperatingPoint, RocCurve, far_name
 from facedistill.evaluation.statistics import Estimate, Interval
@@ -187,6 +188,21 @@ def draw_distractors(rates: Sequence[DistractorRate]) -> Figure:
         axes.set_xticks(sizes, [_short(size) for size in sizes])
         axes.minorticks_off()
         axes.legend(loc="best")
+    return figure
+
+
+def draw_cumulative(face_errors: np.ndarray, limit: float) -> Figure:
+    """Draw the share of faces over their landmarks' error.
+
+    Args:
+        face_errors: (N,), over the distance of the eyes.
+        limit: The largest error that matters.
+    """
+    with _drawing() as (figure, (axes,)):
+        errors, shares = cumulative_curve(face_errors)
+        axes.step([0, *(100 * errors)], [0, *(100 * shares)], where="post", color=GENUINE)
+        axes.set(xlabel="error % of the distance of the eyes", ylabel="faces %")
+        axes.set(xlim=(0, 150 * limit), ylim=(0, 101))
     return figure
 
 

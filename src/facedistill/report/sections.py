@@ -17,6 +17,7 @@ from facedistill.evaluation.fairness import Differential, FairnessReport
 from facedistill.evaluation.histogram import ScoreCounts, count_scores
 from facedistill.evaluation.identification import OpenSetPoint
 from facedistill.evaluation.ijb import IjbReport
+from facedistill.evaluation.landmarks import LandmarkReport
 from facedistill.evaluation.masked import MaskedPairs, put_on_mask
 from facedistill.evaluation.pairs import PairReport
 from facedistill.evaluation.protocols import RULES, Rules
@@ -25,6 +26,7 @@ from facedistill.evaluation.roc import OperatingPoint, RocCurve, far_name, roc_c
 from facedistill.evaluation.statistics import Estimate, Interval
 from facedistill.report.charts import (
     draw_cmc,
+    draw_cumulative,
     draw_det,
     draw_distractors,
     draw_fairness,
@@ -147,6 +149,8 @@ def section(
         made = _all_pairs(report, faces)
     elif isinstance(report, IjbReport):
         made = _ijb(report)
+    elif isinstance(report, LandmarkReport):
+        made = _landmarks(report)
     else:
         made = _other(report)
     if evaluation.difference is not None:
@@ -434,6 +438,39 @@ def _open_sets(report: IjbReport) -> Table:
         Column("non_mated", "non-mated probes"),
     ]
     return Table("1:N, open set", columns, rows)
+
+
+def _landmarks(report: LandmarkReport) -> Section:
+    rows = [
+        {"limit": f"{100 * limit:g} %", "failures": rate, "auc": report.auc[limit]}
+        for limit, rate in report.failures.items()
+    ]
+    columns = [
+        Column("limit", "error up to"),
+        Column("failures", "faces above", digits=2, percent=True),
+        Column("auc", "area below the curve"),
+    ]
+    return Section(
+        title=report.name,
+        line=report.line(),
+        rules=[RULES["landmarks"]],
+        tiles=[
+            Tile("normalised mean error", *_estimate(report.nme)),
+            *(
+                Tile(f"faces above {100 * limit:g} %", *_estimate(rate))
+                for limit, rate in report.failures.items()
+            ),
+        ],
+        tables=[Table("Failures", columns, rows)],
+        drawings=[
+            Drawing(
+                "Cumulative error",
+                drawing_uri(draw_cumulative(report.face_errors, max(report.failures))),
+                "Share of faces up to each error, over the distance of the eyes.",
+            )
+        ],
+        remarks=[f"{len(report.errors):,} faces, {report.errors.shape[1]} points each."],
+    )
 
 
 def _other(report: Any) -> Section:
