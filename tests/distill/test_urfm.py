@@ -15,6 +15,8 @@ from .by_hand import batch_of, dot, softmax, times
 
 CNN, TRANSFORMER = PixelFeatures("feature_map", 3, 3), PixelFeatures("tokens", 5, 2)
 SALIENCY = torch.tensor([[0.0, 6.0], [1.0, 2.0]])
+FLOOR = 0.05
+"""Least share of the mean square of features that varies."""
 SMALL = {"centres": 4, "width": 4, "heads": 2}
 
 
@@ -72,11 +74,29 @@ def local_by_hand(local, queries, rows):
 
 
 def standardised_by_hand(h, normalise):
+    """The centres' mean and what each adds to it, both standardised."""
+    if normalise == "none":
+        return h
+    common = [[mixed_by_hand([0.25] * 4, image)] * 4 for image in h]
+    own = [
+        [[x - y for x, y in zip(*rows, strict=True)] for rows in zip(*images, strict=True)]
+        for images in zip(h, common, strict=True)
+    ]
+    parts = (one_standardised_by_hand(part, normalise) for part in (common, own))
+    return [
+        [
+            [(x + y) / math.sqrt(2) for x, y in zip(*rows, strict=True)]
+            for rows in zip(*images, strict=True)
+        ]
+        for images in zip(*parts, strict=True)
+    ]
+
+
+def one_standardised_by_hand(h, normalise):
     """h[image][centre][channel]; mean 0 and variance 1 over images or channels."""
     h = [[list(row) for row in image] for image in h]
     places = [(n, c) for n in range(4) for c in range(4)]
     groups = {
-        "none": [],
         "images": [[(b, n, c) for b in range(len(h))] for n, c in places],
         "channels": [[(b, n, c) for c in range(4)] for b in range(len(h)) for n in range(4)],
     }[normalise]
@@ -284,3 +304,58 @@ def test_a_teacher_of_embeddings_alone_is_refused():
         create_objective("urfm", Setting(8, 8, 0, student_pixels=CNN))
     with pytest.raises(FacedistillError, match=r"'urfm' needs a teacher"):
         create_objective("urfm", Setting(8, None, 0))
+
+
+def people(count):
+    """Noisy pictures of eight people, 12 x 12."""
+    generator = torch.Generator().manual_seed(3)
+    faces = torch.randn(8, 3, 12, 12, generator=generator)
+    labels = torch.randint(8, (count,))
+    return faces[labels] + 0.5 * torch.randn(count, 3, 12, 12), labels
+
+
+def trained(normalise, steps=60):
+    """A CNN that learns labels and a frozen network's tokens, and what each step said."""
+    teacher = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 4, 3), torch.nn.GELU())
+    student = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, 2), torch.nn.PReLU(), torch.nn.Conv2d(8, 16, 3), torch.nn.PReLU()
+    )
+    head = torch.nn.Linear(16, 8)
+    setting = Setting(
+        16, 12, 8,
+        student_pixels=PixelFeatures("feature_map", 16, 3),
+        teacher_pixels=PixelFeatures("tokens", 12, 3),
+    )  # fmt: skip
+    objective = create_objective(
+        "urfm", setting, centres=9, width=32, heads=4, position="relative", normalise=normalise
+    )
+    modules = torch.nn.ModuleList([student, head, objective])
+    optimizer = torch.optim.AdamW(modules.parameters(), lr=5e-3)
+    history = []
+    for _ in range(steps):
+        images, labels = people(32)
+        with torch.no_grad():
+            tokens = teacher(images).flatten(2).transpose(1, 2)
+        grid = student(images)
+        loss, parts = objective(Outputs(feature_map=grid), Outputs(tokens=tokens), None)
+        errors = torch.nn.functional.cross_entropy(head(grid.mean(dim=(2, 3))), labels)
+        optimizer.zero_grad()
+        (loss + errors).backward()
+        optimizer.step()
+        history.append({"urfm": loss.item(), "errors": errors.item()} | parts)
+    return history
+
+
+def test_features_do_not_collapse_while_objective_and_student_improve():
+    history = trained("images")
+    spreads = [key for key in history[0] if "_over_" in key]
+    assert len(spreads) == 8
+    # A fresh student's own features hardly differ from place to place: they must come to.
+    watched = history[-10:] + [{k: v for k, v in step.items() if "_z_" in k} for step in history]
+    for key in spreads:
+        assert min(float(step[key]) for step in watched if key in step) > FLOOR, key
+    for key in ("urfm", "errors"):
+        first, last = (
+            sum(step[key] for step in part) / 10 for part in (history[:10], history[-10:])
+        )
+        assert last < 0.7 * first, key

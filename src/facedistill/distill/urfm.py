@@ -135,9 +135,10 @@ class UnifiedReceptiveFields(Objective):
     channels.
 
     Both sides learn, so that the loss is lowest where h or z no longer say anything. Both are
-    therefore standardised before they are compared, and the parts `*_over_centres` and
-    `*_over_images` tell how much h and z vary: near 0 they have collapsed. With `normalise: images`
-    L_feat is between 0 and 4, and 2 for features that have nothing to do with each other.
+    therefore standardised before they are compared, the mean over centres and what each centre adds
+    to it apart, and the parts `*_over_centres` and `*_over_images` tell how much h and z vary: near
+    0 they have collapsed. With `normalise: images` L_feat is between 0 and 4, and 2 for features
+    that have nothing to do with each other.
 
     Source: cross-architecture distillation (Zhao et al., ACM MM 2023, arXiv 2306.14662). What the
     paper chose for L, d, heads, gamma, lambda_1, lambda_2, the buckets, D_face, what is shared, the
@@ -160,7 +161,8 @@ class UnifiedReceptiveFields(Objective):
         shared: One set of centres, W_q and b_l for both networks; else each has its own.
         shared_attention: One self-attention for both networks; else each has its own.
         normalise: Standardise h and z over `images` (each channel of each local feature over the
-            batch), over `channels` (each local feature), or not (`none`).
+            batch), over `channels` (each local feature), or not (`none`). Only the first keeps
+            features from becoming the same for all images.
         lambda_1: Weight of L_attn.
         lambda_2: Weight of L_feat.
     """
@@ -239,13 +241,21 @@ class UnifiedReceptiveFields(Objective):
         if self.normalise == "none":
             return features
         axis = 0 if self.normalise == "images" else 2
-        centred = features - features.mean(dim=axis, keepdim=True)
-        variance = centred.square().mean(dim=axis, keepdim=True)
-        return centred * (variance + _EPSILON).rsqrt()
+        # The centres' mean and what each adds to it are standardised apart: together, the loss
+        # would fall fastest by making all centres say the same.
+        common = features.mean(dim=1, keepdim=True)
+        both = _standardised(common, axis) + _standardised(features - common, axis)
+        return both / 2**0.5
 
 
 _EPSILON = 1e-5
 """Added to variances, as normalisation layers do."""
+
+
+def _standardised(features: torch.Tensor, axis: int) -> torch.Tensor:
+    """Bring features to mean 0 and variance 1 over an axis."""
+    centred = features - features.mean(dim=axis, keepdim=True)
+    return centred * (centred.square().mean(dim=axis, keepdim=True) + _EPSILON).rsqrt()
 
 
 @torch.no_grad()
