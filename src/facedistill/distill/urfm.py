@@ -264,6 +264,9 @@ def spread(name: str, features: torch.Tensor) -> Parts:
 
     Shares, since what counts is whether features differ, not how long they are: 0 where they are
     all the same, 1 where they have nothing in common.
+
+    What all features have in common counts in the mean square. Tokens of a trained Transformer have
+    much of it, so that its h may vary by less than 0.01 and be sound: watch whether that falls.
     """
     power = features.square().mean().clamp(min=torch.finfo(features.dtype).tiny)
     return {
