@@ -13,10 +13,11 @@ name: everything
 seed: 3
 data:
   train: faces
+  licence: own
   augmentation: {flip: 0.5, rotation: 10, jpeg_quality: [30, 90]}
   image_size: 64
-teacher: {bank: bank, input: {size: 112, color: BGR}, view: clean}
-teachers: {classes: {model: b.onnx, input: {size: 96}}}
+teacher: {bank: bank, input: {size: 112, color: BGR}, view: clean, licence: MIT}
+teachers: {classes: {model: b.onnx, licence: MIT, input: {size: 96}}}
 student: {network: mobilefacenet, arguments: {width: 0.5}, input: {size: 64}}
 objectives:
   fcd: {weight: 2, stop: 0.5, schedule: linear}

@@ -75,7 +75,7 @@ class DataRecipe(Section):
     cache: Literal["none", "ram", "device"] = "none"
     workers: int = Field(2, ge=0, description="loader processes; the result does not depend on it")
     on_error: Literal["stop", "skip"] = Field("stop", description="at a corrupt image")
-    licence: str = Field("unknown", description="licence of the training data")
+    licence: str = Field(min_length=1, description="of the training data; may be unknown")
 
 
 class PromptsRecipe(Section):
@@ -97,7 +97,7 @@ class TeacherRecipe(Section):
         "same", description="teacher sees the student's image, or the one before augmentation"
     )
     prompts: PromptsRecipe | None = Field(None, description="of a Transformer: train prompts")
-    licence: str = Field("unknown", description="licence of the teacher's weights")
+    licence: str = Field(min_length=1, description="of the teacher's weights; may be unknown")
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherRecipe:

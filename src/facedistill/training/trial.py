@@ -83,7 +83,7 @@ def open_tests(recipe: Recipe, source: PairsRecipe | None) -> TestSet:
 
 def finds_landmarks(recipe: Recipe) -> bool:
     """Whether a recipe trains a network that finds landmarks instead of telling people apart."""
-    return getattr(recipe.student, "landmarks", None) is not None
+    return recipe.student.landmarks is not None
 
 
 def note_error(folder: Path, line: str, trace: str = "") -> None:
