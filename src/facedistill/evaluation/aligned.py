@@ -1,11 +1,13 @@
 """Loose crops made into aligned ones by a network that finds landmarks.
 
-The network looks at the loose crop, the crop is warped to the ArcFace template by the similarity
-that fits its five points, and the network looks again, now at a face that stands upright in the
-middle of its picture, where it errs least. What it finds there says by how much the warp misses:
-the similarity that would bring those points onto the template moves the template's points by some
-distance, the *misfit*, which is 0 for a network that agrees with itself. The second points make a
-second warp. It is kept where its own misfit, seen by a third look, is smaller than the first's.
+The network looks at the loose crop, the face is warped to the ArcFace template by the similarity
+that fits its five points, and the network looks again, now at a face that stands upright. For that
+look the template is shifted to the middle of the picture, where loose crops have their faces: in
+its own place, lower down, networks trained on such crops err more. What it finds there says by how
+much the warp misses: the similarity that would bring those points onto the template moves the
+template's points by some distance, the *misfit*, which is 0 for a network that agrees with itself.
+The second points make a second warp. It is kept where its own misfit, seen by a third look, is
+smaller than the first's.
 
 The misfit is used, and not the residual of the similarity fit, because the residual measures pose:
 the points of a turned head fit no template, however well they were found.
@@ -32,7 +34,6 @@ from facedistill.errors import FacedistillError
 from facedistill.evaluation.landmarks import Locator, check_locator
 from facedistill.faces.alignment import (
     ARCFACE_SIZE,
-    align,
     similarity_transform,
     template,
     transform_points,
@@ -155,23 +156,28 @@ def align_faces(
     return AlignedFaces(source, np.concatenate(chosen), size, quality), report
 
 
-def warp(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
+def warp(
+    image: np.ndarray, landmarks: np.ndarray, size: int, goal: np.ndarray | None = None
+) -> np.ndarray:
     """Return an aligned crop; large faces are shrunk by area averaging first, against aliasing.
 
     Args:
         image: uint8 RGB (H, W, 3).
         landmarks: (5, 2), in its pixels.
         size: Side of the crop.
+        goal: (5, 2), where in the crop they are to lie; the template by default.
 
     Raises:
         FacedistillError: If the landmarks are degenerate.
     """
-    scale = float(np.hypot(*similarity_transform(landmarks, template(size))[:, 0]))
+    goal = template(size) if goal is None else goal
+    scale = float(np.hypot(*similarity_transform(landmarks, goal)[:, 0]))
     if scale < 0.5:
         shape = tuple(max(1, round(2 * scale * side)) for side in image.shape[:2])
         landmarks = to_pixels(to_fractions(landmarks, image.shape), shape)
         image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
-    return align(image, landmarks, size)
+    matrix = similarity_transform(landmarks, goal)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
 
 
 def write_crops(faces: FaceDataset, out: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -233,12 +239,12 @@ def _look_again(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the landmarks found in the aligned crops, in the images' pixels, and the misfits."""
     side = network.input.size
-    goal = template(side)
+    goal = template(side) - template(side).mean(axis=0) + (side - 1) / 2
     matrices, views = [], []
     for face, points in zip(faces, landmarks, strict=True):
         try:
             matrices.append(similarity_transform(points, goal))
-            views.append(warp(face.image, points, side))
+            views.append(warp(face.image, points, side, goal))
         except FacedistillError as error:
             raise FacedistillError(
                 f"{face.where}: no face can be aligned there, {error}: remove the image, or take a "
