@@ -313,8 +313,9 @@ def test_the_hash_changes_with_every_key_that_decides_the_result(write):
     recipe = load_recipe(write(FULL))
     assert load_recipe(write(FULL + "\n# a comment")).hash == recipe.hash
     whole = recipe.model_dump(mode="json")
-    # adamw refuses the nesterov of this recipe
-    everything = [leaf for leaf in leaves(whole) if leaf[0] != ("optimizer", "name")]
+    # adamw refuses the nesterov of this recipe, and prompts refuse its bank
+    apart = {("optimizer", "name"), ("teacher", "prompts")}
+    everything = [leaf for leaf in leaves(whole) if leaf[0] not in apart]
     hashes = {recipe.hash}
     for place, value in everything:
         tree = copy.deepcopy(whole)
@@ -326,6 +327,9 @@ def test_the_hash_changes_with_every_key_that_decides_the_result(write):
         assert (hash_ == recipe.hash) == (place in INDIFFERENT), place
         hashes.add(hash_)
     assert len(hashes) == 1 + len(everything) - len(INDIFFERENT) > 50
+    online = ["teacher.bank=null", "teacher.model=a.onnx"]
+    prompted = [*online, "teacher.prompts={count: 3}"]
+    assert load_recipe(write(FULL), online).hash != load_recipe(write(FULL), prompted).hash
 
 
 values = st.recursive(
