@@ -269,4 +269,4 @@ def test_what_cannot_be_prompted_or_compared_is_refused(tmp_path, recipe, swin):
     with pytest.raises(FacedistillError, match=r"need teacher\.plain_embedding"):
         run(recipe(plain), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="only `teacher` can have prompts"):
-        recipe(f"teachers={{second: {{model: {swin}, prompts: {{count: 2}}}}}}")
+        recipe(f"teachers={{second: {{model: {swin}, prompts: {{count: 2}}, licence: unknown}}}}")
