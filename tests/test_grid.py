@@ -13,7 +13,7 @@ grids:
     axes: {width: {"0.5": , "0.25": }}
   student:
     recipe: fcd
-    settings: ["student.arguments.width=<width>", "teacher={model: '${teacher}'}"]
+    settings: ["student.arguments.width=<width>", "teacher={model: '${teacher}', licence: own}"]
     axes:
       width: {"0.5": , "0.25": }
       init:

@@ -15,7 +15,9 @@ QUICK = ["training.steps=2"]
 
 
 def train(folder, *settings, say=lambda line: None):
-    return run(tiny_recipe(*QUICK, *settings), folder, say)
+    named = {each.partition(".model=")[0] for each in settings if ".model=" in each}
+    licences = [f"{teacher}.licence=own" for teacher in sorted(named)]
+    return run(tiny_recipe(*QUICK, *settings, *licences), folder, say)
 
 
 @pytest.fixture
@@ -140,6 +142,6 @@ def test_the_shipped_recipes_follow_each_other(tmp_path):
 
     start = [f"student.init={tmp_path / 'distilled'}", "student.embedding_size=64"]
     soft = "objectives.kd={own_head: true, weight: 0.1}"
-    (line,) = go("verification", "verification", *start, teacher, soft)
+    (line,) = go("verification", "verification", *start, teacher, "teacher.licence=own", soft)
     assert line.startswith("student.init: all but fc.weight, fc.bias of 320 weights are those of")
     assert logged(tmp_path / "verification", "triplet.triplets") == [8 * 3, 8 * 3]
