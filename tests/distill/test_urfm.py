@@ -168,7 +168,7 @@ def test_losses_are_those_derived_by_hand(normalise, prompts):
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("shared_attention", [True, False])
 def test_what_is_shared_and_what_each_network_has_of_its_own(shared, shared_attention):
-    objective = made(shared=shared, shared_attention=shared_attention)
+    objective = made(shared=shared, shared_attention=shared_attention, learns="both")
     assert (objective.student_centres is objective.teacher_centres) is shared
     assert (objective.student_attention is objective.teacher_attention) is shared_attention
     assert objective.student_local is not objective.teacher_local
@@ -177,6 +177,41 @@ def test_what_is_shared_and_what_each_network_has_of_its_own(shared, shared_atte
     assert loss.item() == pytest.approx(sum(loss_by_hand(objective, ours, theirs, "images")))
     loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.parameters())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_teachers_mapping_stays_where_only_the_student_learns(shared):
+    objective = made(shared=shared, shared_attention=shared, learns="student")
+    both = made(shared=False, shared_attention=False, learns="both")
+    for ours, its in (
+        (objective.student_centres, "centres"),
+        (objective.student_attention, "attention"),
+    ):
+        getattr(both, f"student_{its}").load_state_dict(ours.state_dict())
+        theirs = getattr(objective, f"teacher_{its}").state_dict()
+        getattr(both, f"teacher_{its}").load_state_dict(theirs)
+    both.student_local.load_state_dict(objective.student_local.state_dict())
+    both.teacher_local.load_state_dict(objective.teacher_local.state_dict())
+    (student, ours), (teacher, theirs) = pixels(CNN), pixels(TRANSFORMER)
+    teacher.tokens.requires_grad_()
+    loss, _ = objective(student, teacher, None)
+    assert loss.item() == pytest.approx(sum(loss_by_hand(objective, ours, theirs, "images")))
+    loss.backward()
+    assert teacher.tokens.grad.abs().sum() > 0
+    both(student, teacher, None)[0].backward()
+    for part in ("student_centres", "student_local", "student_attention"):
+        pairs = zip(
+            getattr(objective, part).named_parameters(),
+            getattr(both, part).named_parameters(),
+            strict=True,
+        )
+        for (name, weight), (_, same) in pairs:
+            torch.testing.assert_close(weight.grad, same.grad, msg=f"{part}.{name}")
+    still = {id(w) for w in objective.parameters() if not w.requires_grad}
+    assert still >= {id(w) for w in objective.teacher_local.parameters()}
+    learning = {id(w) for w in objective.student_centres.parameters()}
+    assert not still & learning
+    assert (id(objective.teacher_centres.centres) in still) is not shared
 
 
 @pytest.mark.parametrize("position", ["none", "euclid", "saliency", "relative"])
@@ -202,9 +237,10 @@ def test_a_checkpoint_keeps_the_buckets():
     assert torch.equal(objective.student_centres.bucket, other.student_centres.bucket)
 
 
+@pytest.mark.parametrize("learns", ["student", "both"])
 @pytest.mark.parametrize("normalise", ["images", "channels", "none"])
-def test_gradients(normalise):
-    objective = made(normalise=normalise)
+def test_gradients(normalise, learns):
+    objective = made(normalise=normalise, learns=learns)
     (student, _), (teacher, _) = pixels(CNN, 3), pixels(TRANSFORMER, 3, 1)
     ours, theirs = student.feature_map.requires_grad_(), teacher.tokens.requires_grad_()
 
@@ -213,6 +249,8 @@ def test_gradients(normalise):
 
     # Into both networks: prompts of a teacher learn from it.
     assert gradcheck(loss, (ours, theirs), fast_mode=True)
+    if learns == "student":
+        return  # What both share learns from one side: that is no derivative of the loss.
     centres = objective.student_centres
     assert gradcheck(
         lambda c, t: loss_with(objective, centres, c, t, student, teacher),
@@ -287,6 +325,7 @@ def test_under_autocast_the_loss_is_float32():
     [
         ({"centres": 48}, "centres is 48, it must be a square number"),
         ({"position": "polar"}, "position is polar, it must be one of none, euclid, saliency"),
+        ({"learns": "teacher"}, "learns is teacher, it must be one of student, both"),
         ({"normalise": "batch"}, "normalise is batch, it must be one of images, channels, none"),
         ({"width": 10, "heads": 4}, "width 10 is no multiple of heads 4"),
         ({"buckets": 0}, "buckets is 0"),
@@ -314,7 +353,7 @@ def people(count):
     return faces[labels] + 0.5 * torch.randn(count, 3, 12, 12), labels
 
 
-def trained(normalise, steps=60):
+def trained(learns, steps=60):
     """A CNN that learns labels and a frozen network's tokens, and what each step said."""
     teacher = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 4, 3), torch.nn.GELU())
     student = torch.nn.Sequential(
@@ -327,7 +366,7 @@ def trained(normalise, steps=60):
         teacher_pixels=PixelFeatures("tokens", 12, 3),
     )  # fmt: skip
     objective = create_objective(
-        "urfm", setting, centres=9, width=32, heads=4, position="relative", normalise=normalise
+        "urfm", setting, centres=9, width=32, heads=4, position="relative", learns=learns
     )
     modules = torch.nn.ModuleList([student, head, objective])
     optimizer = torch.optim.AdamW(modules.parameters(), lr=5e-3)
@@ -346,8 +385,9 @@ def trained(normalise, steps=60):
     return history
 
 
-def test_features_do_not_collapse_while_objective_and_student_improve():
-    history = trained("images")
+@pytest.mark.parametrize("learns", ["student", "both"])
+def test_features_do_not_collapse_while_objective_and_student_improve(learns):
+    history = trained(learns)
     spreads = [key for key in history[0] if "_over_" in key]
     assert len(spreads) == 8
     # A fresh student's own features hardly differ from place to place: they must come to.

@@ -8,10 +8,11 @@ compared one by one.
 from __future__ import annotations
 
 from math import isqrt
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
@@ -28,6 +29,9 @@ from facedistill.models.outputs import Outputs
 
 Normalise = Literal["images", "channels", "none"]
 """What the local features are standardised over."""
+
+Learns = Literal["student", "both"]
+"""Whose mapping from pixels to local features learns."""
 
 
 def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
@@ -134,17 +138,20 @@ class UnifiedReceptiveFields(Objective):
     squared distance of two rows of attention; L_feat = mean (z_s - z_t)^2 over images, centres and
     channels.
 
-    Both sides learn, so that the loss is lowest where h or z no longer say anything. Both are
-    therefore standardised before they are compared, the mean over centres and what each centre adds
-    to it apart, and the parts `*_over_centres` and `*_over_images` tell how much h and z vary: near
-    0 they have collapsed. With `normalise: images` L_feat is between 0 and 4, and 2 for features
-    that have nothing to do with each other.
+    Where both sides learn, the loss is lowest where h or z no longer say anything. Two things stand
+    against that. Both are standardised before they are compared, the mean over centres and what
+    each centre adds to it apart. And with `learns: student` the teacher's mapping keeps the random
+    weights that it began with, which lose nothing of what its pixels say, and what both share
+    learns from the student's side alone; gradient reaches the teacher's prompts all the same. The
+    parts `*_over_centres` and `*_over_images` tell how much h and z vary: near 0 they have
+    collapsed. With `normalise: images` L_feat is between 0 and 4, and 2 for features that have
+    nothing to do with each other.
 
     Source: cross-architecture distillation (Zhao et al., ACM MM 2023, arXiv 2306.14662). What the
     paper chose for L, d, heads, gamma, lambda_1, lambda_2, the buckets, D_face, what is shared, the
-    normalisation, the shortcut past the self-attention and the scale of L_attn is not known here:
-    all of that is this project's. (The mean over all L x L entries would make L_attn 1/L of what it
-    is here.)
+    normalisation, whose mapping learns, the shortcut past the self-attention and the scale of
+    L_attn is not known here: all of that is this project's. (The mean over all L x L entries would
+    make L_attn 1/L of what it is here.)
 
     Pixels may be a CNN's map or a Transformer's tokens, prompts among them, of any number and width
     on either side. With `normalise: images` the loss depends on the batch within a process.
@@ -160,6 +167,7 @@ class UnifiedReceptiveFields(Objective):
         buckets: Learned vectors b_l; 4 are iRPE's default.
         shared: One set of centres, W_q and b_l for both networks; else each has its own.
         shared_attention: One self-attention for both networks; else each has its own.
+        learns: Whose mapping learns: the `student`'s, or `both`.
         normalise: Standardise h and z over `images` (each channel of each local feature over the
             batch), over `channels` (each local feature), or not (`none`). Only the first keeps
             features from becoming the same for all images.
@@ -179,15 +187,16 @@ class UnifiedReceptiveFields(Objective):
         buckets: int = 4,
         shared: bool = True,
         shared_attention: bool = True,
+        learns: Learns = "student",
         normalise: Normalise = "images",
         lambda_1: float = 1.0,
         lambda_2: float = 1.0,
     ) -> None:
         super().__init__()
-        _check(centres, position, gamma, buckets, normalise, lambda_1, lambda_2)
+        _check(centres, position, gamma, buckets, learns, normalise, lambda_1, lambda_2)
         self.student, self.teacher = setting.require_pixels("urfm")
         self.needs = frozenset({f"student.{self.student.output}", f"teacher.{self.teacher.output}"})
-        self.normalise = normalise
+        self.learns, self.normalise = learns, normalise
         self.lambda_1, self.lambda_2 = lambda_1, lambda_2
         self.side = isqrt(centres)
         self.saliency = setting.require_saliency("urfm") if position == "saliency" else None
@@ -205,14 +214,17 @@ class UnifiedReceptiveFields(Objective):
         self.teacher_attention = (
             self.student_attention if shared_attention else SelfAttention(width, heads)
         )
+        if learns == "student":
+            self._hold_the_teachers_own()
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, L_attn, L_feat, and how much h and z vary on either side."""
         ours = self.student_local(self.student_centres(), self.student.rows(student))[0]
-        theirs = self.teacher_local(self.teacher_centres(), self.teacher.rows(teacher))[0]
+        centres = self._of_teacher(self.teacher_centres)
+        theirs = self._of_teacher(self.teacher_local, centres, self.teacher.rows(teacher))[0]
         h_s, h_t = self._standardised(ours), self._standardised(theirs)
         mixed_s, map_s = self.student_attention(h_s)
-        mixed_t, map_t = self.teacher_attention(h_t)
+        mixed_t, map_t = self._of_teacher(self.teacher_attention, h_t)
         z_s, z_t = self._standardised(mixed_s), self._standardised(mixed_t)
         attn = map_s.shape[-1] * F.mse_loss(map_s, map_t)
         feat = F.mse_loss(z_s, z_t)
@@ -236,6 +248,21 @@ class UnifiedReceptiveFields(Objective):
             for centres, local, pixels, outputs in said
         )
         return ours, theirs
+
+    def _hold_the_teachers_own(self) -> None:
+        ours = {id(weight) for part in self._student_parts() for weight in part.parameters()}
+        for weight in self.parameters():
+            weight.requires_grad_(id(weight) in ours)
+
+    def _student_parts(self) -> list[nn.Module]:
+        return [self.student_centres, self.student_local, self.student_attention]
+
+    def _of_teacher(self, part: nn.Module, *inputs: torch.Tensor) -> Any:
+        """Run a part of the mapping for the teacher: its weights learn from that or do not."""
+        if self.learns == "both":
+            return part(*inputs)
+        weights = {name: weight.detach() for name, weight in part.named_parameters()}
+        return functional_call(part, weights, inputs)
 
     def _standardised(self, features: torch.Tensor) -> torch.Tensor:
         if self.normalise == "none":
@@ -284,6 +311,7 @@ def _check(
     position: str,
     gamma: float,
     buckets: int,
+    learns: str,
     normalise: str,
     lambda_1: float,
     lambda_2: float,
@@ -292,6 +320,8 @@ def _check(
         raise ValueError(f"centres is {centres}, it must be a square number, as 25, 49 or 64")
     if position not in POSITIONS:
         raise ValueError(f"position is {position}, it must be one of {', '.join(POSITIONS)}")
+    if learns not in get_args(Learns):
+        raise ValueError(f"learns is {learns}, it must be one of {', '.join(get_args(Learns))}")
     if normalise not in get_args(Normalise):
         known = ", ".join(get_args(Normalise))
         raise ValueError(f"normalise is {normalise}, it must be one of {known}")
