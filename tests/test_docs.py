@@ -94,7 +94,8 @@ def test_readme_commands_run_in_its_order(users_folder):
         assert plan(load_comparison([words[1]]), users_folder)
     spelled = [words for words in commands(README) if words not in grids]
     assert {words[0] for words in spelled} == {
-        "prepare", "inspect", "embed", "distill", "evaluate", "export", "verify", "train", "compare",
+        "prepare", "inspect", "embed", "distill", "evaluate", "export", "verify", "train",
+        "compare",
     }  # fmt: skip
     for words in spelled:
         tiny = [word for setting in tiny_settings(words) for word in ("--set", setting)]
@@ -168,7 +169,10 @@ def test_every_key_of_a_recipe_is_documented():
         documented |= {first, *(f"{first.rpartition('.')[0]}.{other}" for other in others)}
     augmentation = [f"data.augmentation.{name}" for name in Augmentation.__dataclass_fields__]
     objectives = [f"objectives.{name}" for name in shipped_objectives()]
-    common = {f"objectives.{name}" for name in ("weight", "of", "start", "stop", "warmup", "schedule", "final")}
+    common = {
+        f"objectives.{name}"
+        for name in ("weight", "of", "start", "stop", "warmup", "schedule", "final")
+    }
     assert "`weight` (1), `start` (0) and `stop` (1)" in text
     assert "`warmup` (0)" in text
     assert "with the keys of `teacher`" in text
