@@ -312,9 +312,9 @@ def test_pickled_data_set_reads_in_a_spawned_worker(tmp_path: Path) -> None:
     dataset[0]
     assert len(pickle.dumps(dataset)) < 2000
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        image, label, key = pool.submit(dataset.__getitem__, 2).result()
-    np.testing.assert_array_equal(image, dataset[2].image)
-    assert (label, key) == (1, dataset.key(2))
+        sample = pool.submit(dataset.__getitem__, 2).result()
+    np.testing.assert_array_equal(sample.image, dataset[2].image)
+    assert (sample.label, sample.key) == (1, dataset.key(2))
 
 
 def test_file_changed_between_processes_is_refused(tmp_path: Path) -> None:

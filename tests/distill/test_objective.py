@@ -52,7 +52,7 @@ def test_every_method_of_the_room_is_registered_under_its_own_name():
         assert made.name == name
         assert isinstance(made, Objective)
         assert made.needs
-        assert all(need.split(".")[0] in ("student", "teacher") for need in made.needs)
+        assert all(need.split(".")[0] in ("student", "teacher", "batch") for need in made.needs)
 
 
 def test_only_classifiers_give_logits():

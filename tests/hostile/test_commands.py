@@ -260,7 +260,7 @@ def test_checkpoint_of_another_architecture(story, refused):
 
 def test_start_from_another_architecture(story, refused):
     start = f"student.init={story}/teacher/best.safetensors"
-    other = distilling(start, "student.embedding_size=8")
+    other = distilling(start, "student.arguments={norm: false}")
     refused("distill", "fcd", "--out", story / "new", **other, names=f"{story}/teacher")
 
 
@@ -334,6 +334,7 @@ def test_nan_in_an_onnx_file(story, refused):
 # A full disk
 
 MODELS = {"best.safetensors", "last.safetensors"}
+HEADS = {"best.head.safetensors", "last.head.safetensors"}
 
 
 @pytest.mark.parametrize(
@@ -358,6 +359,9 @@ def test_disk_full(story, refused, words, limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     # Nothing half-written: what is there is whole, and there is nothing beside it.
     left = {path.name for path in Path("new").iterdir()} if Path("new").exists() else set()
-    assert left <= {"bank.json", "recipe.yaml", "metrics.jsonl", ".lock"} | MODELS
+    assert left <= {"bank.json", "recipe.yaml", "metrics.jsonl", ".lock"} | MODELS | HEADS
     for name in left & MODELS:
         load_model(Path("new", name))
+    for name in left & HEADS:
+        with safe_open(Path("new", name), framework="pt") as file:
+            assert all(torch.isfinite(file.get_tensor(key)).all() for key in file.keys())  # noqa: SIM118

@@ -151,7 +151,8 @@ def test_the_student_starts_alike_with_and_without_prompts(tmp_path, recipe, mon
     monkeypatch.setattr(
         Fit, "run", lambda fit: starts.append(copy.deepcopy(fit.bare_step)) or fit.position
     )
-    monkeypatch.setattr(run_module, "_measure", lambda *anything: {})
+    for rest in ("_measure", "write_run_card"):
+        monkeypatch.setattr(run_module, rest, lambda *anything: {})
     run(recipe(), tmp_path / "with", silent)
     without = ("teacher.prompts=null", "objectives.prompt_preservation=null")
     run(recipe(*without), tmp_path / "without", silent)

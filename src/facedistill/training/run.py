@@ -255,8 +255,8 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         fit.images_per_second,
         fit.seconds_per_step,
     )
-    _write_summary(summary, recipe)
     write_run_card(recipe, folder, summary.evaluation)
+    _write_summary(summary, recipe)
     if summary.skipped:
         say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
     return summary
