@@ -95,8 +95,8 @@ class LocalFeatures(nn.Module):
         """Return h (B, L, d) and the attention (B, L, N) of queries (L, d) to pixels (B, N, C)."""
         pixels = self.project(pixels)
         scores = queries @ self.key(pixels).transpose(1, 2) / queries.shape[1] ** 0.5
-        attention = at_least_float32(scores).softmax(dim=2)
-        return attention @ at_least_float32(self.value(pixels)), attention
+        attention = scores.softmax(dim=2)
+        return attention @ self.value(pixels), attention
 
 
 class SelfAttention(nn.Module):
@@ -122,10 +122,9 @@ class SelfAttention(nn.Module):
         """Return features (B, L, d) and attention maps (B, heads, L, L) of h (B, L, d)."""
         parts = self.split(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = parts
-        scores = at_least_float32(query @ key.transpose(2, 3)) / query.shape[-1] ** 0.5
-        attention = scores.softmax(dim=3)
-        mixed = (attention @ at_least_float32(value)).transpose(1, 2).flatten(2)
-        return h + at_least_float32(self.merge(mixed)), attention
+        attention = (query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=3)
+        mixed = (attention @ value).transpose(1, 2).flatten(2)
+        return h + self.merge(mixed), attention
 
 
 @objective("urfm")
@@ -144,8 +143,8 @@ class UnifiedReceptiveFields(Objective):
     weights that it began with, which lose nothing of what its pixels say, and what both share
     learns from the student's side alone; gradient reaches the teacher's prompts all the same. The
     parts `*_over_centres` and `*_over_images` tell how much h and z vary: near 0 they have
-    collapsed. With `normalise: images` L_feat is between 0 and 4, and 2 for features that have
-    nothing to do with each other.
+    collapsed. With `normalise: images` L_feat is about 2 for features that have nothing to do with
+    each other.
 
     Source: cross-architecture distillation (Zhao et al., ACM MM 2023, arXiv 2306.14662). What the
     paper chose for L, d, heads, gamma, lambda_1, lambda_2, the buckets, D_face, what is shared, the
@@ -219,13 +218,21 @@ class UnifiedReceptiveFields(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, L_attn, L_feat, and how much h and z vary on either side."""
-        ours = self.student_local(self.student_centres(), self.student.rows(student))[0]
+        pixels_s = at_least_float32(self.student.rows(student))
+        pixels_t = at_least_float32(self.teacher.rows(teacher))
+        # Features may have a hundred times more in common than they differ by, and standardising
+        # keeps the difference alone: in half precision that is mostly rounding.
+        with torch.autocast(pixels_s.device.type, enabled=False):
+            return self._compared(pixels_s, pixels_t)
+
+    def _compared(self, pixels_s: torch.Tensor, pixels_t: torch.Tensor) -> Loss:
+        ours = self.student_local(self.student_centres(), pixels_s)[0]
         centres = self._of_teacher(self.teacher_centres)
-        theirs = self._of_teacher(self.teacher_local, centres, self.teacher.rows(teacher))[0]
-        h_s, h_t = self._standardised(ours), self._standardised(theirs)
+        theirs = self._of_teacher(self.teacher_local, centres, pixels_t)[0]
+        h_s, h_t = self._normalised(ours), self._normalised(theirs)
         mixed_s, map_s = self.student_attention(h_s)
         mixed_t, map_t = self._of_teacher(self.teacher_attention, h_t)
-        z_s, z_t = self._standardised(mixed_s), self._standardised(mixed_t)
+        z_s, z_t = self._normalised(mixed_s), self._normalised(mixed_t)
         attn = map_s.shape[-1] * F.mse_loss(map_s, map_t)
         feat = F.mse_loss(z_s, z_t)
         parts = {"attn": attn.detach(), "feat": feat.detach()}
@@ -244,7 +251,7 @@ class UnifiedReceptiveFields(Objective):
             (self.teacher_centres, self.teacher_local, self.teacher, teacher),
         )
         ours, theirs = (
-            _on_grid(local(centres(), pixels.rows(outputs))[1], pixels)
+            _on_grid(local(centres(), at_least_float32(pixels.rows(outputs)))[1], pixels)
             for centres, local, pixels, outputs in said
         )
         return ours, theirs
@@ -264,7 +271,7 @@ class UnifiedReceptiveFields(Objective):
         weights = {name: weight.detach() for name, weight in part.named_parameters()}
         return functional_call(part, weights, inputs)
 
-    def _standardised(self, features: torch.Tensor) -> torch.Tensor:
+    def _normalised(self, features: torch.Tensor) -> torch.Tensor:
         if self.normalise == "none":
             return features
         axis = 0 if self.normalise == "images" else 2
