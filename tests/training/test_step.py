@@ -137,6 +137,12 @@ def test_a_time_without_any_objective_is_refused(weights, when):
         make_step(**terms)
 
 
+def test_a_share_of_the_students_gradient_is_for_what_the_student_learns_from():
+    teachers = Term(needs=("teacher.embedding", "teacher.plain_embedding"))
+    with pytest.raises(FacedistillError, match="automatic weight of keeps is a share of the st"):
+        make_step(a=(Term(), Weight()), keeps=(teachers, Weight(share=0.3)))
+
+
 def test_teacher_and_objectives_must_have_something_to_say_to_each_other():
     taught = make_step(a=(Term(needs=("student.embedding", "teacher.embedding")), Weight()))
     alone = make_step(a=(Term(), Weight()))

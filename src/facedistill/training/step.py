@@ -156,8 +156,15 @@ class TrainingStep(nn.Module):
         return next(o for o in self._each() if isinstance(o, Classifier))
 
     def _check_weights(self) -> None:
-        """At every moment something must train."""
+        """At every moment something must train, and a share must be one of a gradient."""
         each = self.weights.values()
+        for name, objective in zip(self.objectives, self._each(), strict=True):
+            trains_student = any(need.startswith("student.") for need in objective.needs)
+            if self.weights[name].share is not None and not trains_student:
+                raise FacedistillError(
+                    f"the automatic weight of {name} is a share of the student's gradient, to "
+                    "which it gives nothing: set its weight to a number"
+                )
         for done in sorted({0.0} | {w.start for w in each} | {w.stop for w in each if w.stop < 1}):
             if not any(weight.on(done) for weight in each):
                 raise FacedistillError(
