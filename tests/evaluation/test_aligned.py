@@ -108,6 +108,30 @@ def test_a_second_look_that_fits_worse_is_not_kept():
     np.testing.assert_allclose(aligned.landmarks, exact, atol=0.6)
 
 
+def test_a_second_look_that_finds_nothing_leaves_the_first():
+    class Dazzled(SpotFinder):
+        """Finds all points of the second face in one place once it is aligned."""
+
+        looks = 0
+
+        def locate(self, images):
+            found = super().locate(images)
+            self.looks += 1
+            if self.looks == 2:
+                found[1] = 0.5
+            return found
+
+    faces = spots(3)
+    aligned, report = align_faces(
+        Dazzled(np.random.default_rng(0).uniform(-6, 6, (3, 5, 2))), faces
+    )
+    exact = np.stack([faces.face(i)[1] for i in range(3)])
+    np.testing.assert_allclose(aligned.landmarks[[0, 2]], exact[[0, 2]], atol=0.6)
+    assert np.abs(aligned.landmarks[1] - exact[1]).max() <= 6.6
+    assert report.second == 2
+    assert np.isfinite(report.misfit)
+
+
 def test_crops_miss_the_template_by_no_more_than_the_errors_of_the_points():
     faces = spots(24)
     rng = np.random.default_rng(1)
@@ -170,6 +194,13 @@ def test_what_cannot_be_aligned_is_named():
         FacedistillError, match=r"identity 0 image 0 .*no face can be aligned there"
     ):
         align_faces(Blind(), spots(2))
+
+    class Strip(Spots):
+        def __getitem__(self, index):
+            return super().__getitem__(index)._replace(image=np.zeros((1, 9000, 3), np.uint8))
+
+    with pytest.raises(FacedistillError, match=r"identity 0 image 0 .*9000 x 1 pixels has more"):
+        align_faces(SpotFinder(), Strip(2, 1, size=SIDE))
     recogniser = FaceNetwork.create("standin", InputSpec(size=16))
     with pytest.raises(FacedistillError, match="finds no landmarks"):
         align_faces(recogniser, spots(2))

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from facedistill.atomic import atomic_path
-from facedistill.data.decode import encode_jpeg
+from facedistill.data.decode import MAX_PIXELS, encode_jpeg
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.landmark_list import Square
 from facedistill.data.packing import require_room
@@ -141,10 +141,13 @@ def align_faces(
     for faces in _batches(source, batch_size):
         first = _look_at_loose(network, faces)
         second, misfit_first = _look_again(network, faces, first)
+        # Nothing can be warped by points in one place: the first look must do.
+        seen = np.isfinite(misfit_first)
+        second = np.where(seen[:, None, None], second, first)
         _, misfit_second = _look_again(network, faces, second)
         better = misfit_second < misfit_first
         chosen.append(np.where(better[:, None, None], second, first))
-        kept += int(better.sum())
+        kept += int((better & seen).sum())
         fits.append(np.where(better, misfit_second, misfit_first))
         fits_first.append(misfit_first)
     report = AlignReport(
@@ -219,7 +222,7 @@ def _batches(source: FaceDataset, batch_size: int) -> Iterator[list[_Face]]:
 
 def _look_at_loose(network: Locator, faces: Sequence[_Face]) -> np.ndarray:
     """Return the landmarks found in the images as they are, (N, 5, 2) in their pixels."""
-    squares = [_square(face.image.shape) for face in faces]
+    squares = [_square(face) for face in faces]
     side = network.input.size
     views = [
         scale_square(square.cut(face.image), side)
@@ -271,8 +274,13 @@ def _locate(network: Locator, views: Sequence[np.ndarray]) -> np.ndarray:
     return reduce_to_five(network.locate(np.stack(views)).cpu().numpy())
 
 
-def _square(shape: tuple[int, ...]) -> Square:
+def _square(face: _Face) -> Square:
     """The smallest square that holds an image, with the image in its middle."""
-    height, width = shape[:2]
+    height, width = face.image.shape[:2]
     side = max(height, width)
+    if side * side > MAX_PIXELS:
+        raise FacedistillError(
+            f"{face.where}: a square about {width} x {height} pixels has more than {MAX_PIXELS:,}: "
+            "give loose crops of faces"
+        )
     return Square(-((side - width) // 2), -((side - height) // 2), side)
