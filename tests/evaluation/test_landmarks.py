@@ -16,6 +16,7 @@ from facedistill.evaluation.landmarks import (
     normalised_errors,
     report_landmarks,
 )
+from facedistill.evaluation.rows import figures_of
 from facedistill.faces.landmarks import reduce_to_five
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -98,6 +99,9 @@ def test_report_is_said_in_words_and_json():
         assert part in line
     document = json.loads(json.dumps(report.to_dict()))
     assert document["nme"]["value"] == report.nme.value
+    figures = figures_of(document)
+    assert figures["nme"] == report.nme
+    assert figures["failures@0.08"].interval.over == "faces"
     assert set(document["failures"]) == {"0.08", "0.1"}
     assert document["point_errors"]["nose"] == report.point_errors[2]
     many = report_landmarks("x", *faces(points=68), resamples=0)

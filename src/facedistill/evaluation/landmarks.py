@@ -10,7 +10,7 @@ area, AUC, is taken from 0 to the limit and divided by it, so that 1 is the best
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -122,10 +122,10 @@ class LandmarkReport:
             "faces": len(self.errors),
             "points": self.errors.shape[1],
             "normalised_by": "inter-ocular",
-            "nme": _plain(self.nme),
+            "nme": asdict(self.nme),
             "median": float(np.median(self.face_errors)),
-            "failures": {f"{limit:g}": _plain(rate) for limit, rate in self.failures.items()},
-            "auc": {f"{limit:g}": _plain(area) for limit, area in self.auc.items()},
+            "failures": {f"{limit:g}": asdict(rate) for limit, rate in self.failures.items()},
+            "auc": {f"{limit:g}": asdict(area) for limit, area in self.auc.items()},
             "point_errors": dict(zip(names, self.point_errors.tolist(), strict=True)),
         }
 
@@ -320,13 +320,3 @@ def _percent(estimate: Estimate) -> str:
     if interval is None:
         return f"{100 * estimate.value:.2f} %"
     return f"{100 * estimate.value:.2f} % ({100 * interval.low:.2f} to {100 * interval.high:.2f})"
-
-
-def _plain(estimate: Estimate) -> dict[str, Any]:
-    interval = estimate.interval
-    return {
-        "value": estimate.value,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "over": interval.over if interval else None,
-    }
