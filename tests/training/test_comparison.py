@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from facedistill.comparison import load_comparison
+from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import open_pairs
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.comparison import compare_reports
@@ -14,6 +15,7 @@ from facedistill.evaluation.pairs import evaluate_pairs
 from facedistill.models.model_file import load_model
 from facedistill.training import trial as trial_module
 from facedistill.training.comparison import run_comparison
+from facedistill.training.measurement import truth_of
 from facedistill.training.metrics import read_metrics
 from tests.training.standin import SETTINGS
 
@@ -125,6 +127,35 @@ def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch):
     assert plain.errors[0].startswith("ZeroDivisionError: ")
     noted = json.loads((tmp_path / "out" / "runs" / "plain" / "seed-0" / "error.json").read_text())
     assert "Traceback" in noted["traceback"]
+
+
+def test_what_broke_after_measuring_is_tried_again(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(trial_module, "write_run_card", lambda *arguments: 1 // 0)
+        (plain,) = compare(tmp_path, "rows: {plain: arcface}")
+    assert plain.errors
+    (plain,) = compare(tmp_path, "rows: {plain: arcface}")
+    assert not plain.errors
+    assert plain.figures
+
+
+def test_landmarks_and_pairs_of_one_name_are_refused(tmp_path):
+    text = f"""
+rows:
+  plain: arcface
+  finder:
+    recipe: landmarks
+    settings: ["evaluation={{drawn: '{PAIRS},loose=1'}}", objectives.margin_softmax=null]
+"""
+    comparison = described(tmp_path, text)
+    with pytest.raises(FacedistillError, match="'drawn' is the name of landmarks for some rows"):
+        run_comparison(comparison, tmp_path / "out", jobs=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_faces_of_known_people_are_resampled_by_person():
+    truth = truth_of(open_dataset("procedural:identities=2,images=3,size=16,loose=1"))
+    assert truth.identities.tolist() == [[0, 0]] * 3 + [[1, 1]] * 3
 
 
 def test_stages_come_in_order_each_seed_from_its_own_and_a_teacher_once(tmp_path):

@@ -42,7 +42,7 @@ class Truth:
     Attributes:
         same: bool (N,), the kinds within which they are resampled, as is right for pairs; of faces
             all alike.
-        identities: int (N, 2), or None to resample the items.
+        identities: int (N, 2), of a face its person twice, or None to resample the items.
     """
 
     same: np.ndarray

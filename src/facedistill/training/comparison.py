@@ -90,13 +90,19 @@ def open_tasks(comparison: Comparison, trials: Sequence[Trial]) -> dict[str, Tas
     Where some rows find landmarks and others do not, the comparison's own is for the others.
 
     Raises:
-        FacedistillError: If two recipes give one name to different sets, or none gives any and they
-            do not share their validation people.
+        FacedistillError: If two recipes give one name to different sets, landmarks and pairs have
+            one name, or none gives any and they do not share their validation people.
     """
     landmarks = [trial.recipe for trial in trials if finds_landmarks(trial.recipe)]
     people = [trial.recipe for trial in trials if not finds_landmarks(trial.recipe)]
     own = comparison.evaluation
-    return _tasks_of(landmarks, {} if people else own) | _tasks_of(people, own)
+    of_landmarks, of_people = _tasks_of(landmarks, {} if people else own), _tasks_of(people, own)
+    if both := of_landmarks.keys() & of_people.keys():
+        raise FacedistillError(
+            f"'{min(both)}' is the name of landmarks for some rows and of pairs for others: give "
+            "the comparison's `evaluation`, or the recipes' own, another name"
+        )
+    return of_landmarks | of_people
 
 
 def _tasks_of(recipes: Sequence[Recipe], own: Mapping[str, PairsRecipe]) -> dict[str, Task]:
@@ -137,10 +143,15 @@ def _job(trial: Trial, tasks: Mapping[str, Task]) -> Job:
 
 
 def _is_done(trial: Trial, tasks: Mapping[str, Task]) -> bool:
-    return (trial.folder / SUMMARY).exists() and all(
-        read_measurement(trial.folder, name, task.fingerprint)
-        for name, task in tasks.items()
-        if task.suits(trial.recipe)
+    crashed = read_error(trial.folder) is not None
+    return (
+        (trial.folder / SUMMARY).exists()
+        and not crashed
+        and all(
+            read_measurement(trial.folder, name, task.fingerprint)
+            for name, task in tasks.items()
+            if task.suits(trial.recipe)
+        )
     )
 
 
@@ -160,7 +171,7 @@ def _licences(trials: Sequence[Trial]) -> tuple[str | None, str]:
     made = next((t.folder / BEST for t in trials if (t.folder / BEST).exists()), None)
     about = load_model(made).metadata if made else None
     teacher = (about.teacher_licence if about else None) or UNKNOWN
-    return (teacher if recipe.teacher else None), recipe.data.licence
+    return (teacher if recipe.teacher or recipe.teachers else None), recipe.data.licence
 
 
 def _result(trial: Trial, tasks: Mapping[str, Task]) -> RunResult:

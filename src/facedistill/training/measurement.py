@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from facedistill.atomic import atomic_path
+from facedistill.data.labels import UNLABELLED
 from facedistill.data.pairs import PairSet
 from facedistill.data.sample import FaceDataset
 from facedistill.evaluation.landmarks import LandmarkReport, evaluate_landmarks
@@ -53,7 +54,9 @@ def truth_of(tests: TestSet) -> Truth:
     """Return what differences between rows need to know of the pairs or faces."""
     if isinstance(tests, PairSet):
         return Truth(tests.same, resampleable(pair_identities(tests), tests.same))
-    return Truth(np.ones(len(tests), np.bool_))
+    known = tests.labels.min() > UNLABELLED
+    people = np.stack([tests.labels, tests.labels], axis=1) if known else None
+    return Truth(np.ones(len(tests), np.bool_), people)
 
 
 def measurement_path(folder: Path, name: str) -> Path:
