@@ -210,6 +210,7 @@ def test_landmarks_have_their_figures_and_curve(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "normalised mean error" in page
     assert f"{100 * measured.nme.value:.2f} %" in page
+    assert f"{100 * measured.point_errors[3]:.2f}" in page.split("left mouth corner")[1][:80]
     assert page.count("<img") == 1
     (part,) = json.loads((tmp_path / "report.json").read_text())["evaluations"]
     assert part["nme"]["value"] == measured.nme.value

@@ -450,6 +450,10 @@ def _landmarks(report: LandmarkReport) -> Section:
         Column("failures", "faces above", digits=2, percent=True),
         Column("auc", "area below the curve"),
     ]
+    points = [
+        {"point": name, "error": error} for name, error in report.to_dict()["point_errors"].items()
+    ]
+    by_point = [Column("point"), Column("error", "mean error", digits=2, percent=True)]
     return Section(
         title=report.name,
         line=report.line(),
@@ -461,7 +465,7 @@ def _landmarks(report: LandmarkReport) -> Section:
                 for limit, rate in report.failures.items()
             ),
         ],
-        tables=[Table("Failures", columns, rows)],
+        tables=[Table("Failures", columns, rows), Table("Points", by_point, points)],
         drawings=[
             Drawing(
                 "Cumulative error",
