@@ -146,11 +146,12 @@ class AutoScales(nn.Module):
 
 def _gradient_norm(loss: torch.Tensor, parameters: list[nn.Parameter]) -> float:
     """The norm over all parameters, of several processes the mean."""
-    if not loss.requires_grad:
-        return 0.0
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    gradients: tuple[torch.Tensor | None, ...] = ()
+    if loss.requires_grad:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     had = [gradient.float() for gradient in gradients if gradient is not None]
     norm = torch.nn.utils.get_total_norm(had) if had else torch.zeros(())
+    # Without a gradient here too: the other processes may have one, and wait.
     if distributed.is_available() and distributed.is_initialized():
         norm = norm.to(loss.device)
         distributed.all_reduce(norm)
