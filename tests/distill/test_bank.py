@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from facedistill.data.labels import Subset
 from facedistill.distill.bank import Bank, stack_keys
-from facedistill.distill.bank_info import read_info, shard_path, write_info
+from facedistill.distill.bank_info import FORMAT, read_info, shard_path, write_info
 from facedistill.distill.bank_writing import embed_bank
 from facedistill.errors import FacedistillError
 
@@ -232,20 +232,12 @@ def test_every_flipped_bit_of_a_row_is_found(bank, column):
     np.save(path, whole)
 
 
-def test_banks_of_format_1_have_no_checksums(bank, faces):
-    before = bank.embeddings(np.arange(10)), bank.norms(np.arange(10))
-    old = replace(bank.info, format=1)
-    for shard in range(old.shards):
-        whole, table = np.load(shard_path(bank.folder, shard)), np.zeros(1, old.shard_type(shard))
-        for name in table.dtype.names:
-            table[name] = old.mark if name == "bank" else whole[name]
-        np.save(shard_path(bank.folder, shard), table)
-    write_info(bank.folder, old)
-    again = Bank(bank.folder)
-    assert np.array_equal(again.embeddings(np.arange(10)), before[0])
-    assert np.array_equal(again.norms(np.arange(10)), before[1])
-    with pytest.raises(FacedistillError, match="format is 1, this one's is 2"):
-        embed_bank(embed, faces, bank.folder, info=info_of(faces))
+@pytest.mark.parametrize("other", [1, FORMAT - 1, FORMAT + 1])
+def test_banks_of_another_format_are_refused(bank, faces, other):
+    write_info(bank.folder, replace(bank.info, format=other))
+    for again in (Bank, lambda folder: embed_bank(embed, faces, folder, info=info_of(faces))):
+        with pytest.raises(FacedistillError, match=f"of format {other}, this .* reads {FORMAT}: e"):
+            again(bank.folder)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 40.0])

@@ -64,7 +64,7 @@ def test_large_banks_get_larger_shards_not_more(count):
         ("rows", float("nan")),
         ("views", []), ("views", "plain"), ("views", ["flipped"]), ("views", ["plain", "plain"]),
         ("views", 3), ("views", [["plain"]]), ("teacher", 3), ("dataset", None),
-        ("licence", ["MIT"]), ("dataset_name", {}), ("format", 3), ("format", "1"), ("other", 1),
+        ("licence", ["MIT"]), ("dataset_name", {}), ("format", 0), ("format", "1"), ("other", 1),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_damage(tmp_path, key, value):

@@ -156,9 +156,8 @@ class Bank:
         embeddings = stored.astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             good = np.abs(np.linalg.norm(embeddings, axis=1) - 1) < _SLACK
-        if self.info.has_sums:
-            keys, sums = self._columns(rows, "key", f"{view}_sum")
-            good &= row_sums(rows, keys, stored, norms) == sums
+        keys, sums = self._columns(rows, "key", f"{view}_sum")
+        good &= row_sums(rows, keys, stored, norms) == sums
         if not good.all():
             row = int(rows[good.argmin()])
             raise FacedistillError(

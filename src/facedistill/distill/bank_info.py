@@ -26,7 +26,7 @@ from facedistill.atomic import atomic_path
 from facedistill.data.sample import KEY_BYTES
 from facedistill.errors import FacedistillError
 
-FORMAT = 2
+FORMAT = 3
 VIEWS = ("plain", "flipped")
 MAX_DIMENSION = 65_536
 _MAX_JSON_BYTES = 1 << 16
@@ -76,11 +76,6 @@ class BankInfo:
         return np.frombuffer(hashlib.blake2b(text, digest_size=KEY_BYTES).digest(), np.uint8)
 
     @property
-    def has_sums(self) -> bool:
-        """Whether each row has a checksum."""
-        return self.format > 1
-
-    @property
     def shards(self) -> int:
         """Number of shard files."""
         return -(-self.count // self.rows)
@@ -95,7 +90,7 @@ class BankInfo:
         columns: list[Any] = [("bank", "u1", (KEY_BYTES,)), ("key", "u1", (rows, KEY_BYTES))]
         for view in self.views:
             columns += [(view, "<f2", (rows, self.dimension)), (f"{view}_norm", "<f4", (rows,))]
-            columns += [(f"{view}_sum", "<u4", (rows,))] if self.has_sums else []
+            columns += [(f"{view}_sum", "<u4", (rows,))]
         return np.dtype(columns)
 
 
@@ -167,6 +162,11 @@ def read_info(folder: Path) -> BankInfo:
         _check(info)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise FacedistillError(f"{path} is damaged ({error}): embed again") from error
+    if info.format != FORMAT:
+        # Older ones name images by another hash, newer ones are not known here.
+        raise FacedistillError(
+            f"{path} is of format {info.format}, this facedistill reads {FORMAT}: embed again"
+        )
     return info
 
 
@@ -178,8 +178,6 @@ def _check(info: BankInfo) -> None:
         value = getattr(info, key)
         if type(value) is not int or value < 1:
             raise ValueError(f"{key} is {value!r}")
-    if info.format > FORMAT:
-        raise ValueError(f"it is of format {info.format}, this version reads 1 to {FORMAT}")
     if info.views not in (VIEWS[:1], VIEWS):
         raise ValueError(f"views are {info.views!r}")
     if info.dimension > MAX_DIMENSION:
