@@ -15,6 +15,7 @@ from facedistill.distill.bank_info import MAX_DIMENSION, VIEWS, BankInfo, rows_p
 from facedistill.distill.bank_writing import embed_bank, import_bank
 from facedistill.distill.teacher import Network
 from facedistill.errors import FacedistillError
+from facedistill.models.device import device_of
 from facedistill.models.embed import embedding_of
 
 _BLOCK = 4096
@@ -50,7 +51,7 @@ def embed_teacher(
         network.eval()
         if torch.cuda.is_available():
             network.cuda()
-    device = _device(network)
+    device = device_of(network)
 
     def embed(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -124,9 +125,3 @@ def _digest(*arrays: np.ndarray | None) -> str:
         for start in range(0, len(array), _BLOCK):
             digest.update(np.ascontiguousarray(array[start : start + _BLOCK]).data)
     return digest.hexdigest()
-
-
-def _device(network: Network) -> torch.device:
-    if isinstance(network, torch.nn.Module):
-        return next(network.parameters()).device
-    return torch.device("cpu")

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from facedistill.distill.teacher import Network
 from facedistill.errors import FacedistillError
+from facedistill.models.device import device_of
+from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.outputs import Outputs
 
 
@@ -73,15 +75,8 @@ def find_pixel_features(network: Network) -> PixelFeatures | None:
 
 
 def _asked(network: Network, image: torch.Tensor, output: str) -> torch.Tensor:
-    if not isinstance(network, torch.nn.Module):
-        return getattr(network(image, {output}), output)
-    training, device = network.training, next(network.parameters()).device
-    network.eval()
-    try:
-        with torch.no_grad():
-            return getattr(network(image.to(device), {output}), output)
-    finally:
-        network.train(training)
+    with evaluation_mode(network), torch.no_grad():
+        return getattr(network(image.to(device_of(network)), {output}), output)
 
 
 def resampled(grid: torch.Tensor, side: int) -> torch.Tensor:

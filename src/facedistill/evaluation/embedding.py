@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
 
 from facedistill.errors import FacedistillError
+from facedistill.models.device import device_of
+from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.outputs import Outputs
 from facedistill.progress import track
 
@@ -60,11 +60,11 @@ def embed_images(
         raise FacedistillError("there are no images to embed")
     if batch_size < 1:
         raise FacedistillError(f"batch size {batch_size}: take at least 1")
-    device = _device_of(network) if device is None else torch.device(device)
+    device = device_of(network) if device is None else torch.device(device)
     batches = _batches(image, count, batch_size, threads)
     steps = -(-count // batch_size)
     embeddings: np.ndarray | None = None
-    with _evaluation_mode(network), torch.inference_mode():
+    with evaluation_mode(network), torch.inference_mode():
         start = 0
         for batch in track(batches, description, total=steps, unit="batches"):
             rows = _embed_batch(network, torch.from_numpy(batch).to(device), flip)
@@ -142,24 +142,3 @@ def _stack(images: list[np.ndarray], start: int) -> np.ndarray:
                 f"{images[0].shape[1]}x{images[0].shape[0]}: align all faces to one size first"
             )
     return np.stack(images)
-
-
-def _device_of(network: Network) -> torch.device:
-    if isinstance(network, nn.Module):
-        for tensor in network.parameters():
-            return tensor.device
-    return torch.device("cpu")
-
-
-@contextmanager
-def _evaluation_mode(network: Network) -> Iterator[None]:
-    """Put every module in evaluation mode, and each back as it was, frozen parts included."""
-    parts = network.modules() if isinstance(network, nn.Module) else ()
-    modes = [(part, part.training) for part in parts]
-    if isinstance(network, nn.Module):
-        network.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from facedistill.errors import FacedistillError
 from facedistill.models.backbone import Backbone, tokens_of
 from facedistill.models.embed import comparison_embedding, landmarks_of
+from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.input_spec import InputSpec, Preprocess
 from facedistill.models.landmark_head import LandmarkHead
 from facedistill.models.metadata import ModelMetadata
@@ -202,7 +202,7 @@ class FaceNetwork(nn.Module):
         """
         if isinstance(images, np.ndarray):
             images = torch.from_numpy(np.ascontiguousarray(images))
-        with _eval_mode(self), torch.no_grad():
+        with evaluation_mode(self), torch.no_grad():
             return landmarks_of(self(images.to(self.device), ("landmarks",)))
 
     def embed(self, images: Tensor | np.ndarray, flip: bool = True) -> Tensor:
@@ -217,16 +217,5 @@ class FaceNetwork(nn.Module):
         """
         if isinstance(images, np.ndarray):
             images = torch.from_numpy(np.ascontiguousarray(images))
-        with _eval_mode(self), torch.no_grad():
+        with evaluation_mode(self), torch.no_grad():
             return comparison_embedding(self, images.to(self.device), flip=flip)
-
-
-@contextmanager
-def _eval_mode(network: nn.Module) -> Iterator[None]:
-    trained = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in trained:
-            module.training = True

@@ -10,6 +10,7 @@ from facedistill.data.sample import FaceDataset
 from facedistill.distill.teacher import NetworkTeacher, Teacher
 from facedistill.distill.teacher_pass import sample_faces
 from facedistill.distill.urfm import UnifiedReceptiveFields
+from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.training.step import TrainingStep
 
 RECEPTIVE_FIELDS = "receptive_fields.png"
@@ -46,10 +47,8 @@ def write_pictures(
     if isinstance(network, torch.nn.Module):
         network.to(student.device)
     shown = sample_faces(faces, FACES, max(student.input.size, network.input.size))
-    training = student.training
-    student.eval()
-    ours, theirs = report.attention_maps(objective, student, network, shown)
-    student.train(training)
+    with evaluation_mode(student):
+        ours, theirs = report.attention_maps(objective, student, network, shown)
     written = [folder / RECEPTIVE_FIELDS]
     report.plot_receptive_fields(ours, theirs, shown, written[0])
     if objective.saliency is not None:
