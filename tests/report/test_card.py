@@ -51,6 +51,9 @@ def test_what_nobody_stated_is_marked(report):
     assert "Licence of its weights: **UNKNOWN**" in section(card, "Teacher")
     assert "Licence: **UNKNOWN**" in section(card, "Training data")
     assert "Nothing was measured" in section(card, "Figures")
+    both = network(teacher="big and small", teacher_licence="MIT and unknown")
+    card = model_card(both, recipe="", data="faces", reports={})
+    assert "Licence of its weights: MIT and **UNKNOWN**" in section(card, "Teacher")
     assert "learned from labels alone" in model_card(network(), recipe="", data="x", reports={})
 
 

@@ -88,6 +88,12 @@ def test_objectives_learn_from_the_teacher_they_name(tmp_path, classifier):
     assert len(logged(tmp_path / "both", "kd.agreement")) == 2
     about = load_model(tmp_path / "both" / "best.safetensors").metadata
     assert about.teacher == "arcface-standin and classifier-standin"
+    assert about.teacher_licence == "own"
+    kd = "objectives.kd={of: classes, own_head: true}"
+    half = tiny_recipe(*QUICK, *two, *lesson, kd, "teacher.licence=MIT")
+    run(half, tmp_path / "half", say=lambda line: None)
+    about = load_model(tmp_path / "half" / "best.safetensors").metadata
+    assert about.teacher_licence == "MIT and unknown"
 
 
 def test_teachers_that_nobody_names_or_that_are_not_there_are_refused(tmp_path, classifier):

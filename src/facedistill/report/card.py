@@ -42,7 +42,7 @@ _LIMITS = """\
 
 def marked_licence(licence: str | None) -> str:
     """Return a licence as Markdown that no reader passes over when nobody has stated it."""
-    return f"**{UNKNOWN.upper()}**" if licence in (None, UNKNOWN) else str(licence)
+    return (licence or UNKNOWN).replace(UNKNOWN, f"**{UNKNOWN.upper()}**")
 
 
 def write_card(
@@ -64,7 +64,8 @@ def write_card(
             measured.
     """
     with atomic_path(folder / CARD) as temporary:
-        temporary.write_text(model_card(network, recipe=recipe, data=data, reports=reports))
+        text = model_card(network, recipe=recipe, data=data, reports=reports)
+        temporary.write_text(text, "utf-8")
     return folder / CARD
 
 
