@@ -15,7 +15,7 @@ from facedistill.errors import FacedistillError
 from facedistill.evaluation.aligned import AlignedFaces
 from facedistill.evaluation.landmarks import LandmarkReport, cumulative_curve
 from facedistill.faces.alignment import template
-from facedistill.faces.landmarks import to_pixels
+from facedistill.faces.landmarks import to_fractions, to_pixels
 from facedistill.report.curves import save_figure
 from facedistill.report.sheet import contact_sheet, save_sheet
 
@@ -152,7 +152,8 @@ def aligned_sheet(faces: AlignedFaces, count: int = 40) -> np.ndarray:
         tile = np.zeros((TILE, 2 * TILE, 3), np.uint8)
         top, left = (TILE - height) // 2, (TILE - width) // 2
         tile[top : top + height, left : left + width] = shown
-        points = (template(TILE) + 0.5) / TILE
-        tile[:, TILE:] = mark(scale_square(faces.crop(index), TILE), points, _FOUND)
+        crop = faces.crop(index)
+        points = to_fractions(template(faces.size), crop.shape)
+        tile[:, TILE:] = mark(crop, points, _FOUND)
         tiles.append(tile)
     return contact_sheet(tiles, max(1, round(np.sqrt(count / 2))))
