@@ -88,3 +88,15 @@ def test_a_landmark_network_starts_from_a_recogniser_or_another_of_its_kind(tmp_
     settings = recipe(f"student.init={tmp_path / 'first'}").student
     first = facedistill.load(tmp_path / "first" / "best.safetensors")
     assert create_student(settings).fingerprint == first.fingerprint
+
+
+def test_a_teacher_of_points_must_see_the_image_that_the_student_sees(tmp_path):
+    short = "training.steps=2"
+    run(recipe(short), tmp_path / "teacher", say=lambda line: None)
+    teacher = f"teacher={{model: {tmp_path / 'teacher'}, view: clean, licence: unknown}}"
+    lesson = [short, teacher, "objectives.landmark_imitation={}"]
+    with pytest.raises(FacedistillError, match="they lie elsewhere than in the mirrored or moved"):
+        run(recipe(*lesson), tmp_path / "moved", say=lambda line: None)
+    still = [f"data.augmentation.{name}=0" for name in ("flip", "shift", "scale", "rotation")]
+    run(recipe(*lesson, *still), tmp_path / "still", say=lambda line: None)
+    run(recipe(*lesson, "teacher.view=same"), tmp_path / "same", say=lambda line: None)

@@ -58,6 +58,7 @@ from facedistill.recipe import (
     TeacherRecipe,
     load_recipe,
 )
+from facedistill.report.card import UNKNOWN
 from facedistill.training.card import write_run_card
 from facedistill.training.folder import BEST, CHECKPOINT, LAST, PROMPTS, RECIPE, SUMMARY, claim
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Report, Save
@@ -450,11 +451,21 @@ def _classes(teacher: Teacher | None, identities: int) -> int | None:
 
 
 def _check_landmarks(recipe: Recipe, faces: FaceDataset) -> None:
-    """Refuse to regress landmarks that the data has not, before the first batch says so."""
+    """Refuse to learn landmarks that the data has not, or that are of another view."""
     if "landmark_regression" in recipe.objectives and faces[0].landmarks is None:
         raise FacedistillError(
             f"objective 'landmark_regression' needs landmarks and {faces.name} has none: give a "
             "landmark list, a folder with .pts files or procedural faces"
+        )
+    imitation, augmentation = recipe.objectives.get("landmark_imitation"), recipe.data.augmentation
+    if imitation is None or not (augmentation.flip > 0 or augmentation.moves):
+        return
+    teacher = recipe.teachers[imitation.of] if imitation.of else recipe.teacher
+    if teacher is not None and teacher.view == "clean":
+        raise FacedistillError(
+            "objective 'landmark_imitation' follows the teacher's points, and under view: clean "
+            "they lie elsewhere than in the mirrored or moved image: set teacher.view: same, or "
+            "data.augmentation.flip, shift, scale and rotation to 0"
         )
 
 
@@ -730,8 +741,8 @@ def _origin(recipe: Recipe, teachers: Sequence[Teacher | None]) -> tuple[str | N
         if its_recipe is not None and teacher is not None
     ]
     names = dict.fromkeys(name for name, _ in origins)
-    licences = dict.fromkeys(licence for _, licence in origins if licence)
-    return " and ".join(names) or None, " and ".join(licences) or None
+    licences = dict.fromkeys(licence or UNKNOWN for _, licence in origins)
+    return " and ".join(names) or None, _stated(" and ".join(licences) or UNKNOWN)
 
 
 def _origin_of(recipe: TeacherRecipe, teacher: Teacher) -> tuple[str, str | None]:
@@ -743,7 +754,7 @@ def _origin_of(recipe: TeacherRecipe, teacher: Teacher) -> tuple[str, str | None
 
 
 def _stated(licence: str) -> str | None:
-    return None if licence == "unknown" else licence
+    return None if licence == UNKNOWN else licence
 
 
 def _measure(
