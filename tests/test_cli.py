@@ -310,6 +310,8 @@ def test_options_of_pairs_are_refused_for_landmarks(finder):
     ):
         with pytest.raises(FacedistillError, match="are for pairs, not for landmarks"):
             call("evaluate", finder / "finder.onnx", LOOSE, *option)
+    with pytest.raises(FacedistillError, match="carries its own input specification"):
+        call("evaluate", finder / "run" / "best.safetensors", LOOSE, "--color", "BGR")
 
 
 def test_loose_crops_are_aligned_into_records_or_files(finder, tmp_path):

@@ -408,7 +408,8 @@ def evaluate(
                 "--against, --groups, --mask, --robustness, --all-pairs, --distractors and "
                 "--save-thresholds are for pairs, not for landmarks"
             )
-        _evaluate_landmarks(model, sources, resamples, pictures, report, as_json)
+        network = _open_network(model, color, size, mean, std)
+        _evaluate_landmarks(network, model, sources, resamples, pictures, report, as_json)
         return
     if pictures:
         raise FacedistillError("--pictures are of landmarks: give a landmark list to measure on")
@@ -551,6 +552,7 @@ def _open_network(
 
 
 def _evaluate_landmarks(
+    network: Any,
     model: Path,
     sources: list[str],
     resamples: int,
@@ -561,7 +563,7 @@ def _evaluate_landmarks(
     from facedistill.data.opening import open_dataset
     from facedistill.evaluation.landmarks import evaluate_landmarks
 
-    network, sets = _open_network(model), [open_dataset(source) for source in sources]
+    sets = [open_dataset(source) for source in sources]
     reports = [evaluate_landmarks(network, faces, resamples=resamples) for faces in sets]
     if as_json:
         typer.echo(json.dumps([each.to_dict() for each in reports], indent=2))
