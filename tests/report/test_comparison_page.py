@@ -106,7 +106,8 @@ def test_table_says_figures_differences_and_crashes(rows):
     assert "fcd: teacher **UNKNOWN**, training data CC-BY" in text
     assert "plain: training data CC-BY" in text
     console = Console(file=io.StringIO(), width=100)
-    print_comparison("title", rows, console)
+    print_comparison("title [/of] [b]mine", rows, console)
+    assert "title [/of] [b]mine" in console.file.getvalue()
     assert crashes(rows)[0] in console.file.getvalue()
 
 

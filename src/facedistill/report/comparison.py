@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from facedistill.evaluation.rows import Row
@@ -98,14 +99,15 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
     console = console or Console()
     columns = columns_of(rows)
     columns = columns[: [column.key for column in columns].index("macs") + 1]
-    table = Table(title=name, title_justify="left")
+    table = Table(title=escape(name), title_justify="left")
     for column in columns:
         justify = "left" if column.key == "row" else "right"
-        table.add_column(column.title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(escape(column.title), justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         cells = cells_of(row)
         style = "red" if row.errors else None
-        table.add_row(*(column.text(cells.get(column.key)) for column in columns), style=style)
+        texts = [escape(column.text(cells.get(column.key))) for column in columns]
+        table.add_row(*texts, style=style)
     console.print(table)
     for line in [*explanation(rows), *crashes(rows)]:
         console.print(line, highlight=False, markup=False)
