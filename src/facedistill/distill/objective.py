@@ -50,7 +50,8 @@ class Setting:
         teacher_size: Dimension of the teacher's embedding; None when there is no teacher.
         identities: Number of classes M in the training labels; 0 when the data has no labels.
         mine: Finds the identities that the teacher confuses; None when there is no bank.
-        teacher_centres: Gives the teacher's class centres; None when there is no bank.
+        teacher_centres: Gives the teacher's class centres; None when there is no teacher to take
+            them from, or the data has no labels.
         student_channels: Channels of the student's feature map.
         teacher_channels: Channels of the teacher's feature map; None when it gives none.
         teacher_classes: Classes of which the teacher can give logits; None when there are none.
@@ -113,12 +114,12 @@ class Setting:
         """Return the teacher's class centres, float32 (M, D) of unit length.
 
         Raises:
-            FacedistillError: If the run has no bank to take them from.
+            FacedistillError: If the run has no teacher, or no labels, to take them from.
         """
         if self.teacher_centres is None:
             raise FacedistillError(
-                f"objective '{objective}' takes class centres from a bank and the run has none: "
-                "make one with `facedistill embed` and give teacher.bank"
+                f"objective '{objective}' takes class centres from a teacher of labelled faces and "
+                "the run has none: give labelled data, and teacher.bank or teacher.model"
             )
         return self.teacher_centres()
 
