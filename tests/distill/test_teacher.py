@@ -93,6 +93,8 @@ def test_logits_are_scaled_cosines_with_each_identitys_mean(bank, faces):
             cosine = own @ mean / np.linalg.norm(own) / np.linalg.norm(mean)
             assert logit == pytest.approx(16 * cosine, abs=1e-4)
     assert teacher(batch_of(faces), {"embedding"}).logits is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(teacher(batch_of(faces), {"logits"}).logits, logits)
 
 
 def test_prototypes_are_of_the_training_faces_alone(bank, faces):

@@ -11,6 +11,7 @@ import torch
 
 from facedistill.data.opening import open_dataset
 from facedistill.distill.embed import embed_teacher
+from facedistill.distill.teacher import NetworkTeacher
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -215,6 +216,28 @@ def test_runs_of_several_precisions_follow_each_other(tmp_path):
     assert losses[0] == losses[2]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_online_teacher_answers_in_the_precision_of_the_run(tmp_path, monkeypatch, precision):
+    network = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
+    save_model(network, tmp_path / "teacher.safetensors")
+    seen = set()
+    ask = NetworkTeacher.__call__
+
+    def asked(self, batch, needs):
+        seen.add(torch.is_autocast_enabled("cpu"))
+        return ask(self, batch, needs)
+
+    monkeypatch.setattr(NetworkTeacher, "__call__", asked)
+    train(
+        tmp_path / "run",
+        f"teacher.model={tmp_path / 'teacher.safetensors'}",
+        "teacher.licence=unknown",
+        "objectives.fcd={}",
+        f"training.precision={precision}",
+    )
+    assert seen == {precision == "bf16"}
 
 
 def test_what_cannot_run_is_refused_at_the_start(tmp_path, monkeypatch):

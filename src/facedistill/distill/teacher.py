@@ -152,7 +152,8 @@ class BankTeacher(Teacher):
         if "logits" in needs:
             assert self.prototypes is not None
             self.prototypes = self.prototypes.to(embedding.device)
-            outputs.logits = self.scale * F.normalize(embedding, dim=1) @ self.prototypes.T
+            with torch.autocast(embedding.device.type, enabled=False):
+                outputs.logits = self.scale * F.normalize(embedding, dim=1) @ self.prototypes.T
         return outputs
 
 

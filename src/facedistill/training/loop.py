@@ -186,11 +186,7 @@ class Fit:
         for micro in micros:
             last, share = micro is micros[-1], len(micro) / len(batch)
             micro = micro.to(self.accelerator.device)
-            said = self._ask(micro)
-            others = {
-                name: other(micro, self.bare_step.needs_of(name))
-                for name, other in self.others.items()
-            }
+            said, others = self._ask(micro)
             with nullcontext() if last else self.accelerator.no_sync(self.step):
                 loss, parts = self.step(micro, said, done, others)
                 self._guard(loss, parts, micro)
@@ -208,11 +204,21 @@ class Fit:
             self.average.update_parameters(self.bare_step.student)
         self.position.step += 1
 
-    def _ask(self, batch: Batch) -> Outputs:
-        """What the teacher says; one that trains is asked in the step, for the gradients."""
-        if self.teacher is None or self.bare_step.teacher is not None:
-            return Outputs()
-        return self.teacher(batch, self.needs)
+    def _ask(self, batch: Batch) -> tuple[Outputs, dict[str, Outputs]]:
+        """What the teachers say, in the run's precision.
+
+        One that trains is asked in the step, for the gradients.
+        """
+        with self.accelerator.autocast():
+            if self.teacher is None or self.bare_step.teacher is not None:
+                said = Outputs()
+            else:
+                said = self.teacher(batch, self.needs)
+            others = {
+                name: other(batch, self.bare_step.needs_of(name))
+                for name, other in self.others.items()
+            }
+        return said, others
 
     def _lr(self) -> float:
         """The learning rate of the step to come: a function of its number, so nothing to resume."""
