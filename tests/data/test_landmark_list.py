@@ -17,6 +17,7 @@ from facedistill.data.landmark_list import (
     read_pts_folder,
 )
 from facedistill.data.opening import open_dataset
+from facedistill.data.sample import content_key
 from facedistill.errors import FacedistillError
 from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
 
@@ -218,3 +219,10 @@ def test_marks_without_an_image_and_mixed_markups_are_refused(tmp_path):
         read_pts_folder(tmp_path)
     with pytest.raises(FacedistillError, match=r"no \.pts files there"):
         read_pts_folder(tmp_path / "none")
+
+
+def test_a_crop_has_the_key_of_its_file(tmp_path):
+    write_images(tmp_path, ["1.png"])
+    (tmp_path / "list.txt").write_text(list_text({"1.png": CROP}))
+    listed = read_landmark_list(tmp_path / "list.txt")
+    assert listed.key(0) == content_key((tmp_path / "1.png").read_bytes())

@@ -11,7 +11,6 @@ cut to the loose square about the face, black where that reaches over the border
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -24,7 +23,7 @@ import numpy as np
 from facedistill.data.decode import MAX_PIXELS, decode_image, encode_png, image_size
 from facedistill.data.folder import IMAGE_SUFFIXES, read_image_file
 from facedistill.data.labels import UNLABELLED
-from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
+from facedistill.data.sample import FaceDataset, Sample, content_key
 from facedistill.errors import FacedistillError
 from facedistill.faces.landmarks import FIVE, MARKUPS, reduce_to_five, to_fractions
 from facedistill.progress import track
@@ -164,8 +163,7 @@ class Square:
 
 
 def _key(content: bytes, square: Square | None) -> bytes:
-    place = f"{square}".encode() if square else b""
-    return hashlib.blake2b(content + place, digest_size=KEY_BYTES).digest()
+    return content_key(content + f"{square}".encode() if square else content)
 
 
 def read_landmark_list(
