@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facedistill.atomic import atomic_path
+from facedistill.atomic import atomic_folder, atomic_path
 from facedistill.errors import FacedistillError
 
 
@@ -173,3 +173,46 @@ def test_a_file_system_without_locks_still_takes_files(tmp_path, monkeypatch):
     with atomic_path(tmp_path / "file") as temporary:
         temporary.write_text("new")
     assert names(tmp_path) == [leftover.name, "file"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "set"
+    (tmp_path / ".set-new").mkdir()
+    (tmp_path / ".set-new" / "left").touch()
+    for content in (["a", "b"], ["b"]):
+        with atomic_folder(target) as temporary:
+            for name in content:
+                (temporary / name).touch()
+        assert names(target) == content
+        assert names(tmp_path) == ["set"]
+
+
+def test_a_failure_keeps_the_old_folder_and_leaves_nothing(tmp_path):
+    target = tmp_path / "set"
+    target.mkdir()
+    (target / "old").touch()
+
+    def write():
+        with atomic_folder(target) as temporary:
+            (temporary / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert names(target) == ["old"]
+    assert names(tmp_path) == ["set"]
+
+
+def test_two_do_not_write_one_folder(tmp_path):
+    target = tmp_path / "set"
+    with atomic_folder(target) as temporary:
+        (temporary / "a").touch()
+        with pytest.raises(FacedistillError, match="being written by another process"):
+            atomic_folder(target).__enter__()
+    assert names(target) == ["a"]
+
+
+def test_a_folder_where_none_can_be_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FacedistillError, match=r"cannot write .*file/set"):
+        atomic_folder(tmp_path / "file" / "set").__enter__()

@@ -6,6 +6,7 @@ import fcntl
 import glob
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,71 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)
+
+
+@contextmanager
+def atomic_folder(target: str | Path) -> Iterator[Path]:
+    """Give an empty folder beside `target`; it takes `target`'s place when the block succeeds.
+
+    A folder that is there stays as it is until then, and goes with all that it holds. When the
+    block fails nothing is left behind. What a killed process left behind, `.NAME-new` and
+    `.NAME-old`, goes away when the same target is written again.
+
+    Args:
+        target: The folder to be (re)placed. Its parents are created.
+
+    Yields:
+        An empty folder, hidden, to write into.
+
+    Raises:
+        FacedistillError: If the operating system refuses, or another process writes the target.
+    """
+    target = Path(target).resolve()
+    temporary, old = (target.with_name(f".{target.name}-{state}") for state in ("new", "old"))
+    try:
+        temporary.mkdir(parents=True, exist_ok=True)
+        lock = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
+    try:
+        _lock_folder(lock, target)
+        try:
+            for left in (old, *temporary.iterdir()):
+                _remove(left)
+            yield temporary
+            if target.exists():
+                target.rename(old)
+            try:
+                temporary.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
+            _remove(old)
+        except OSError as error:
+            raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _lock_folder(lock: int, target: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FacedistillError(
+            f"{target} is being written by another process: wait for it, or give another folder"
+        ) from None
+    except OSError:
+        return  # A file system without locks: nothing tells of the other process.
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _create_beside(target: Path) -> tuple[Path, int]:

@@ -213,3 +213,45 @@ def test_points_found_in_the_source_are_pixels_of_it():
         sample = faces[index]
         exact = to_pixels(sample.landmarks, sample.image.shape)
         np.testing.assert_allclose(aligned.landmarks[index], exact, atol=0.6)
+
+
+def crops(count, size=SIDE):
+    faces = spots(count)
+    landmarks = np.stack([faces.face(i)[1] for i in range(count)])
+    return AlignedFaces(faces, landmarks, size)
+
+
+def test_a_smaller_set_replaces_a_larger_one_whole(tmp_path):
+    out = tmp_path / "out"
+    write_crops(crops(3), out)
+    write_crops(crops(2, 48), out, overwrite=True)
+    files = sorted(out.rglob("*.jpg"))
+    assert len(files) == 2
+    assert {decode_image(path.read_bytes(), "x").shape for path in files} == {(48, 48, 3)}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_set_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    write_crops(crops(1), out)
+    broken = crops(2)
+    encoded = broken.encoded
+    monkeypatch.setattr(broken, "encoded", lambda index: encoded(index) if index == 0 else 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        write_crops(broken, out, overwrite=True)
+    assert len(list(out.rglob("*.jpg"))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_no_set_of_crops_is_not_overwritten(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    with pytest.raises(FacedistillError, match="was not written by `facedistill prepare --align`"):
+        write_crops(crops(1), tmp_path, overwrite=True)
+    assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
+
+
+def test_a_wrong_quality_is_refused_before_any_face_is_looked_at():
+    finder = SpotFinder()
+    finder.locate = lambda images: 1 // 0
+    with pytest.raises(FacedistillError, match="quality 101: JPEG quality is 1 to 100"):
+        align_faces(finder, spots(2), quality=101)

@@ -55,8 +55,7 @@ def pack(
             refuses. Nothing is left half-written.
     """
     out = Path(out)
-    if not 1 <= quality <= 100:
-        raise FacedistillError(f"quality {quality}: JPEG quality is 1 to 100")
+    check_quality(quality)
     require_room(out, overwrite)
     identities = check_labels(source.labels, source.name)
     order = np.argsort(source.labels, kind="stable").tolist()
@@ -83,6 +82,16 @@ def pack(
         "size": f"{shape[1]}x{shape[0]}",
         "bytes": writer.path.stat().st_size,
     }
+
+
+def check_quality(quality: int) -> None:
+    """Refuse what is no JPEG quality.
+
+    Raises:
+        FacedistillError: If it is not 1 to 100.
+    """
+    if not 1 <= quality <= 100:
+        raise FacedistillError(f"quality {quality}: JPEG quality is 1 to 100")
 
 
 def require_room(out: Path, overwrite: bool) -> None:

@@ -23,11 +23,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facedistill.atomic import atomic_path
+from facedistill.atomic import atomic_folder, atomic_path
 from facedistill.data.decode import MAX_PIXELS, encode_jpeg
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.landmark_list import Square
-from facedistill.data.packing import require_room
+from facedistill.data.packing import check_quality, require_room
 from facedistill.data.resized import scale_square
 from facedistill.data.sample import FaceDataset, content_key
 from facedistill.errors import FacedistillError
@@ -42,6 +42,8 @@ from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
 from facedistill.progress import track
 
 JPEG_QUALITY = 95
+MARK = ".aligned"
+"""Empty file in a folder of aligned crops, which says that it may be replaced as a whole."""
 
 
 class AlignedFaces(FaceDataset):
@@ -64,8 +66,7 @@ class AlignedFaces(FaceDataset):
         size: int = ARCFACE_SIZE,
         quality: int = JPEG_QUALITY,
     ) -> None:
-        if not 1 <= quality <= 100:
-            raise FacedistillError(f"quality {quality}: JPEG quality is 1 to 100")
+        check_quality(quality)
         if len(landmarks) != len(source):
             raise ValueError(f"{len(landmarks)} faces have landmarks, {len(source)} there are")
         self.source, self.landmarks, self.size, self.quality = source, landmarks, size, quality
@@ -132,11 +133,12 @@ def align_faces(
         batch_size: Images a step.
 
     Raises:
-        FacedistillError: If the network finds no landmarks, an image is damaged, or the points
-            found in one lie in one place.
+        FacedistillError: If the network finds no landmarks, the size or the quality is none, an
+            image is damaged, or the points found in one lie in one place.
     """
     check_locator(network)
     template(size)
+    check_quality(quality)
     chosen, kept, fits, fits_first = [], 0, [], []
     for faces in _batches(source, batch_size):
         first = _look_at_loose(network, faces)
@@ -186,25 +188,44 @@ def warp(
 def write_crops(faces: FaceDataset, out: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
     """Write every face as a JPEG file, a folder per person where people are known.
 
+    The folder appears, whole, when all crops are written; an earlier set stays until then.
+
     Args:
         faces: Data set whose files are JPEG, as those of `AlignedFaces` are.
         out: Folder to write.
-        overwrite: Write into a folder that is not empty.
+        overwrite: Replace an earlier set of crops.
 
     Returns:
         JSON-ready: path, images.
 
     Raises:
-        FacedistillError: If the folder holds something, or the disk refuses.
+        FacedistillError: If the folder holds something else, or the disk refuses.
     """
     out = Path(out)
-    require_room(out, overwrite)
-    for index in track(range(len(faces)), f"writing {out.name}", len(faces), "images"):
-        label = faces.labels.item(index)
-        folder = out if label == UNLABELLED else out / f"{label:06d}"
-        with atomic_path(folder / f"{index:06d}.jpg") as temporary:
-            temporary.write_bytes(faces.encoded(index))
+    require_crops_only(out, overwrite)
+    with atomic_folder(out) as root:
+        for index in track(range(len(faces)), f"writing {out.name}", len(faces), "images"):
+            label = faces.labels.item(index)
+            folder = root if label == UNLABELLED else root / f"{label:06d}"
+            with atomic_path(folder / f"{index:06d}.jpg") as temporary:
+                temporary.write_bytes(faces.encoded(index))
+        (root / MARK).touch()
     return {"path": str(out), "images": len(faces)}
+
+
+def require_crops_only(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something; with `overwrite` one that `write_crops` did not write.
+
+    Raises:
+        FacedistillError: If it is such a folder.
+    """
+    require_room(out, overwrite)
+    if not out.exists() or (out / MARK).is_file() or (out.is_dir() and not any(out.iterdir())):
+        return
+    raise FacedistillError(
+        f"{out} was not written by `facedistill prepare --align`, so nothing there is overwritten: "
+        "give another folder"
+    )
 
 
 @dataclass(frozen=True)

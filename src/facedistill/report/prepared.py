@@ -7,7 +7,7 @@ from typing import Any
 
 from facedistill.data.packing import pack, require_room
 from facedistill.data.sample import FaceDataset
-from facedistill.evaluation.aligned import align_faces, write_crops
+from facedistill.evaluation.aligned import align_faces, require_crops_only, write_crops
 from facedistill.evaluation.landmarks import Locator
 from facedistill.faces.alignment import ARCFACE_SIZE
 from facedistill.report.landmarks import aligned_sheet
@@ -45,7 +45,10 @@ def prepare_aligned(
     Raises:
         FacedistillError: See `align_faces` and `pack`.
     """
-    require_room(Path(out), overwrite)
+    if as_records:
+        require_room(Path(out), overwrite)
+    else:
+        require_crops_only(Path(out), overwrite)
     faces, report = align_faces(network, source, size or ARCFACE_SIZE, quality=quality)
     if as_records:
         written = pack(faces, out, quality=quality, overwrite=overwrite, workers=workers)
