@@ -101,3 +101,15 @@ def test_rows_are_compared_with_those_that_have_a_result():
     assert rows[0].differences["set"] == rows[2].differences["set"] == {}
     assert rows[0].errors == {1: "gone"}
     assert rows[0].figures["set"]["share"].value == 0.5
+
+
+def test_a_figure_that_is_not_finite_is_not_averaged():
+    one, other = ({"nme": Estimate(nme, None), "auc": Estimate(0.5, None)} for nme in (0.1, np.nan))
+    means = over_seeds([one, other])
+    assert np.isnan(means["nme"].value)
+    assert means["nme"].interval is None
+    assert means["auc"].value == 0.5
+    truth = Truth(np.ones(4, bool))
+    less = paired_difference([np.ones(4)], [np.array([1, np.nan, 0, 0])], truth)
+    assert np.isnan(less.value)
+    assert less.interval is None

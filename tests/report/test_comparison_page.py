@@ -125,3 +125,27 @@ def test_files_hold_every_number(rows, tmp_path):
         {"seed": 0, "error": "no bank <b>here</b>", "step_seconds": None, "measured": {}}
     ]
     assert document["rows"][1]["figures"]["lfw"]["accuracy"]["value"] == estimate.value
+
+
+def test_figures_that_are_not_finite_are_null_in_json(tmp_path):
+    def result(seed, value):
+        interval = {"low": value, "high": np.inf, "over": "faces", "units": 3}
+        report = {"nme": {"value": value, "interval": interval}}
+        return RunResult(seed, None, {"w": Measured(report, np.full(3, value))}, 10, 20, np.nan)
+
+    made = [
+        Row("a", "name: a", [result(0, 0.1), result(1, np.nan)]),
+        Row("b", "name: b", [result(0, 0.2)]),
+    ]
+    rows = assemble(made, {"w": Truth(np.ones(3, bool))}, ["a"])
+    write_comparison("x", rows, tmp_path)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = (tmp_path / "comparison.json").read_text()
+    first, second = json.loads(text, parse_constant=refuse)["rows"]
+    assert first["figures"]["w"]["nme"] == {"value": None, "interval": None}
+    assert first["runs"][1]["measured"]["w"]["nme"]["value"] is None
+    assert second["figures"]["w"]["nme"]["value"] == 0.2
+    assert second["differences"]["w"]["a"]["value"] is None

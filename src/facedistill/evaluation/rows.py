@@ -149,12 +149,17 @@ def over_seeds(figures: Sequence[Figures]) -> Figures:
     """Return each figure's mean over seeds with its Student-t interval.
 
     Of a single seed it is the figure with the interval it came with: the bootstrap's, over the
-    identities (or pairs) of the test. Figures that a seed lacks are left out.
+    identities (or pairs) of the test. Figures that a seed lacks are left out; one that is not
+    finite for some seed is NaN, without an interval.
     """
     if len(figures) == 1:
         return dict(figures[0])
     shared = [name for name in figures[0] if all(name in each for each in figures)]
-    return {name: mean_interval([each[name].value for each in figures]) for name in shared}
+    return {name: _mean([each[name].value for each in figures]) for name in shared}
+
+
+def _mean(values: Sequence[float]) -> Estimate:
+    return mean_interval(values) if np.isfinite(values).all() else Estimate(float("nan"), None)
 
 
 def paired_difference(
@@ -179,6 +184,9 @@ def paired_difference(
         resamples: How many resamples the interval takes.
         seed: Seed of the bootstrap.
 
+    Returns:
+        The difference; NaN without an interval where a score is not finite.
+
     Raises:
         FacedistillError: If the rows were not measured on as many.
     """
@@ -187,6 +195,8 @@ def paired_difference(
         if any(len(each) != len(truth.same) for each in decided):
             raise FacedistillError("two rows were not measured on the same")
         rates.append(np.mean([np.asarray(each, np.float64) for each in decided], axis=0))
+    if not all(np.isfinite(each).all() for each in rates):
+        return Estimate(float("nan"), None)
     gains = rates[0] - rates[1]
     interval = bootstrap_mean(gains, truth.same, truth.identities, resamples=resamples, seed=seed)
     return Estimate(float(gains.mean()), interval)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -133,8 +134,11 @@ def licences_of(row: Row) -> list[tuple[str, str]]:
 
 
 def to_dict(name: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the comparison as plain values for JSON, every seed's figures included."""
-    return {
+    """Return the comparison as plain values for JSON, every seed's figures included.
+
+    Numbers that are not finite, which JSON cannot hold, are None.
+    """
+    document: dict[str, Any] = {
         "name": name,
         "rows": [
             {
@@ -161,6 +165,7 @@ def to_dict(name: str, rows: Sequence[Row]) -> dict[str, Any]:
             for row in rows
         ],
     }
+    return _finite(document)
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -197,6 +202,15 @@ def _figure_column(name: str, figure: str, label: str) -> Column:
 
 def _plain(estimates: Mapping[str, Any]) -> dict[str, Any]:
     return {name: asdict(estimate) for name, estimate in estimates.items()}
+
+
+def _finite(value: Any) -> Any:
+    """Return plain values with None for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _names(mappings: Any) -> list[str]:

@@ -82,7 +82,7 @@ def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Pa
     texts = {
         "comparison.md": to_markdown(name, rows),
         "comparison.csv": to_csv(rows),
-        "comparison.json": json.dumps(to_dict(name, rows), indent=2) + "\n",
+        "comparison.json": json.dumps(to_dict(name, rows), indent=2, allow_nan=False) + "\n",
         "comparison.html": to_html(name, rows),
     }
     paths = [Path(out) / file for file in texts]
