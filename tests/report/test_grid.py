@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from facedistill.evaluation.rows import Row, RunResult
 from facedistill.evaluation.statistics import Estimate, Interval
 from facedistill.grid import GridRecipe
@@ -63,3 +65,11 @@ def test_the_error_of_landmarks_comes_before_accuracy_and_one_axis_is_a_list():
 def test_rows_that_are_not_there_are_dashes():
     grid = GridRecipe(recipe="fcd", axes={"init": {"scratch": []}, "target": {"none": []}})
     assert "| scratch | - |" in grid_tables("s", grid, [])
+
+
+def test_a_cell_of_which_a_seed_crashed_says_so():
+    grid = GridRecipe(recipe="fcd", axes={"init": {"x": []}, "target": {"none": [], "kd": []}})
+    done, broken = row("s-x-none", 0.9), Row("s-x-kd", "", [RunResult(0), RunResult(1, "nan")])
+    done = replace(done, runs=[RunResult(0), RunResult(1, "out of memory"), RunResult(2)])
+    cells = "| x | 90.00 ± 1.00 (2 of 3, crashed) | - (1 of 2, crashed) |"
+    assert cells in grid_tables("s", grid, [done, broken])

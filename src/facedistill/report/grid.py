@@ -11,7 +11,7 @@ from facedistill.atomic import atomic_path
 from facedistill.evaluation.rows import Row
 from facedistill.evaluation.statistics import Estimate
 from facedistill.grid import GridRecipe, row_name
-from facedistill.report.table import Column, markdown_table
+from facedistill.report.table import MISSING, Column, format_estimate, markdown_table
 
 HEADLINES = ("nme", "accuracy")
 """Figures that a cell shows: the first that its row has."""
@@ -21,7 +21,8 @@ def grid_tables(name: str, grid: GridRecipe, rows: Sequence[Row]) -> str:
     """Return a grid as Markdown: a table for every choice of all but the last two axes.
 
     Cells are the mean over the seeds of the headline figure, in percent, with its interval. The
-    teacher's row, if the grid names one, is the first of each table.
+    teacher's row, if the grid names one, is the first of each table. Where seeds crashed the cell
+    says how many are left.
 
     Args:
         name: The grid's name.
@@ -90,9 +91,13 @@ def _headline(rows: Sequence[Row | None]) -> str | None:
 
 
 def _figure(row: Row | None, headline: str | None) -> Estimate | str | None:
-    """A row's figure on the first set that has it; a word where the run failed."""
+    """A row's figure on the first set that has it; marked where runs failed."""
     if row is None:
         return None
     if row.errors and not row.finished:
         return "failed"
-    return next((each[headline] for each in row.figures.values() if headline in each), None)
+    figure = next((each[headline] for each in row.figures.values() if headline in each), None)
+    if not row.errors:
+        return figure
+    said = MISSING if figure is None else format_estimate(figure, 2, 100)
+    return f"{said} ({len(row.finished)} of {len(row.runs)}, crashed)"
