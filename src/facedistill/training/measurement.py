@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from facedistill.atomic import atomic_path
-from facedistill.data.labels import UNLABELLED
+from facedistill.data.labels import UNLABELLED, Subset
+from facedistill.data.landmark_list import LandmarkDataset
 from facedistill.data.pairs import PairSet
 from facedistill.data.sample import FaceDataset
 from facedistill.evaluation.landmarks import LandmarkReport, evaluate_landmarks
@@ -34,12 +35,19 @@ _SAMPLED = 64
 
 
 def fingerprint(tests: TestSet, recipe: PairsRecipe | None) -> str:
-    """Return a hash of the pairs or faces, some of their images, and what is drawn on them."""
+    """Return a hash of the pairs or faces, some of their images, and what is drawn on them.
+
+    Of a landmark list it goes over all landmarks, so that a corrected one is measured anew.
+    """
     drawn = recipe.model_dump_json(exclude={"pairs"}) if recipe else "nothing"
     digest = hashlib.blake2b(f"{len(tests)} {drawn}".encode(), digest_size=16)
     pairs = isinstance(tests, PairSet)
     faces = tests.faces if isinstance(tests, PairSet) else tests
-    arrays = (tests.pairs, tests.same, tests.folds) if isinstance(tests, PairSet) else ()
+    arrays: tuple[np.ndarray | None, ...] = (
+        (tests.pairs, tests.same, tests.folds)
+        if isinstance(tests, PairSet)
+        else (_listed_landmarks(tests),)
+    )
     for array in (*arrays, faces.labels):
         digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     for index in np.unique(np.linspace(0, len(faces) - 1, _SAMPLED).astype(int)):
@@ -48,6 +56,16 @@ def fingerprint(tests: TestSet, recipe: PairsRecipe | None) -> str:
         if not pairs and face.landmarks is not None:
             digest.update(np.ascontiguousarray(face.landmarks).tobytes())
     return digest.hexdigest()
+
+
+def _listed_landmarks(faces: FaceDataset) -> np.ndarray | None:
+    """The landmarks of all faces where a list holds them, (N, P, 2); None elsewhere."""
+    if isinstance(faces, LandmarkDataset):
+        return faces.pixels
+    if isinstance(faces, Subset):
+        listed = _listed_landmarks(faces.dataset)
+        return None if listed is None else listed[faces.indices]
+    return None
 
 
 def truth_of(tests: TestSet) -> Truth:
