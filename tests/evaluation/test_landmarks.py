@@ -107,6 +107,8 @@ def test_report_is_said_in_words_and_json():
     many = report_landmarks("x", *faces(points=68), resamples=0)
     assert "points " in many.line()
     assert len(many.to_dict()["point_errors"]) == 68
+    assert document["normalised_by"] == "inter-ocular"
+    assert many.to_dict()["normalised_by"] == "inter-pupil (eye centres)"
 
 
 def test_wrong_points_are_refused():

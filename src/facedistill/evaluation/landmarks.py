@@ -1,10 +1,11 @@
 """How well a network finds landmarks.
 
 The error of a face is its mean distance between a point found and where it is, divided by the
-distance of its two true eyes (inter-ocular, the eyes being the first two of the five points; of a
-larger markup their contours' means or pupils). The average over faces is the NME. A face fails at a
-limit if its error is larger. The cumulative curve gives the share of faces up to an error, and its
-area, AUC, is taken from 0 to the limit and divided by it, so that 1 is the best.
+distance of its two true eyes: inter-ocular, the eyes being the first two of the five points; of a
+larger markup inter-pupil, between the eyes' centres, which are their contours' means or pupils. The
+average over faces is the NME. A face fails at a limit if its error is larger. The cumulative curve
+gives the share of faces up to an error, and its area, AUC, is taken from 0 to the limit and divided
+by it, so that 1 is the best.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from facedistill.data.resized import Resized
 from facedistill.data.sample import FaceDataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.statistics import Estimate, Interval, bootstrap_clusters
-from facedistill.faces.landmarks import reduce_to_five
+from facedistill.faces.landmarks import FIVE, reduce_to_five
 from facedistill.models.input_spec import InputSpec
 from facedistill.progress import track
 
@@ -121,7 +122,7 @@ class LandmarkReport:
             "name": self.name,
             "faces": len(self.errors),
             "points": self.errors.shape[1],
-            "normalised_by": "inter-ocular",
+            "normalised_by": _normalised_by(self.errors.shape[1]),
             "nme": asdict(self.nme),
             "median": float(np.median(self.face_errors)),
             "failures": {f"{limit:g}": asdict(rate) for limit, rate in self.failures.items()},
@@ -313,6 +314,11 @@ def _interval(values: np.ndarray, people: np.ndarray | None, resamples: int, see
 
 def _names(points: int) -> list[str]:
     return list(FIVE_NAMES) if points == len(FIVE_NAMES) else [str(p) for p in range(points)]
+
+
+def _normalised_by(points: int) -> str:
+    """What 300-W and WFLW call inter-ocular, between the outer corners, is neither."""
+    return "inter-ocular" if points == FIVE else "inter-pupil (eye centres)"
 
 
 def _percent(estimate: Estimate) -> str:
