@@ -142,6 +142,8 @@ def test_values_that_contradict_each_other_are_refused(write):
     assert "has its own rise" in refused(path, "schedule.name=one_cycle")
     assert "lower accumulate" in refused(path, "training.accumulate=65")
     assert "is not before stop" in refused(path, "objectives.fcd.start=0.5")
+    masked = ("student.landmarks=5", "evaluation.marked={pairs: list.txt, mask: one}")
+    assert "evaluation.marked.mask: masks are drawn on pairs" in refused(path, *masked)
 
 
 def test_evaluation_pairs_have_a_short_and_a_long_form(write):

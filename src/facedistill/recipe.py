@@ -300,6 +300,16 @@ class Recipe(Section):
                 raise ValueError(f"objectives.{name}.of: no '{term.of}' under teachers: {hint}")
         return self
 
+    @model_validator(mode="after")
+    def _masks_on_pairs(self) -> Recipe:
+        for name, each in self.evaluation.items():
+            if each.mask and self.student.landmarks is not None:
+                raise ValueError(
+                    f"evaluation.{name}.mask: masks are drawn on pairs, and the student finds "
+                    "landmarks: leave it out"
+                )
+        return self
+
     @property
     def hash(self) -> str:
         """Hex digest of everything that decides the result."""

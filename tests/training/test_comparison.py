@@ -13,6 +13,7 @@ from facedistill.errors import FacedistillError
 from facedistill.evaluation.comparison import compare_reports
 from facedistill.evaluation.pairs import evaluate_pairs
 from facedistill.models.model_file import load_model
+from facedistill.recipe import PairsRecipe
 from facedistill.training import trial as trial_module
 from facedistill.training.comparison import run_comparison
 from facedistill.training.measurement import truth_of
@@ -246,3 +247,31 @@ def test_a_comparison_cut_off_goes_on_to_the_same_table(tmp_path, signal, code):
     assert sum(logged) == 5
     compare(tmp_path, TWO)
     assert len(list(runs.rglob("summary.json"))) == 4
+
+
+def test_a_damaged_result_is_its_own_rows_crash(tmp_path):
+    text = "rows: {plain: arcface, other: {recipe: arcface, seeds: [0, 1]}, third: arcface}"
+    compare(tmp_path, text)
+    runs = tmp_path / "out" / "runs"
+    (runs / "plain" / "seed-0" / "summary.json").write_text("[1]")
+    (runs / "other" / "seed-0" / "best.safetensors").write_bytes(b"no network")
+    plain, other, third = compare(tmp_path, text)
+    assert "summary.json is damaged" in plain.errors[0]
+    assert "delete it to measure" in plain.errors[0]
+    assert list(other.errors) == [0]
+    assert "best.safetensors" in other.errors[0]
+    assert other.figures["drawn"]
+    assert not third.errors
+    (runs / "plain" / "seed-0" / "summary.json").unlink()
+    assert not compare(tmp_path, text)[0].errors
+
+
+def test_masks_are_not_drawn_on_landmarks(tmp_path):
+    comparison = described(
+        tmp_path, "rows: {finder: {recipe: landmarks, settings: [objectives.margin_softmax=null]}}"
+    )
+    masked = {"drawn": PairsRecipe(pairs=f"{PAIRS},loose=1", mask="one")}
+    comparison = comparison.model_copy(update={"evaluation": masked})
+    with pytest.raises(FacedistillError, match=r"evaluation.drawn.mask is for pairs"):
+        run_comparison(comparison, tmp_path / "out", jobs=0)
+    assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ from facedistill.data.pairs import PairSet
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.rows import Measured, Row, RunResult, assemble
 from facedistill.models.cost import count_macs, count_parameters
+from facedistill.models.metadata import ModelMetadata
 from facedistill.models.model_file import load_model
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.report.card import UNKNOWN
@@ -121,6 +122,10 @@ def _tasks_of(recipes: Sequence[Recipe], own: Mapping[str, PairsRecipe]) -> dict
         sources[VALIDATION] = None
     tasks = {}
     for name, source in sources.items() if recipes else ():
+        if source is not None and source.mask and finds_landmarks(recipes[0]):
+            raise FacedistillError(
+                f"evaluation.{name}.mask is for pairs, and these rows find landmarks: leave it out"
+            )
         tests = open_tests(recipes[0], source)
         tasks[name] = Task(source, tests, fingerprint(tests, source))
     return tasks
@@ -168,23 +173,39 @@ def _rows(comparison: Comparison, trials: Sequence[Trial], tasks: Mapping[str, T
 def _licences(trials: Sequence[Trial]) -> tuple[str | None, str]:
     """Licences of a row's teacher, None without one, and of its data: a bank may know its own."""
     recipe = trials[0].recipe
-    made = next((t.folder / BEST for t in trials if (t.folder / BEST).exists()), None)
-    about = load_model(made).metadata if made else None
+    about = next(filter(None, (_metadata(trial.folder) for trial in trials)), None)
     teacher = (about.teacher_licence if about else None) or UNKNOWN
     return (teacher if recipe.teacher or recipe.teachers else None), recipe.data.licence
 
 
+def _metadata(folder: Path) -> ModelMetadata | None:
+    """What a run's weights say of themselves; None without readable ones."""
+    try:
+        return load_model(folder / BEST).metadata
+    except FacedistillError:
+        return None  # The run's own result says what is wrong with them.
+
+
 def _result(trial: Trial, tasks: Mapping[str, Task]) -> RunResult:
+    """What a run has to show; what cannot be read of it is its own crash and no other row's."""
     error, records = read_error(trial.folder), read_metrics(trial.folder / METRICS)
-    if error is not None:
-        return RunResult(trial.seed, error, records=records)
+    if error is None:
+        try:
+            return _read_result(trial, tasks, records)
+        except FacedistillError as damage:
+            error = str(damage)
+    return RunResult(trial.seed, error, records=records)
+
+
+def _read_result(
+    trial: Trial, tasks: Mapping[str, Task], records: Sequence[Mapping[str, Any]]
+) -> RunResult:
     found = {
         name: read_measurement(trial.folder, name, task.fingerprint)
         for name, task in tasks.items()
         if task.suits(trial.recipe)
     }
     measured: dict[str, Measured] = {name: each for name, each in found.items() if each}
-    summary: dict[str, Any] = json.loads((trial.folder / SUMMARY).read_text("utf-8"))
     network = load_model(trial.folder / BEST)
     return RunResult(
         trial.seed,
@@ -192,6 +213,16 @@ def _result(trial: Trial, tasks: Mapping[str, Task]) -> RunResult:
         measured,
         count_parameters(network.backbone),
         count_macs(network.backbone, network.input.size),
-        summary.get("seconds_per_step") or None,
+        _seconds_per_step(trial.folder / SUMMARY),
         records,
     )
+
+
+def _seconds_per_step(path: Path) -> float | None:
+    """The median time of a step that a run's summary tells; None where it tells none."""
+    try:
+        return float(json.loads(path.read_text("utf-8")).get("seconds_per_step") or 0) or None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise FacedistillError(
+            f"{path} is damaged ({error}): delete it to measure the finished run again"
+        ) from error
