@@ -307,8 +307,14 @@ def test_options_of_pairs_are_refused_for_landmarks(finder):
         ("--robustness", "both"),
         ("--all-pairs",),
         ("--distractors", "strangers"),
+        ("--far", "0.01"),
+        ("--protocol", "exact"),
+        ("--variant", "all"),
+        ("--no-flip",),
+        ("--group-far", "0.001"),
+        ("--mask-seed", "1"),
     ):
-        with pytest.raises(FacedistillError, match="are for pairs, not for landmarks"):
+        with pytest.raises(FacedistillError, match=f"for pairs, not for landmarks: {option[0]};"):
             call("evaluate", finder / "finder.onnx", LOOSE, *option)
     with pytest.raises(FacedistillError, match="carries its own input specification"):
         call("evaluate", finder / "run" / "best.safetensors", LOOSE, "--color", "BGR")

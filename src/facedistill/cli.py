@@ -402,11 +402,24 @@ def evaluate(
 
     model = None if embeddings else Path(sources.pop(0))
     if model and sources and all(map(is_landmark_set, sources)):
-        of_pairs = (against, groups, mask, robustness, all_pairs, distractors, save_thresholds)
-        if any(of_pairs):
+        of_pairs = {
+            "--against": against,
+            "--groups": groups,
+            "--group-far": group_far != 1e-2,
+            "--protocol": protocol != "insightface",
+            "--variant": variant,
+            "--far": far,
+            "--no-flip": not flip,
+            "--mask": mask,
+            "--mask-seed": mask_seed,
+            "--robustness": robustness,
+            "--all-pairs": all_pairs,
+            "--distractors": distractors,
+            "--save-thresholds": save_thresholds,
+        }
+        if given := [option for option, value in of_pairs.items() if value]:
             raise FacedistillError(
-                "--against, --groups, --mask, --robustness, --all-pairs, --distractors and "
-                "--save-thresholds are for pairs, not for landmarks"
+                f"for pairs, not for landmarks: {', '.join(given)}; leave that out"
             )
         network = _open_network(model, color, size, mean, std)
         _evaluate_landmarks(network, model, sources, resamples, pictures, report, as_json)
