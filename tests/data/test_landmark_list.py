@@ -143,6 +143,7 @@ HEADER = " ".join(FIVE_NAMES)
         (f"2\n{HEADER}\n{ROW}\n", "line 1: '2' is not the number of images, and 1 lines"),
         (f"1\n{HEADER}\n{ROW}\n{ROW}\n", "line 1: '1' is not the number"),
         (f"-1\n{HEADER}\n{ROW}\n", "line 1: '-1'"),
+        (f"1\x1d\n{HEADER}\n{ROW}\n", "line 1: .* is not the number of images"),
         (f"0\n{HEADER}\n", "names no images"),
         (f"1\n{HEADER.replace('left', 'x').replace('right', 'left')}\n{ROW}\n", "line 2"),
         (f"1\n{ROW}\n", "line 2"),

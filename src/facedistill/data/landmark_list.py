@@ -306,9 +306,10 @@ def _read_list(path: Path) -> tuple[list[str], np.ndarray]:
         lines.pop()
     points = _points_named(path, lines)
     rows = lines[2:]
-    if not re.fullmatch(r"[0-9]{1,9}", lines[0].strip(), re.ASCII) or int(lines[0]) != len(rows):
+    said = lines[0].strip(" \t\r")  # What else Python strips, int() may refuse.
+    if not re.fullmatch(r"[0-9]{1,9}", said) or int(said) != len(rows):
         raise FacedistillError(
-            f"{path} line 1: {lines[0].strip()[:40]!r} is not the number of images, and "
+            f"{path} line 1: {said[:40]!r} is not the number of images, and "
             f"{len(rows):,} lines of images follow: the list is damaged or cut short"
         )
     if not rows:
