@@ -245,7 +245,8 @@ def _content(path: Path) -> Any:
         # The archive itself bears the name of the temporary file that it was written to.
         return _comparable(torch.load(path, weights_only=True))
     if path.name == "summary.json":
-        return {**json.loads(path.read_text()), "images_per_second": None}
+        timings = {"images_per_second": None, "seconds_per_step": None}
+        return {**json.loads(path.read_text()), **timings}
     return path.read_bytes()
 
 
