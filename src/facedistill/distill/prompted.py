@@ -27,7 +27,7 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.metadata import HEADER_KEY
 from facedistill.models.model_file import checksum
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, check_needs
 
 MOST_PROMPTS = 1024
 """Most prompts of a stage."""
@@ -127,12 +127,7 @@ class PromptedNetwork(nn.Module):
         Raises:
             FacedistillError: If the images are not such a batch, or an output is not had.
         """
-        missing = set(needs) - self.gives
-        if missing:
-            raise FacedistillError(
-                f"network {self.name} cannot give {', '.join(sorted(missing))}; "
-                f"it gives {', '.join(sorted(self.gives))}"
-            )
+        check_needs(self.name, needs, self.gives)
         x = self.network.preprocess(images)
         outputs = self._prompted(x, needs) if set(needs) - {"plain_embedding"} else Outputs()
         if "plain_embedding" in needs:

@@ -18,7 +18,7 @@ from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.input_spec import InputSpec, Preprocess
 from facedistill.models.landmark_head import LandmarkHead
 from facedistill.models.metadata import ModelMetadata
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.registry import create_backbone
 
 HEAD_PREFIX = "landmark_head."
@@ -168,12 +168,7 @@ class FaceNetwork(nn.Module):
         Raises:
             FacedistillError: If the images are not such a batch, or an output is not had.
         """
-        missing = set(needs) - self.gives
-        if missing:
-            raise FacedistillError(
-                f"network {self.name} cannot give {', '.join(sorted(missing))}; "
-                f"it gives {', '.join(sorted(self.gives))}"
-            )
+        check_needs(self.name, needs, self.gives)
         feature_map = self.backbone.forward_features(self.preprocess(images))
         embedding = self.backbone.forward_head(feature_map).float()
         return Outputs(

@@ -21,7 +21,7 @@ from facedistill.errors import FacedistillError
 from facedistill.models.embed import comparison_embedding, landmarks_of
 from facedistill.models.input_spec import InputSpec, Preprocess, check_images
 from facedistill.models.metadata import HEADER_KEY
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, check_needs
 
 _SPEC_KEYS = ("size", "color", "mean", "std")
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -109,12 +109,7 @@ class OnnxNetwork:
         Raises:
             FacedistillError: If the images are not such a batch, or an output is not had.
         """
-        missing = set(needs) - self.gives
-        if missing:
-            raise FacedistillError(
-                f"network {self.name} cannot give {', '.join(sorted(missing))}; "
-                f"it gives {', '.join(sorted(self.gives))}"
-            )
+        check_needs(self.name, needs, self.gives)
         check_images(images)
         wanted = "landmarks" in needs
         if len(images) == 0:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 
 import torch
+
+from facedistill.errors import FacedistillError
 
 
 @dataclass
@@ -27,3 +30,22 @@ class Outputs:
     logits: torch.Tensor | None = None
     landmarks: torch.Tensor | None = None
     plain_embedding: torch.Tensor | None = None
+
+
+def check_needs(network: str, needs: Collection[str], gives: Set[str]) -> None:
+    """Refuse to be asked for outputs that a network does not have.
+
+    Args:
+        network: What to call it.
+        needs: Names of the outputs wanted.
+        gives: Names of those it has.
+
+    Raises:
+        FacedistillError: Naming what is missing.
+    """
+    missing = set(needs) - gives
+    if missing:
+        raise FacedistillError(
+            f"network {network} cannot give {', '.join(sorted(missing))}; "
+            f"it gives {', '.join(sorted(gives))}"
+        )
