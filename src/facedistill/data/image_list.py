@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,22 +49,15 @@ class ListDataset(FaceDataset):
         rows = _read_rows(self.path)
         self.lines = np.array([row[0] for row in rows], np.int64)
         self.files = [str(root / row[1]) for row in rows]
-        self._require_files()
+        require_files(
+            self.path,
+            self.files,
+            self.lines.tolist(),
+            "; paths are relative to the list's folder unless a root is given",
+        )
         labels = np.array([row[2] for row in rows], np.int64)
         self.labels = renumber(labels)[0] if relabel else labels
         check_labels(self.labels, self.name)
-
-    def _require_files(self) -> None:
-        files: Iterable[str] = self.files
-        if len(self.files) > _SLOW:
-            files = track(files, f"looking for {self.path.name}", len(self.files), "files")
-        for index, file in enumerate(files):
-            # Unlike Path, takes a name too long for the system for one that is not there.
-            if not os.path.isfile(file):  # noqa: PTH113
-                raise FacedistillError(
-                    f"{self.path} line {self.lines[index]}: no such file: {file}; paths are "
-                    "relative to the list's folder unless a root is given"
-                )
 
     def encoded(self, index: int) -> bytes:
         """Return the bytes of the image file of sample `index`."""
@@ -86,16 +79,46 @@ def split_line(line: str) -> tuple[str, str]:
     return path.strip(), label.strip()
 
 
-def _read_rows(path: Path) -> list[tuple[int, str, int]]:
-    """Return (line number, path, label) of every line that names an image."""
+def require_files(path: Path, files: Sequence[str], lines: Sequence[int], remedy: str = "") -> None:
+    """Refuse a list that names a file which is not there.
+
+    Args:
+        path: The list.
+        files: The files it names.
+        lines: The line of each.
+        remedy: What to add to the message.
+
+    Raises:
+        FacedistillError: Naming the first such line.
+    """
+    todo: Iterable[str] = files
+    if len(files) > _SLOW:
+        todo = track(files, f"looking for {path.name}", len(files), "files")
+    for line, file in zip(lines, todo, strict=True):
+        # Unlike Path, takes a name too long for the system for one that is not there.
+        if not os.path.isfile(file):  # noqa: PTH113
+            raise FacedistillError(f"{path} line {line}: no such file: {file}{remedy}")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a list, as they stand between line feeds.
+
+    Raises:
+        FacedistillError: If it cannot be read, or is no UTF-8 text.
+    """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise FacedistillError(
             f"{path}: not UTF-8 text (byte {error.start}); save the list as UTF-8"
         ) from error
+
+
+def _read_rows(path: Path) -> list[tuple[int, str, int]]:
+    """Return (line number, path, label) of every line that names an image."""
+    lines = read_lines(path)
     rows = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):

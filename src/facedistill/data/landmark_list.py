@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from facedistill.data.decode import MAX_PIXELS, decode_image, encode_png, image_size
 from facedistill.data.folder import IMAGE_SUFFIXES, read_image_file
+from facedistill.data.image_list import read_lines, require_files
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import FaceDataset, Sample, content_key
 from facedistill.errors import FacedistillError
@@ -44,8 +44,6 @@ OUTSIDE = 0.5
 """How far outside of an image a landmark may lie, in sides of the image."""
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,9}(\.[0-9]{0,18})?")
-_SLOW = 20_000
-"""Files above which looking for them shows a progress bar."""
 _FOLDERS_TRIED = 8
 _CELEBA_FOLDERS = ("img_align_celeba", "img_celeba")
 
@@ -188,7 +186,7 @@ def read_landmark_list(
     # The first two lines are the count and the names of the points.
     numbers = range(3, len(names) + 3)
     files = [str(folder / name) for name in names]
-    _require_files(path, files, lambda index: f"{path} line {numbers[index]}")
+    require_files(path, files, numbers)
     return LandmarkDataset(
         str(path), files, landmarks, [f"{path} line {number}" for number in numbers], five=five
     )
@@ -294,14 +292,7 @@ def read_pts(path: str | Path) -> np.ndarray:
 
 def _read_list(path: Path) -> tuple[list[str], np.ndarray]:
     """Return the names and the points (N, P, 2) of a CelebA-style list."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FacedistillError(
-            f"{path}: not UTF-8 text (byte {error.start}); save the list as UTF-8"
-        ) from error
+    lines = read_lines(path)
     while lines and not lines[-1].strip():
         lines.pop()
     points = _points_named(path, lines)
@@ -374,15 +365,6 @@ def _image_folder(path: Path, name: str) -> Path:
         f"{path} line 3: no image {name} in {', '.join(str(folder) for folder in tried[:4])}, nor "
         f"in {above / 'Img'}: put the images in `img` beside the list"
     )
-
-
-def _require_files(path: Path, files: list[str], where: Callable[[int], str]) -> None:
-    todo: Iterable[str] = files
-    if len(files) > _SLOW:
-        todo = track(files, f"looking for {path.name}", len(files), "files")
-    for index, file in enumerate(todo):
-        if not os.path.isfile(file):  # noqa: PTH113 - see `_image_folder`
-            raise FacedistillError(f"{where(index)}: no such file: {file}")
 
 
 def _image_beside(path: Path) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from facedistill.atomic import atomic_path
 from facedistill.data.folder import read_image_file
+from facedistill.data.image_list import read_lines
 from facedistill.data.labels import UNLABELLED, Subset
 from facedistill.data.pair_drawing import DEFAULT_PAIRS, FOLDS, make_pairs, most_pairs, tenths
 from facedistill.data.procedural import PREFIX, parse_procedural
@@ -370,13 +371,7 @@ def read_lfw(folder: str | Path, pairs_txt: str | Path) -> PairSet:
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:
     """Return the lines that are not empty, with their numbers."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FacedistillError(f"{path} is not UTF-8 text (byte {error.start:,})") from error
-    lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    lines = [(n, line.strip()) for n, line in enumerate(read_lines(path), start=1) if line.strip()]
     if not lines:
         raise FacedistillError(f"{path} is empty: its first line must be like `10 300`")
     return lines
