@@ -17,17 +17,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
 from facedistill.models.backbone import TokenBackbone, tokens_of
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.metadata import HEADER_KEY
-from facedistill.models.model_file import checksum
 from facedistill.models.outputs import Outputs, check_needs
+from facedistill.models.tensor_file import check_finite, checksum, write_tensors
 
 MOST_PROMPTS = 1024
 """Most prompts of a stage."""
@@ -177,17 +175,14 @@ def save_prompts(prompted: PromptedNetwork, path: str | Path) -> None:
         key: value.detach().cpu().float().contiguous()
         for key, value in prompted.state_dict().items()
     }
-    _check_finite(tensors, f"cannot write {path}")
+    check_finite(tensors, f"cannot write {path}")
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "prompts": prompted.count,
         "teacher": prompted.network.fingerprint,
         "teacher_name": prompted.network.name,
     }
-    document["checksum"] = checksum(document, tensors)
-    content = save(tensors, metadata={HEADER_KEY: json.dumps(document)})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_tensors(path, document, tensors)
 
 
 def load_prompts(network: FaceNetwork, path: str | Path) -> PromptedNetwork:
@@ -224,7 +219,7 @@ def load_prompts(network: FaceNetwork, path: str | Path) -> PromptedNetwork:
         raise FacedistillError(f"{path} is damaged ({str(error).splitlines()[0]})") from None
     if stated != checksum(document, tensors):
         raise FacedistillError(f"{path} is damaged: its prompts or header are not those written")
-    _check_finite(tensors, f"{path} is damaged")
+    check_finite(tensors, f"{path} is damaged")
     prompted.load_state_dict(tensors)
     return prompted
 
@@ -253,9 +248,3 @@ def _check_layout(file: Any, prompted: PromptedNetwork) -> None:
         stored = file.get_slice(key)
         if tuple(stored.get_shape()) != tuple(tensor.shape) or stored.get_dtype() != "F32":
             raise ValueError(f"{key} is {stored.get_dtype()} {tuple(stored.get_shape())}")
-
-
-def _check_finite(tensors: dict[str, Tensor], trouble: str) -> None:
-    for key, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise FacedistillError(f"{trouble}: {key} has values that are not finite")

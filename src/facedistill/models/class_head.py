@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.margin import MarginHead, create_head
 from facedistill.models.metadata import HEADER_KEY
-from facedistill.models.model_file import checksum
+from facedistill.models.tensor_file import checksum, write_tensors
 
 FORMAT_VERSION = 1
 
@@ -93,10 +91,7 @@ def save_head(head: ClassHead, path: Path, network: FaceNetwork) -> None:
         "sub_centres": margin.sub_centres,
         "scale": margin.scale,
     }
-    document["checksum"] = checksum(document, tensors)
-    content = save(tensors, metadata={HEADER_KEY: json.dumps(document)})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_tensors(path, document, tensors)
 
 
 def load_head(path: Path, network: FaceNetwork) -> ClassHead:

@@ -2,14 +2,11 @@
 
 The header's entry `facedistill` is a JSON document: format version, architecture and arguments,
 input specification, embedding size, number of landmarks (of a network that finds some),
-`ModelMetadata`, and a hash of all that and of every weight, without which a flipped bit would pass
-for a weight. It is the header's only entry: safetensors writes several in random order, and equal
-networks are to make equal files. Nothing in the file is executed.
+`ModelMetadata`, and a checksum (see `tensor_file`). Nothing in the file is executed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -18,10 +15,8 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
 from facedistill.models.backbone import Backbone
 from facedistill.models.face_network import FaceNetwork
@@ -29,6 +24,7 @@ from facedistill.models.input_spec import InputSpec
 from facedistill.models.landmark_head import MAX_POINTS, LandmarkHead
 from facedistill.models.metadata import HEADER_KEY, ModelMetadata
 from facedistill.models.registry import create_backbone
+from facedistill.models.tensor_file import check_finite, checksum, write_tensors
 
 FORMAT_VERSION = 2
 """Files of version 1 have no checksum."""
@@ -58,13 +54,9 @@ def save_model(
     if path.suffix != ".safetensors":
         raise FacedistillError(f"cannot write {path}: a model file's name ends in .safetensors")
     tensors = {key: _stored(tensor) for key, tensor in network.weights().items()}
-    _check_finite(tensors, f"cannot write {path}")
+    check_finite(tensors, f"cannot write {path}")
     document = describe(network, metadata or network.metadata)
-    document["checksum"] = checksum(document, tensors)
-    content = save(tensors, metadata={HEADER_KEY: json.dumps(document)})
-    # Not by safetensors' `save_file`: killed, it leaves a file of its own that nobody removes.
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_tensors(path, document, tensors)
 
 
 def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:
@@ -78,16 +70,6 @@ def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:
         **({"landmarks": network.landmark_points} if network.landmark_head else {}),
         "metadata": metadata.model_dump(),
     }
-
-
-def checksum(document: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    """Return the hex digest of a model file's document and weights."""
-    digest = hashlib.blake2b(json.dumps(document).encode(), digest_size=16)
-    for key in sorted(tensors):
-        tensor = tensors[key]
-        digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def load_model(path: str | Path) -> FaceNetwork:
@@ -116,7 +98,7 @@ def load_model(path: str | Path) -> FaceNetwork:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FacedistillError(f"{path} is not a readable safetensors file: {error}") from None
-    _check_finite(tensors, f"{path} is damaged")
+    check_finite(tensors, f"{path} is damaged")
     if document["format_version"] > 1 and stated != checksum(document, tensors):
         raise FacedistillError(
             f"{path} is damaged: its weights or header are not those written; get it again"
@@ -129,12 +111,6 @@ def load_model(path: str | Path) -> FaceNetwork:
 def _stored(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
-
-
-def _check_finite(tensors: dict[str, Tensor], trouble: str) -> None:
-    for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise FacedistillError(f"{trouble}: weight {key} has values that are not finite")
 
 
 def _read_document(path: Path, header: dict[str, str]) -> dict[str, Any]:
