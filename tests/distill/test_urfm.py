@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from facedistill.distill.facial_position import bucket_index, facial_distance
+from facedistill.distill.facial_position import bucket_index, facial_distance, grid_points
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.pixel_features import PixelFeatures
-from facedistill.distill.urfm import spread
+from facedistill.distill.place_features import place_features
+from facedistill.distill.urfm import agreement, correlation, spread
 from facedistill.errors import FacedistillError
 from facedistill.models.outputs import Outputs
 
@@ -49,26 +50,39 @@ def plus(a, b):
     return [x + y for x, y in zip(a, b, strict=True)]
 
 
-def queries_by_hand(centres):
+def queries_by_hand(centres, scale=None):
     found = [times(matrix(centres.query), c) for c in centres.centres.tolist()]
-    if centres.table is None:
-        return found
-    return [
-        plus(q, centres.table[bucket].tolist())
-        for q, bucket in zip(found, centres.bucket.tolist(), strict=True)
-    ]
+    if centres.table is not None:
+        found = [
+            plus(q, centres.table[bucket].tolist())
+            for q, bucket in zip(found, centres.bucket.tolist(), strict=True)
+        ]
+    return found if scale is None else placed_by_hand(found, scale, 2)
+
+
+def placed_by_hand(rows, scale, side):
+    """Queries or keys of mean square 1, and the features of their places added to the first."""
+    places, placed = place_features(side, 4).tolist(), []
+    for number, row in enumerate(rows):
+        size = math.sqrt(sum(x * x for x in row) / len(row))
+        row = [x / size for x in row]
+        if number < side * side:
+            row = plus(row, [math.sqrt(scale * math.sqrt(4)) * x for x in places[number]])
+        placed.append(row)
+    return placed
 
 
 def mixed_by_hand(weights, rows):
     return [sum(w * row[i] for w, row in zip(weights, rows, strict=True)) for i in range(4)]
 
 
-def local_by_hand(local, queries, rows):
+def local_by_hand(local, queries, rows, scale=None, side=None):
     """h and attention of one image."""
     bias = local.project.bias.tolist()
     rows = [plus(times(matrix(local.project), row), bias) for row in rows]
     keys = [times(matrix(local.key), row) for row in rows]
     values = [times(matrix(local.value), row) for row in rows]
+    keys = keys if scale is None else placed_by_hand(keys, scale, side)
     weights = [softmax([dot(q, key) / math.sqrt(4) for key in keys]) for q in queries]
     return [mixed_by_hand(each, values) for each in weights], weights
 
@@ -128,14 +142,14 @@ def attended_by_hand(attention, h):
     return [plus(*both) for both in zip(h, merged, strict=True)], maps
 
 
-def loss_by_hand(objective, ours, theirs, normalise):
+def loss_by_hand(objective, ours, theirs, normalise, scale=None):
     sides = []
     for name, rows in (("student", ours), ("teacher", theirs)):
         centres, local, attention = (
             getattr(objective, f"{name}_{part}") for part in ("centres", "local", "attention")
         )
-        queries = queries_by_hand(centres)
-        h = [local_by_hand(local, queries, image)[0] for image in rows.tolist()]
+        queries, side = queries_by_hand(centres, scale), getattr(objective, name).side
+        h = [local_by_hand(local, queries, image, scale, side)[0] for image in rows.tolist()]
         said = [attended_by_hand(attention, each) for each in standardised_by_hand(h, normalise)]
         z = standardised_by_hand([z for z, _ in said], normalise)
         sides.append((z, [maps for _, maps in said]))
@@ -163,6 +177,17 @@ def test_losses_are_those_derived_by_hand(normalise, prompts):
     assert loss.item() == pytest.approx(0.5 * attn + 3.0 * feat, abs=1e-12)
     assert min(attn, feat) > 1e-4
     assert not any(part.requires_grad for part in parts.values())
+
+
+@pytest.mark.parametrize("prompts", [0, 3])
+def test_places_tie_pixels_and_centres_together_and_prompts_have_none(prompts):
+    objective = made(places=True, place_scale=5.0)
+    (student, ours), (teacher, theirs) = pixels(CNN, 3), pixels(TRANSFORMER, 3, prompts)
+    loss, _ = objective(student, teacher, None)
+    wanted = sum(loss_by_hand(objective, ours, theirs, "images", 5.0))
+    assert loss.item() == pytest.approx(wanted, abs=1e-5)  # places are kept in float32
+    without = sum(loss_by_hand(objective, ours, theirs, "images"))
+    assert abs(wanted - without) > 1e-3
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -239,8 +264,9 @@ def test_a_checkpoint_keeps_the_buckets():
 
 @pytest.mark.parametrize("learns", ["student", "both"])
 @pytest.mark.parametrize("normalise", ["images", "channels", "none"])
-def test_gradients(normalise, learns):
-    objective = made(normalise=normalise, learns=learns)
+@pytest.mark.parametrize("places", [False, True])
+def test_gradients(normalise, learns, places):
+    objective = made(normalise=normalise, learns=learns, places=places)
     (student, _), (teacher, _) = pixels(CNN, 3), pixels(TRANSFORMER, 3, 1)
     ours, theirs = student.feature_map.requires_grad_(), teacher.tokens.requires_grad_()
 
@@ -297,6 +323,56 @@ def test_where_the_centres_look():
     assert (seen[1].sum(dim=(2, 3)) < 1).all()  # the prompts have the rest
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("strength", [0.01, 1.0, 100.0])
+def test_with_places_two_networks_look_at_the_same_from_the_start(shared, strength):
+    fine, coarse = PixelFeatures("tokens", 24, 7), PixelFeatures("feature_map", 16, 4)
+
+    def seen(**options):
+        objective = made(
+            coarse, fine, centres=49, width=64, heads=4, position="euclid", shared=shared, **options
+        )
+        (student, _), (teacher, _) = pixels(coarse, 8), pixels(fine, 8, prompts=5)
+        student.feature_map *= strength
+        return [maps.detach() for maps in objective.looks_at(student, teacher)]
+
+    ours, theirs = seen(places=True)
+    assert float(agreement(ours, theirs).mean()) > 0.67
+    assert float(correlation(ours, theirs)) > 0.6
+    # Most of the teacher's attention lies less than two of its cells from the centre's own place.
+    at = grid_points(7)
+    near = (at[:, None] - at[None]).abs().amax(dim=2) < 2
+    assert float((theirs.flatten(2) * near).sum(dim=2).mean()) > 0.7
+
+    ours, theirs = seen(places=False)
+    assert abs(float(correlation(ours, theirs))) < 0.2
+    if strength >= 1:  # a map that is the same everywhere agrees with any
+        assert float(agreement(ours, theirs).mean()) < 0.67
+
+
+def test_agreement_is_the_cosine_of_what_is_looked_at():
+    one = torch.zeros(2, 3, 2, 2)
+    one[..., 0, 0] = 0.5
+    other = one.clone()
+    other[0, 1] = torch.tensor([[0.0, 0.5], [0.0, 0.0]])
+    assert agreement(one, 2 * one).tolist() == pytest.approx([1, 1, 1])
+    assert agreement(one, other).tolist() == pytest.approx([1, 0.5, 1])
+    # Less their means, two single places of four have a cosine of -1/3.
+    assert float(correlation(one, other)) == pytest.approx((5 - 1 / 3) / 6)
+    finer = one.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert agreement(one, finer).tolist() == pytest.approx([1, 1, 1])
+    assert float(correlation(one, torch.ones(2, 3, 3, 3))) == pytest.approx(0, abs=1e-6)
+
+
+def test_how_alike_the_networks_look_is_among_the_parts():
+    objective = made(places=True)
+    (student, _), (teacher, _) = pixels(CNN), pixels(TRANSFORMER, prompts=2)
+    _, parts = objective(student, teacher, None)
+    seen = objective.looks_at(student, teacher)
+    assert parts["agreement"].item() == pytest.approx(agreement(*seen).mean().item())
+    assert parts["correlation"].item() == pytest.approx(correlation(*seen).item())
+
+
 def test_spread_tells_a_collapse():
     image, centre = torch.randn(6, 1, 8), torch.randn(1, 5, 8)
     tiny = 1e-9
@@ -333,6 +409,9 @@ def test_under_autocast_the_loss_is_float32():
         ({"width": 10, "heads": 4}, "width 10 is no multiple of heads 4"),
         ({"buckets": 0}, "buckets is 0"),
         ({"gamma": -1.0}, "must not be negative"),
+        ({"lambda_2": -1.0}, "lambda_1 and lambda_2 must not be negative"),
+        ({"places": True, "place_scale": -1.0}, "place_scale is -1.0, it must be 0 or more"),
+        ({"places": True, "width": 6, "heads": 3}, "width 6 is no multiple of 4"),
         ({"centre": 49}, "unknown option 'centre' of objective 'urfm'.*centres"),
     ],
 )

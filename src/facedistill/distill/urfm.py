@@ -7,7 +7,7 @@ compared one by one.
 
 from __future__ import annotations
 
-from math import isqrt
+from math import inf, isqrt
 from typing import Any, Literal, get_args
 
 import torch
@@ -23,7 +23,8 @@ from facedistill.distill.facial_position import (
     facial_distance,
 )
 from facedistill.distill.objective import Loss, Objective, Parts, Setting, objective
-from facedistill.distill.pixel_features import PixelFeatures
+from facedistill.distill.pixel_features import PixelFeatures, resampled
+from facedistill.distill.place_features import place_features
 from facedistill.distill.precision import at_least_float32
 from facedistill.models.outputs import Outputs
 
@@ -51,12 +52,22 @@ class LocalCentres(nn.Module):
         width: d.
         buckets: int64 (L,): the bucket of each centre's distance; None for no encoding.
         size: Number of buckets.
+        places: (L, d) features of each centre's own place (`_placed`); None for none.
     """
 
     bucket: torch.Tensor
+    places: torch.Tensor | None
 
-    def __init__(self, count: int, width: int, buckets: torch.Tensor | None, size: int) -> None:
+    def __init__(
+        self,
+        count: int,
+        width: int,
+        buckets: torch.Tensor | None,
+        size: int,
+        places: torch.Tensor | None = None,
+    ) -> None:
         super().__init__()
+        self.register_buffer("places", places, persistent=False)
         self.centres = nn.Parameter(torch.randn(count, width))
         self.query = _linear(width, width, bias=False)
         self.table: nn.Parameter | None = None
@@ -69,7 +80,9 @@ class LocalCentres(nn.Module):
     def forward(self) -> torch.Tensor:
         """Return the queries (L, d)."""
         queries = self.query(self.centres)
-        return queries if self.table is None else queries + self.table[self.bucket]
+        if self.table is not None:
+            queries = queries + self.table[self.bucket]
+        return _placed(queries, self.places)
 
 
 class LocalFeatures(nn.Module):
@@ -81,10 +94,14 @@ class LocalFeatures(nn.Module):
     Args:
         channels: C of the network.
         width: d.
+        places: (side^2, d) features of each pixel's place (`_placed`); None for none.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    places: torch.Tensor | None
+
+    def __init__(self, channels: int, width: int, places: torch.Tensor | None = None) -> None:
         super().__init__()
+        self.register_buffer("places", places, persistent=False)
         self.project = _linear(channels, width)
         self.key = _linear(width, width, bias=False)
         self.value = _linear(width, width, bias=False)
@@ -94,9 +111,29 @@ class LocalFeatures(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return h (B, L, d) and the attention (B, L, N) of queries (L, d) to pixels (B, N, C)."""
         pixels = self.project(pixels)
-        scores = queries @ self.key(pixels).transpose(1, 2) / queries.shape[1] ** 0.5
+        keys = _placed(self.key(pixels), self.places)
+        scores = queries @ keys.transpose(1, 2) / queries.shape[1] ** 0.5
         attention = scores.softmax(dim=2)
         return attention @ self.value(pixels), attention
+
+
+def _places(side: int, width: int, scale: float | None) -> torch.Tensor | None:
+    """Return the features of a grid's places, such that two of one place score `scale`."""
+    if scale is None:
+        return None
+    return (scale * width**0.5) ** 0.5 * place_features(side, width).float()
+
+
+def _placed(features: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
+    """Add the features of their places to queries (L, d) or keys (B, N, d).
+
+    What is added to is first brought to mean square 1, so that no network's scale, now or later in
+    training, drowns the places. Rows behind the places are prompts and get none.
+    """
+    if places is None:
+        return features
+    behind = features.shape[-2] - len(places)
+    return F.rms_norm(features, features.shape[-1:]) + F.pad(places, (0, 0, 0, behind))
 
 
 class SelfAttention(nn.Module):
@@ -146,11 +183,19 @@ class UnifiedReceptiveFields(Objective):
     collapsed. With `normalise: images` L_feat is about 2 for features that have nothing to do with
     each other.
 
+    In the method nothing ties a centre's keys to a place on the face, so that one centre may look
+    at an eye in the student and at the chin in the teacher. `places` does: fixed features of each
+    pixel's place are added to both networks' keys, and those of each centre's own place on its grid
+    to its query (`place_features`, one function for all grids), queries and keys being brought to
+    mean square 1 before. At the start a pixel of the centre's own place scores `place_scale` more
+    than one far away, and content makes a difference of about 1. Prompts have no place. The parts
+    `agreement` and `correlation` tell how alike student and teacher look, with or without places.
+
     Source: cross-architecture distillation (Zhao et al., ACM MM 2023, arXiv 2306.14662). What the
     paper chose for L, d, heads, gamma, lambda_1, lambda_2, the buckets, D_face, what is shared, the
     normalisation, whose mapping learns, the shortcut past the self-attention and the scale of
-    L_attn is not known here: all of that is this project's. (The mean over all L x L entries would
-    make L_attn 1/L of what it is here.)
+    L_attn is not known here: all of that is this project's, and so are the places. (The mean over
+    all L x L entries would make L_attn 1/L of what it is here.)
 
     Pixels may be a CNN's map or a Transformer's tokens, prompts among them, of any number and width
     on either side. With `normalise: images` the loss depends on the batch within a process.
@@ -164,6 +209,8 @@ class UnifiedReceptiveFields(Objective):
             `euclid`, or with D_face `saliency` or `relative` added.
         gamma: Weight of D_face.
         buckets: Learned vectors b_l; 4 are iRPE's default.
+        places: Add features of their places to queries and keys; d is then a multiple of 4.
+        place_scale: How much they count.
         shared: One set of centres, W_q and b_l for both networks; else each has its own.
         shared_attention: One self-attention for both networks; else each has its own.
         learns: Whose mapping learns: the `student`'s, or `both`.
@@ -184,6 +231,8 @@ class UnifiedReceptiveFields(Objective):
         position: Position = "saliency",
         gamma: float = 1.0,
         buckets: int = 4,
+        places: bool = False,
+        place_scale: float = 12.0,
         shared: bool = True,
         shared_attention: bool = True,
         learns: Learns = "student",
@@ -192,7 +241,9 @@ class UnifiedReceptiveFields(Objective):
         lambda_2: float = 1.0,
     ) -> None:
         super().__init__()
-        _check(centres, position, gamma, buckets, learns, normalise, lambda_1, lambda_2)
+        _check(centres, position, gamma, buckets, place_scale, learns, normalise)
+        if min(lambda_1, lambda_2) < 0:
+            raise ValueError("lambda_1 and lambda_2 must not be negative")
         self.student, self.teacher = setting.require_pixels("urfm")
         self.needs = frozenset({f"student.{self.student.output}", f"teacher.{self.teacher.output}"})
         self.learns, self.normalise = learns, normalise
@@ -203,12 +254,16 @@ class UnifiedReceptiveFields(Objective):
         if position != "none":
             distance = facial_distance(self.side, position, gamma, self.saliency)
             chosen = bucket_index(distance, buckets)
-        self.student_centres = LocalCentres(centres, width, chosen, buckets)
-        self.teacher_centres = (
-            self.student_centres if shared else LocalCentres(centres, width, chosen, buckets)
+        scale = place_scale if places else None
+        asked = (centres, width, chosen, buckets, _places(self.side, width, scale))
+        self.student_centres = LocalCentres(*asked)
+        self.teacher_centres = self.student_centres if shared else LocalCentres(*asked)
+        self.student_local = LocalFeatures(
+            self.student.channels, width, _places(self.student.side, width, scale)
         )
-        self.student_local = LocalFeatures(self.student.channels, width)
-        self.teacher_local = LocalFeatures(self.teacher.channels, width)
+        self.teacher_local = LocalFeatures(
+            self.teacher.channels, width, _places(self.teacher.side, width, scale)
+        )
         self.student_attention = SelfAttention(width, heads)
         self.teacher_attention = (
             self.student_attention if shared_attention else SelfAttention(width, heads)
@@ -217,7 +272,7 @@ class UnifiedReceptiveFields(Objective):
             self._hold_the_teachers_own()
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
-        """Return the loss, L_attn, L_feat, and how much h and z vary on either side."""
+        """Return the loss, L_attn, L_feat, and how h and z vary and where the centres look."""
         pixels_s = at_least_float32(self.student.rows(student))
         pixels_t = at_least_float32(self.teacher.rows(teacher))
         # Features may have a hundred times more in common than they differ by, and standardising
@@ -226,9 +281,9 @@ class UnifiedReceptiveFields(Objective):
             return self._compared(pixels_s, pixels_t)
 
     def _compared(self, pixels_s: torch.Tensor, pixels_t: torch.Tensor) -> Loss:
-        ours = self.student_local(self.student_centres(), pixels_s)[0]
+        ours, seen_s = self.student_local(self.student_centres(), pixels_s)
         centres = self._of_teacher(self.teacher_centres)
-        theirs = self._of_teacher(self.teacher_local, centres, pixels_t)[0]
+        theirs, seen_t = self._of_teacher(self.teacher_local, centres, pixels_t)
         h_s, h_t = self._normalised(ours), self._normalised(theirs)
         mixed_s, map_s = self.student_attention(h_s)
         mixed_t, map_t = self._of_teacher(self.teacher_attention, h_t)
@@ -238,6 +293,8 @@ class UnifiedReceptiveFields(Objective):
         parts = {"attn": attn.detach(), "feat": feat.detach()}
         parts |= spread("student", ours) | spread("teacher", theirs)
         parts |= spread("student_z", mixed_s) | spread("teacher_z", mixed_t)
+        fields = _on_grid(seen_s, self.student), _on_grid(seen_t, self.teacher)
+        parts |= {"agreement": agreement(*fields).mean(), "correlation": correlation(*fields)}
         return self.lambda_1 * attn + self.lambda_2 * feat, parts
 
     def looks_at(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -309,6 +366,36 @@ def spread(name: str, features: torch.Tensor) -> Parts:
     }
 
 
+@torch.no_grad()
+def agreement(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """Return (L,): the cosine of what student and teacher look at, mean over faces; 0 to 1.
+
+    Maps that are the same everywhere agree perfectly, and say nothing: see `correlation`.
+
+    Args:
+        ours: (B, L, side, side) maps of the student, as `looks_at` gives them.
+        theirs: Of the teacher. They are compared on the coarser of the two grids.
+    """
+    one, other = _on_one_grid(ours, theirs)
+    return F.cosine_similarity(one, other, dim=2).mean(dim=0)
+
+
+@torch.no_grad()
+def correlation(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the same cosine, of what each map has above its own mean.
+
+    It is 0 for two networks whose centres look anywhere, or everywhere.
+    """
+    one, other = (maps - maps.mean(dim=2, keepdim=True) for maps in _on_one_grid(ours, theirs))
+    return F.cosine_similarity(one, other, dim=2).mean()
+
+
+def _on_one_grid(*maps: torch.Tensor) -> list[torch.Tensor]:
+    """Bring maps to the coarsest grid among them: (B, L, places) each."""
+    side = min(each.shape[-1] for each in maps)
+    return [resampled(each, side).flatten(2) for each in maps]
+
+
 def _on_grid(attention: torch.Tensor, pixels: PixelFeatures) -> torch.Tensor:
     return attention[..., : pixels.side**2].unflatten(2, (pixels.side, pixels.side))
 
@@ -318,10 +405,9 @@ def _check(
     position: str,
     gamma: float,
     buckets: int,
+    place_scale: float,
     learns: str,
     normalise: str,
-    lambda_1: float,
-    lambda_2: float,
 ) -> None:
     if centres < 1 or isqrt(centres) ** 2 != centres:
         raise ValueError(f"centres is {centres}, it must be a square number, as 25, 49 or 64")
@@ -334,5 +420,7 @@ def _check(
         raise ValueError(f"normalise is {normalise}, it must be one of {known}")
     if buckets < 1:
         raise ValueError(f"buckets is {buckets}, it must be 1 or more")
-    if min(gamma, lambda_1, lambda_2) < 0:
-        raise ValueError("gamma, lambda_1 and lambda_2 must not be negative")
+    if gamma < 0:
+        raise ValueError("gamma must not be negative")
+    if not 0 <= place_scale < inf:
+        raise ValueError(f"place_scale is {place_scale}, it must be 0 or more and finite")

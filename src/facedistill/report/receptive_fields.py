@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from facedistill.distill.pixel_features import resampled
 from facedistill.distill.saliency import TOP
 from facedistill.distill.teacher import Network
-from facedistill.distill.urfm import UnifiedReceptiveFields
+from facedistill.distill.urfm import UnifiedReceptiveFields, agreement
 from facedistill.errors import FacedistillError
 from facedistill.report.curves import save_figure
 
@@ -32,7 +32,7 @@ _TILE = 32
 def attention_maps(
     objective: UnifiedReceptiveFields, student: Network, teacher: Network, faces: np.ndarray
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where the centres look in sample faces, on a grid of the centres' own.
+    """Return where the centres look in sample faces.
 
     Args:
         objective: With trained centres.
@@ -41,20 +41,16 @@ def attention_maps(
         faces: uint8 RGB (B, H, H, 3).
 
     Returns:
-        float32 (B, L, side, side) of student and teacher on the CPU; what prompts get left out.
+        float32 (B, L, side, side) of student and teacher on the CPU, each on the network's own grid
+        of pixels; what prompts get left out.
     """
     device = objective.student_centres.centres.device
     images = torch.from_numpy(np.ascontiguousarray(faces)).to(device)
     seen = objective.looks_at(
         student(images, {objective.student.output}), teacher(images, {objective.teacher.output})
     )
-    ours, theirs = (resampled(maps.float(), objective.side).cpu() for maps in seen)
+    ours, theirs = (maps.float().cpu() for maps in seen)
     return ours, theirs
-
-
-def agreement(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Return (L,): the cosine of what student and teacher look at, mean over faces; 0 to 1."""
-    return torch.cosine_similarity(ours.flatten(2), theirs.flatten(2), dim=2).mean(dim=0)
 
 
 def plot_receptive_fields(
@@ -67,7 +63,7 @@ def plot_receptive_fields(
     nine of the centres. Every map is scaled to its own maximum.
 
     Args:
-        ours: (B, L, side, side) maps of the student.
+        ours: (B, L, side, side) maps of the student, L a square number.
         theirs: Of the teacher.
         faces: uint8 RGB (B, H, H, 3), the same faces.
         path: A name that ends in .png.
@@ -77,7 +73,7 @@ def plot_receptive_fields(
     """
     if not len(faces):
         raise FacedistillError(f"nothing to draw in {path}: there are no faces")
-    side = ours.shape[-1]
+    side = isqrt(ours.shape[1])
     shown = min(_FACES, len(faces))
     figure = Figure(figsize=(13, 5.0 + 2.6 * shown), layout="constrained")
     parts = figure.subfigures(2, 1, height_ratios=(4.7, 2.6 * shown), squeeze=False)
