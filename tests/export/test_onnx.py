@@ -13,8 +13,8 @@ from facedistill.errors import FacedistillError
 from facedistill.export import onnx as module
 from facedistill.export.onnx import export_onnx
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
-from facedistill.models.metadata import HEADER_KEY
 from facedistill.models.onnx_network import OnnxNetwork
 
 SIDE = 32

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from facedistill.cli import main
 from facedistill.data.recordio import RecordIODataset
-from facedistill.models.metadata import HEADER_KEY
+from facedistill.models.header import HEADER_KEY
 from facedistill.models.model_file import load_model
 from facedistill.models.tensor_file import checksum
 from tests.data.test_decode import jpeg_declaring, png_declaring

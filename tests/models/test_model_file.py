@@ -132,7 +132,7 @@ def rewrite(path, network, *, document=None, tensors=None):
         ({"input": 3}, "header"),
         ({"metadata": {"licence": "x"}}, "header"),
         ({"embedding_size": 17}, "embedding size 17"),
-        ({"format_version": 3}, "format version 3"),
+        ({"format_version": 4}, "format version 4"),
         ({"format_version": None}, "format version None"),
     ],
 )

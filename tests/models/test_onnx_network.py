@@ -7,8 +7,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from facedistill.errors import FacedistillError
-from facedistill.models.input_spec import InputSpec, Preprocess
+from facedistill.models.input_spec import InputSpec
 from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.models.preprocess import Preprocess
 
 pytestmark = pytest.mark.filterwarnings("error")
 

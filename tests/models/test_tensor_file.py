@@ -5,7 +5,7 @@ import torch
 from safetensors import safe_open
 
 from facedistill.errors import FacedistillError
-from facedistill.models.metadata import HEADER_KEY
+from facedistill.models.header import HEADER_KEY
 from facedistill.models.tensor_file import check_finite, checksum, write_tensors
 
 TENSORS = {"b": torch.arange(4.0), "a": torch.arange(6).reshape(2, 3)}

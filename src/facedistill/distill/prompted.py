@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from facedistill.errors import FacedistillError
 from facedistill.models.backbone import TokenBackbone, tokens_of
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
-from facedistill.models.metadata import HEADER_KEY
 from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.tensor_file import check_finite, checksum, write_tensors
 

@@ -1,27 +1,13 @@
 """ONNX files that know what to be fed, checked against the network they came from.
 
 By default the graph starts at raw pixels: input `image`, uint8 RGB (batch, size, size, 3), and
-colour order and normalisation happen inside, so that no caller can get them wrong. Without
-`preprocessing` the input is `image`, float32 (batch, 3, size, size), already normalised. The
-output is `embedding`, float32 (batch, D); a network that finds landmarks has a second one,
-`landmarks`, float32 (batch, P, 2), (x, y) as (pixel + 0.5) / side. The batch is dynamic, height and
-width are fixed: ONNX Runtime names the expected and the given size when they differ.
+colour order and normalisation happen inside, so that no caller can get them wrong; or `image` is
+float32 (batch, 3, size, size), already normalised. The output is `embedding`, float32 (batch, D); a
+network that finds landmarks has a second one, `landmarks`, float32 (batch, P, 2), (x, y) as
+(pixel + 0.5) / side. The batch is dynamic or fixed, height and width are fixed: ONNX Runtime names
+the expected and the given size when they differ.
 
-The model's metadata has one entry, `facedistill`, a JSON object with these keys:
-
-- `format`: 1.
-- `input`: `kind` (`uint8_nhwc_rgb` or `float32_nchw`), `size`, `color`, `mean`, `std`. For
-  `uint8_nhwc_rgb` the caller always gives raw RGB, and color, mean and std only say what the graph
-  does inside. For `float32_nchw` the caller puts channels in `color`'s order and computes
-  (pixel - mean) / std.
-- `embedding_size`: D.
-- `landmarks`: P; absent where there is no such output.
-- `normalised`: whether embeddings leave the graph with length 1.
-- `thresholds`: smallest cosine that means "same person" by false accept rate, `{"1e-3": 0.31}`.
-  They hold for the sum of the raw embeddings of an image and its mirror image, as validation
-  measures it; of single images, genuine pairs score a little lower.
-- `licences`: `teacher` and `data`, null where unknown.
-- `name`, `architecture`, `teacher`, `recipe_hash`, `library_version`.
+The model's metadata has one entry, `facedistill`: the document of `export.metadata`.
 """
 
 from __future__ import annotations
@@ -46,12 +32,12 @@ from torch import Tensor, nn
 from facedistill import __version__
 from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
+from facedistill.export.metadata import exported_metadata
+from facedistill.export.target import OPSET, Engine, ExportOptions
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.metadata import HEADER_KEY
+from facedistill.models.header import HEADER_KEY
+from facedistill.runtime import OnnxEngine, carried_document, open_session
 
-FORMAT = 1
-OPSET = 18
-"""The oldest opset that torch's exporter writes without conversion: the most engines read it."""
 MIN_COSINE = 1 - 1e-5
 MAX_SHIFT = 1e-4
 """Largest difference of a landmark, as a fraction of the side: a hundredth of a pixel of 112."""
@@ -140,40 +126,37 @@ def export_onnx(
     path = Path(path)
     if path.suffix != ".onnx":
         raise FacedistillError(f"cannot write {path}: an ONNX file's name ends in .onnx")
+    options = ExportOptions("uint8" if preprocessing else "float", None, normalise, opset)
     faces = _faces(network, samples)
     # A copy: exporting must neither move the caller's network nor take it out of training mode.
-    graph = ExportedGraph(
-        copy.deepcopy(network).cpu(), preprocessing=preprocessing, normalise=normalise
-    ).eval()
+    own = copy.deepcopy(network).cpu().eval()
+    graph = ExportedGraph(own, preprocessing=preprocessing, normalise=normalise).eval()
     images = faces if preprocessing else _normalised(network, faces)
-    model = _to_onnx(graph, images[:2], opset, network.name)
-    _describe(model, network, preprocessing=preprocessing, normalise=normalise)
     with atomic_path(path) as temporary:
-        size = _write(model, temporary, network.name)
+        write(own, temporary, options)
+        size = temporary.stat().st_size
         cosine, difference = _compare(graph, images, temporary, path)
     return ExportReport(path, size, opset, cosine, difference, len(images))
 
 
-def onnx_metadata(
-    network: FaceNetwork, *, preprocessing: bool = True, normalise: bool = False
-) -> dict[str, Any]:
-    """Return the document that an exported file carries; the module's docstring lists its keys."""
-    about = network.metadata
-    kind = "uint8_nhwc_rgb" if preprocessing else "float32_nchw"
-    return {
-        "format": FORMAT,
-        "input": {"kind": kind, **network.input.to_dict()},
-        "embedding_size": network.embedding_size,
-        **({"landmarks": network.landmark_points} if network.landmark_head else {}),
-        "normalised": normalise,
-        "thresholds": dict(about.thresholds),
-        "licences": {"teacher": about.teacher_licence, "data": about.data_licence},
-        "name": network.name,
-        "architecture": network.architecture,
-        "teacher": about.teacher,
-        "recipe_hash": about.recipe_hash,
-        "library_version": __version__,
-    }
+def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
+    """Write one self-contained file, unchecked: see `target.TargetModule.write`."""
+    graph = ExportedGraph(
+        network, preprocessing=options.input == "uint8", normalise=options.normalise
+    ).eval()
+    model = _to_onnx(graph, options, network)
+    _describe(model, network, options)
+    _write(model, path, network.name)
+
+
+def open_engine(path: Path, *, threads: int | None = None) -> Engine:
+    """Open a file in ONNX Runtime, on the CPU."""
+    return OnnxEngine(path, threads=threads)
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return the document that a file carries; None in anyone else's."""
+    return carried_document(open_session(path, 1, ("CPUExecutionProvider",)), path)
 
 
 def _faces(network: FaceNetwork, samples: np.ndarray | None) -> np.ndarray:
@@ -197,18 +180,21 @@ def _normalised(network: FaceNetwork, faces: np.ndarray) -> np.ndarray:
     return preprocess(torch.from_numpy(faces)).contiguous().numpy()
 
 
-def _to_onnx(graph: ExportedGraph, example: np.ndarray, opset: int, name: str) -> onnx.ModelProto:
-    if opset < OPSET:
-        raise FacedistillError(f"cannot export {name} to opset {opset}: take {OPSET} or higher")
+def _to_onnx(graph: ExportedGraph, options: ExportOptions, network: FaceNetwork) -> onnx.ModelProto:
+    opset, name, side = options.opset, network.name, network.input.size
+    # Of a dynamic batch of 1 the exporter would take the size for a constant.
+    faces = torch.zeros(options.batch or 2, side, side, 3, dtype=torch.uint8)
+    example = faces if options.input == "uint8" else network.preprocess(faces).contiguous()
+    dynamic = {"image": {0: torch.export.Dim("batch")}} if options.batch is None else None
     with _quiet():
         try:
             program = torch.onnx.export(
                 graph,
-                (torch.from_numpy(example),),
+                (example,),
                 dynamo=True,
                 input_names=["image"],
                 output_names=graph.outputs,
-                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+                dynamic_shapes=dynamic,
                 opset_version=opset,
                 verbose=False,
             )
@@ -225,9 +211,7 @@ def _to_onnx(graph: ExportedGraph, example: np.ndarray, opset: int, name: str) -
     return model
 
 
-def _describe(
-    model: onnx.ModelProto, network: FaceNetwork, *, preprocessing: bool, normalise: bool
-) -> None:
+def _describe(model: onnx.ModelProto, network: FaceNetwork, options: ExportOptions) -> None:
     """Replace the exporter's notes, source paths among them, by the one metadata entry."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
@@ -236,7 +220,7 @@ def _describe(
     for tensor in graph.initializer:
         tensor.ClearField("metadata_props")
         tensor.ClearField("doc_string")
-    document = onnx_metadata(network, preprocessing=preprocessing, normalise=normalise)
+    document = exported_metadata(network, options)
     onnx.helper.set_model_props(model, {HEADER_KEY: json.dumps(document)})
     model.producer_name, model.producer_version = "facedistill", __version__
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.header import HEADER_KEY
 from facedistill.models.margin import MarginHead, create_head
-from facedistill.models.metadata import HEADER_KEY
 from facedistill.models.tensor_file import checksum, write_tensors
 
 FORMAT_VERSION = 1

@@ -15,10 +15,11 @@ from facedistill.errors import FacedistillError
 from facedistill.models.backbone import Backbone, tokens_of
 from facedistill.models.embed import comparison_embedding, landmarks_of
 from facedistill.models.evaluation_mode import evaluation_mode
-from facedistill.models.input_spec import InputSpec, Preprocess
+from facedistill.models.input_spec import InputSpec
 from facedistill.models.landmark_head import LandmarkHead
 from facedistill.models.metadata import ModelMetadata
 from facedistill.models.outputs import Outputs, check_needs
+from facedistill.models.preprocess import Preprocess
 from facedistill.models.registry import create_backbone
 
 HEAD_PREFIX = "landmark_head."

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-HEADER_KEY = "facedistill"
-"""Entry of a model file's and an ONNX file's metadata that holds facedistill's JSON document."""
-
 
 class ModelMetadata(BaseModel):
     """Where a network comes from and how to use it. All fields are optional.
@@ -17,6 +14,7 @@ class ModelMetadata(BaseModel):
             was set for, e.g. `{"1e-3": 0.31}`.
         teacher: Name of the teacher it was distilled from.
         teacher_licence: Licence of that teacher's weights; it may bind the student.
+        training_data: The training images: their name, how many, of how many people.
         data_licence: Licence of the training images.
         recipe_hash: Hash of the recipe that made it.
         metrics: Figures measured on it, by name.
@@ -29,6 +27,7 @@ class ModelMetadata(BaseModel):
     thresholds: dict[str, float] = Field(default_factory=dict)
     teacher: str | None = None
     teacher_licence: str | None = None
+    training_data: str | None = None
     data_licence: str | None = None
     recipe_hash: str | None = None
     metrics: dict[str, float] = Field(default_factory=dict)

@@ -20,14 +20,15 @@ from torch import Tensor
 from facedistill.errors import FacedistillError
 from facedistill.models.backbone import Backbone
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.landmark_head import MAX_POINTS, LandmarkHead
-from facedistill.models.metadata import HEADER_KEY, ModelMetadata
+from facedistill.models.metadata import ModelMetadata
 from facedistill.models.registry import create_backbone
 from facedistill.models.tensor_file import check_finite, checksum, write_tensors
 
-FORMAT_VERSION = 2
-"""Files of version 1 have no checksum."""
+FORMAT_VERSION = 3
+"""Files of version 1 have no checksum; those of 2 do not say what data the network learned from."""
 
 _DTYPES = {
     torch.float32: "F32",

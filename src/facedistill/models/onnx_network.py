@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +18,15 @@ from torch import Tensor
 
 from facedistill.errors import FacedistillError
 from facedistill.models.embed import comparison_embedding, landmarks_of
-from facedistill.models.input_spec import InputSpec, Preprocess, check_images
-from facedistill.models.metadata import HEADER_KEY
+from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs, check_needs
+from facedistill.models.preprocess import Preprocess, check_images
+from facedistill.runtime import carried_document, open_session, usable_cpus
 
 _SPEC_KEYS = ("size", "color", "mean", "std")
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _BYTES = "tensor(uint8)"
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 class OnnxNetwork:
@@ -65,12 +66,12 @@ class OnnxNetwork:
     ) -> None:
         self.path = Path(path)
         self.name = self.path.stem
-        self._threads = threads or _usable_cpus()
-        self._session = _open_session(self.path, self._threads)
+        self._threads = threads or usable_cpus()
+        self._session = open_session(self.path, self._threads, _PROVIDERS)
         entry = self._only_input()
         self.batch, side, self._channels_last = self._layout(entry)
         if self.batch is not None and self._threads > 1:
-            self._session = _open_session(self.path, 1)
+            self._session = open_session(self.path, 1, _PROVIDERS)
         self._raw = entry.type == _BYTES
         self._input_name, self._dtype = entry.name, _FLOATS.get(entry.type, np.uint8)
         self.input = self._specify(input, side)
@@ -207,16 +208,7 @@ class OnnxNetwork:
     @cached_property
     def _carried(self) -> dict[str, Any] | None:
         """What facedistill's export wrote into the file; None in anyone else's."""
-        text = self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY)
-        if text is None:
-            return None
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise FacedistillError(f"{self.path}: damaged facedistill metadata: {error}") from None
-        if not isinstance(document, dict):
-            raise FacedistillError(f"{self.path}: damaged facedistill metadata: not a JSON object")
-        return document
+        return carried_document(self._session, self.path)
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -299,29 +291,6 @@ class OnnxNetwork:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, thread_name_prefix=self.name)
-
-
-def _open_session(path: Path, threads: int) -> Any:
-    import onnxruntime
-
-    if not path.is_file():
-        raise FacedistillError(f"{path} does not exist")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's own exceptions share no other base
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FacedistillError(f"{path} is not a usable ONNX file: {first_line}") from None
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _external_files(path: Path) -> list[Path]:

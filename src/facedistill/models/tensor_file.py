@@ -18,7 +18,7 @@ from torch import Tensor
 
 from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
-from facedistill.models.metadata import HEADER_KEY
+from facedistill.models.header import HEADER_KEY
 
 
 def write_tensors(path: Path, document: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
-from facedistill.models.metadata import HEADER_KEY
+from facedistill.models.header import HEADER_KEY
 from facedistill.models.model_file import load_model, save_model
 
 

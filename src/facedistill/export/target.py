@@ -1,0 +1,273 @@
+"""What a student can be exported to, and what the file of a target must offer.
+
+Every target is one module of this package, imported only when it is asked for, since most need an
+optional package. It has three functions:
+
+- `write(network, path, options)` writes the file, unchecked, into an empty temporary folder: see
+  `TargetModule`. `exporting.export_network` checks it there and publishes it.
+- `open_engine(path, threads=)` runs such a file in the target's own runtime.
+- `read_metadata(path)` returns the document of `metadata.exported_metadata` that it carries.
+
+A new target is a module with these functions, a line in `TARGETS` and, where it needs packages, an
+optional dependency of its name in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+
+from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+
+InputKind = Literal["uint8", "float"]
+
+OPSET = 18
+"""The oldest opset that torch's exporter writes without conversion: the most engines read it."""
+
+
+class EngineUnavailable(FacedistillError):
+    """A target's runtime does not run on this machine, though its files can be written here."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a file is to be fed and what it gives.
+
+    Attributes:
+        input: `uint8`: raw RGB (batch, size, size, 3), colour order and normalisation inside;
+            `float`: float32 (batch, 3, size, size), channels in the network's order, normalised.
+        batch: Faces at a time; None for any number.
+        normalise: Whether embeddings leave the file with length 1.
+        opset: ONNX operator set of the targets that are ONNX.
+        calibration: uint8 RGB (N, size, size, 3): faces by which targets of whole numbers measure
+            the ranges of activations.
+
+    Raises:
+        FacedistillError: If the batch is not positive or the opset too old.
+    """
+
+    input: InputKind = "uint8"
+    batch: int | None = None
+    normalise: bool = False
+    opset: int = OPSET
+    calibration: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise FacedistillError(f"batch {self.batch}: take at least 1, or dynamic")
+        if self.opset < OPSET:
+            raise FacedistillError(f"cannot export to opset {self.opset}: take {OPSET} or higher")
+
+
+class Engine(Protocol):
+    """An exported file, open in its runtime.
+
+    Attributes:
+        batch: How many faces the file takes at once; None for any number.
+    """
+
+    batch: int | None
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Return the embeddings of faces, just as the file gives them.
+
+        Args:
+            images: uint8 RGB (N, size, size, 3), any number of them whatever `batch` is. Where the
+                file takes normalised floats, they are made here.
+
+        Returns:
+            float32 (N, D): of this one view, of length 1 only if the file normalises.
+        """
+        ...
+
+
+class TargetModule(Protocol):
+    """The functions of a target's module."""
+
+    def write(self, network: FaceNetwork, path: Path, options: ExportOptions) -> None:
+        """Write the file, and beside it what belongs to it under the same stem.
+
+        Args:
+            network: The caller's to change: a copy, on the CPU, in evaluation mode.
+            path: Where to, of the target's suffix, in an empty folder that holds nothing else.
+            options: What file is wanted.
+
+        Raises:
+            FacedistillError: If the target has no such file, or its converter failed.
+        """
+        ...
+
+    def open_engine(self, path: Path, *, threads: int | None = None) -> Engine:
+        """Open a file that `write` wrote.
+
+        Args:
+            path: The file; what belongs to it lies beside it.
+            threads: CPU threads; all that this process may use by default.
+
+        Raises:
+            EngineUnavailable: If the runtime does not run on this machine.
+            FacedistillError: If the file is absent or damaged.
+        """
+        ...
+
+    def read_metadata(self, path: Path) -> dict[str, Any] | None:
+        """Return the document that the file carries; None where facedistill did not write it.
+
+        Raises:
+            FacedistillError: If the document is damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of file that a network can be exported to.
+
+    Attributes:
+        name: What the user calls it.
+        title: What its makers call it.
+        module: Name of its module.
+        suffix: What its files' names end in.
+        extra: Optional dependency of facedistill that it needs; None where it needs none.
+        defaults: Options of its own choice where the user states none.
+        least_cosine: Between its embedding of a face and the network's, over all faces the mean at
+            least; a file below is not kept.
+        landmarks: Whether its files also give the landmarks of networks that find them.
+    """
+
+    name: str
+    title: str
+    module: str
+    suffix: str
+    extra: str | None = None
+    defaults: ExportOptions = field(default_factory=ExportOptions)
+    least_cosine: float = 0.999
+    landmarks: bool = False
+
+    def write(self, network: FaceNetwork, path: Path, options: ExportOptions) -> None:
+        """Write a file: see `TargetModule.write`."""
+        with self._extra_at_hand():
+            self._load().write(network, path, options)
+
+    def open_engine(self, path: Path, *, threads: int | None = None) -> Engine:
+        """Open a file: see `TargetModule.open_engine`."""
+        with self._extra_at_hand():
+            return self._load().open_engine(path, threads=threads)
+
+    def read_metadata(self, path: Path) -> dict[str, Any] | None:
+        """Read a file's document: see `TargetModule.read_metadata`."""
+        with self._extra_at_hand():
+            return self._load().read_metadata(path)
+
+    def _load(self) -> TargetModule:
+        return cast(TargetModule, import_module(self.module))
+
+    @contextmanager
+    def _extra_at_hand(self) -> Iterator[None]:
+        """Say how to install a package that is missing."""
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if self.extra is None or package in ("", "facedistill"):
+                raise
+            raise FacedistillError(
+                f"target {self.name} needs the package {package}: "
+                f"pip install 'facedistill[{self.extra}]'"
+            ) from None
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            "onnx",
+            "ONNX",
+            "facedistill.export.onnx",
+            ".onnx",
+            least_cosine=1 - 1e-5,
+            landmarks=True,
+        ),
+        Target(
+            "onnx-int8",
+            "ONNX of 8-bit integers",
+            "facedistill.export.onnx_int8",
+            ".onnx",
+            least_cosine=0.95,
+        ),
+        Target("openvino", "OpenVINO", "facedistill.export.openvino", ".xml", "openvino"),
+        Target(
+            "ncnn",
+            "ncnn",
+            "facedistill.export.ncnn",
+            ".param",
+            "ncnn",
+            defaults=ExportOptions(batch=1),
+        ),
+        Target(
+            "litert",
+            "LiteRT",
+            "facedistill.export.litert",
+            ".tflite",
+            "litert",
+            defaults=ExportOptions(batch=1),
+        ),
+        Target("coreml", "Core ML", "facedistill.export.coreml", ".mlpackage", "coreml"),
+    )
+}
+"""Every target by its name; of those with one suffix, the first opens it."""
+
+
+def target_named(name: str) -> Target:
+    """Return the target of that name.
+
+    Raises:
+        FacedistillError: If there is none.
+    """
+    if name not in TARGETS:
+        raise FacedistillError(f"unknown target {name!r}: take {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def target_of(path: str | Path) -> Target:
+    """Return the target whose files are named as `path` is.
+
+    Raises:
+        FacedistillError: If there is none.
+    """
+    suffix = Path(path).suffix.lower()
+    for target in TARGETS.values():
+        if target.suffix == suffix:
+            return target
+    known = sorted({target.suffix for target in TARGETS.values()})
+    raise FacedistillError(f"{path}: an exported file's name ends in {', '.join(known)}")
+
+
+def open_engine(path: str | Path, *, threads: int | None = None) -> Engine:
+    """Open an exported file in the runtime of its target.
+
+    Args:
+        path: A file that facedistill exported.
+        threads: CPU threads; all that this process may use by default.
+
+    Raises:
+        EngineUnavailable: If the runtime does not run on this machine.
+        FacedistillError: If the file is absent or damaged, or the runtime is not installed.
+    """
+    return target_of(path).open_engine(Path(path), threads=threads)
+
+
+def read_metadata(path: str | Path) -> dict[str, Any] | None:
+    """Return the document that an exported file carries; None where facedistill did not write it.
+
+    Raises:
+        FacedistillError: If the file is absent or damaged.
+    """
+    return target_of(path).read_metadata(Path(path))
