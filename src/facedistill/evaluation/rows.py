@@ -85,6 +85,9 @@ class Row:
         figures: By set and figure, mean over the finished seeds and 95 % interval.
         differences: By set and reference row, of the headline figure.
         step_ratio: Time of a step over that of the first reference row.
+        milliseconds: Median time of a face as `training.latency` measures it; None where rows were
+            not timed.
+        file_bytes: Of its ONNX file; None likewise.
     """
 
     name: str
@@ -95,6 +98,8 @@ class Row:
     figures: Mapping[str, Figures] = field(default_factory=dict)
     differences: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     step_ratio: float | None = None
+    milliseconds: Estimate | None = None
+    file_bytes: int | None = None
 
     @property
     def finished(self) -> list[RunResult]:

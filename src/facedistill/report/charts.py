@@ -16,6 +16,7 @@ from facedistill.evaluation.distractors import DistractorRate
 from facedistill.evaluation.fairness import FairnessReport
 from facedistill.evaluation.histogram import EDGES, ScoreCounts
 from facedistill.evaluation.landmarks import cumulative_curve
+from facedistill.evaluation.pareto import ParetoPanel, ParetoPoint
 from facedistill.evaluation.robustness import RobustnessReport
 from facedistill.evaluation.roc import OperatingPoint, RocCurve, far_name
 from facedistill.evaluation.statistics import Estimate, Interval
@@ -49,10 +50,12 @@ _DET_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
 
 
 @contextmanager
-def _drawing(columns: int = 1, height: float = _SIZE[1]) -> Iterator[tuple[Figure, list[Axes]]]:
+def _drawing(
+    columns: int = 1, height: float = _SIZE[1], rows: int = 1
+) -> Iterator[tuple[Figure, list[Axes]]]:
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_SIZE[0] * columns, height), layout="constrained")
-        yield figure, list(figure.subplots(1, columns, squeeze=False)[0])
+        figure = Figure(figsize=(_SIZE[0] * columns, height * rows), layout="constrained")
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def draw_roc(
@@ -242,6 +245,23 @@ def draw_fairness(report: FairnessReport) -> Figure:
     return figure
 
 
+def draw_pareto(panels: Sequence[ParetoPanel]) -> Figure:
+    """Draw how good networks are over what they cost, two panels a row.
+
+    The staircase joins those that no other beats; the others are faint.
+
+    Args:
+        panels: Networks with their costs, drawn in this order.
+    """
+    rows = -(-len(panels) // 2)
+    with _drawing(2, rows=rows) as (figure, panes):
+        for pane, panel in zip(panes, panels, strict=False):
+            _pareto(pane, panel)
+        for empty in panes[len(panels) :]:
+            empty.set_visible(False)
+    return figure
+
+
 def lowest_measured(points: Sequence[Sequence[OperatingPoint]]) -> float | None:
     """Return the lowest false accept rate that all could measure."""
     measured = [{point.target for point in each if point.tar is not None} for each in points]
@@ -271,6 +291,42 @@ def _rows(
     axes.tick_params(axis="y", length=0, labelcolor=_INK)
     axes.set(xlabel=label, ylim=(-0.6, len(places) - 0.4))
     axes.spines["left"].set_visible(False)
+
+
+def _pareto(axes: Axes, panel: ParetoPanel) -> None:
+    front = panel.front()
+    best = sorted((p for p, on in zip(panel.points, front, strict=True) if on), key=_by_cost)
+    if len(best) > 1:
+        # Of networks between two on the front, the cheaper of the two is the better choice.
+        costs, values = [p.cost for p in best], [100 * p.figure.value for p in best]
+        axes.step(costs, values, where="post", color="#b8c0c9", linewidth=1.2, zorder=1)
+    for point, on_front in zip(panel.points, front, strict=True):
+        colour = GENUINE if on_front else _FAINT
+        value = 100 * point.figure.value
+        _whisker(axes, point.cost, value, point.figure.interval, 100, colour)
+        axes.annotate(
+            point.name,
+            (point.cost, value),
+            xytext=(5, 4 if on_front else -10),
+            textcoords="offset points",
+            fontsize=8,
+            color=_INK if on_front else _FAINT,
+        )
+    axes.set(xscale="log", xlabel=panel.cost, ylabel=panel.figure)
+    axes.xaxis.set_major_formatter(_plain_tick)
+    axes.xaxis.set_minor_formatter(_plain_tick)
+    axes.tick_params(axis="x", which="minor", length=3.5, pad=3.5, colors=_FAINT)
+    axes.margins(x=0.18, y=0.12)
+
+
+def _by_cost(point: ParetoPoint) -> tuple[float, float]:
+    return point.cost, point.figure.value
+
+
+def _plain_tick(value: float, _: float) -> str:
+    """The first digit of a number and its place: 0.5, 20, 3000; nothing between."""
+    digit = f"{value:.0e}"[0]
+    return f"{value:g}" if digit in "125" else ""
 
 
 def _merged_bins(counts: ScoreCounts) -> int:

@@ -45,6 +45,7 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
         Column("step_ratio", "time a step", digits=2),
         Column("parameters", "parameters M", digits=2),
         Column("macs", "MMACs", digits=1),
+        *_timed_columns(rows),
         *others,
     ]
 
@@ -59,6 +60,8 @@ def cells_of(row: Row) -> dict[str, Any]:
     cells["step_ratio"] = row.step_ratio
     cells["parameters"] = None if row.parameters is None else row.parameters / 1e6
     cells["macs"] = None if row.macs is None else row.macs / 1e6
+    cells["milliseconds"] = row.milliseconds
+    cells["file"] = None if row.file_bytes is None else row.file_bytes / 1e6
     done, wanted = len(row.finished), len(row.runs)
     cells["seeds"] = str(done) if done == wanted else f"{done} of {wanted}, crashed"
     return cells
@@ -83,6 +86,11 @@ def explanation(rows: Sequence[Row]) -> list[str]:
         )
     if any(row.step_ratio is not None for row in rows):
         said.append("Time a step is the median step's, data and teacher included, as a ratio.")
+    if any(row.milliseconds for row in rows):
+        said.append(
+            "Milliseconds are of one face, the median through ONNX Runtime on one core, the rows "
+            "taking turns, with their 95 % interval over the turns."
+        )
     return said
 
 
@@ -99,7 +107,8 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
     """Print the headline figures, what they mean, and what crashed; the files say the rest."""
     console = console or Console()
     columns = columns_of(rows)
-    columns = columns[: [column.key for column in columns].index("macs") + 1]
+    costs = ("macs", "milliseconds", "file")
+    columns = columns[: 1 + max(i for i, column in enumerate(columns) if column.key in costs)]
     table = Table(title=escape(name), title_justify="left")
     for column in columns:
         justify = "left" if column.key == "row" else "right"
@@ -149,6 +158,8 @@ def to_dict(name: str, rows: Sequence[Row]) -> dict[str, Any]:
                 "step_seconds": row.step_seconds,
                 "parameters": row.parameters,
                 "macs": row.macs,
+                "milliseconds": None if row.milliseconds is None else asdict(row.milliseconds),
+                "file_bytes": row.file_bytes,
                 "teacher_licence": row.teacher_licence,
                 "data_licence": row.data_licence,
                 "recipe": row.recipe,
@@ -174,7 +185,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     header: list[str] = []
-    estimates = {c.key for c in columns if "|" in c.key}
+    estimates = {c.key for c in columns if "|" in c.key or c.key == "milliseconds"}
     for column in columns:
         header.append(column.key)
         if column.key in estimates:
@@ -192,6 +203,13 @@ def to_csv(rows: Sequence[Row]) -> str:
             line += [interval.low, interval.high] if interval else [None, None]
         writer.writerow([*line, "; ".join(row.errors.values())])
     return stream.getvalue()
+
+
+def _timed_columns(rows: Sequence[Row]) -> list[Column]:
+    """Of rows that were timed."""
+    if not any(row.milliseconds for row in rows):
+        return []
+    return [Column("milliseconds", "ms a face", digits=3), Column("file", "file MB", digits=2)]
 
 
 def _figure_column(name: str, figure: str, label: str) -> Column:

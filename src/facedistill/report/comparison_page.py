@@ -23,8 +23,9 @@ from facedistill.report.comparison import (
     to_dict,
     to_markdown,
 )
-from facedistill.report.curves import ACCURACY, LOSS, series
+from facedistill.report.curves import ACCURACY, LOSS, save_figure, series
 from facedistill.report.page import drawing_uri, render_page
+from facedistill.report.pareto import PICTURE, pareto_figure
 
 _VALIDATION = "validation."
 _STYLES = ("-", "--", ":", "-.")
@@ -33,20 +34,22 @@ _STYLES = ("-", "--", ":", "-.")
 def to_html(name: str, rows: Sequence[Row]) -> str:
     """Return the comparison as an HTML document.
 
-    It has the table, which sorts by any column, curves of training, and each row's licences,
-    figures by seed, parts of the loss and recipe. Unknown licences and crashes are red.
+    It has the table, which sorts by any column, of networks that differ in size a picture of what
+    they are worth, curves of training, and each row's licences, figures by seed, parts of the loss
+    and recipe. Unknown licences and crashes are red.
 
     Args:
         name: Its title.
         rows: The table.
     """
-    columns = columns_of(rows)
+    columns, pareto = columns_of(rows), pareto_figure(rows)
     return render_page(
         "comparison.html",
         name=name,
         unknown=UNKNOWN,
         explanation=explanation(rows),
         crashes=crashes(rows),
+        pareto=drawing_uri(pareto) if pareto else None,
         curves=_learning(rows),
         columns=[column.title for column in columns],
         rows=[
@@ -69,7 +72,7 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
 
 
 def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Path]:
-    """Write `comparison.md`, `.csv`, `.json` and `.html`.
+    """Write `comparison.md`, `.csv`, `.json` and `.html`, and `pareto.png` of unlike networks.
 
     Args:
         name: Title of the comparison.
@@ -89,6 +92,9 @@ def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Pa
     for path, text in zip(paths, texts.values(), strict=True):
         with atomic_path(path) as temporary:
             temporary.write_text(text, "utf-8")
+    if pareto := pareto_figure(rows):
+        paths.append(Path(out) / PICTURE)
+        save_figure(pareto, paths[-1])
     return paths
 
 
