@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,12 @@ from facedistill.export.latency import median_milliseconds
 from facedistill.export.onnx import export_onnx
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.model_file import load_model
+from facedistill.progress import Say
 from facedistill.recipe import Recipe, load_recipe
 from facedistill.report.story import plot_story
 from facedistill.report.table import markdown_table
 from facedistill.training.metrics import read_metrics
 from facedistill.training.run import run
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
-"""Progress bars with rate and remaining time; silent when standard error is not a terminal."""
+"""What the user sees meanwhile: lines, and bars with rate and remaining time.
+
+Bars are silent when standard error is not a terminal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -19,6 +22,13 @@ from rich.progress import (
 from rich.text import Text
 
 T = TypeVar("T")
+
+Say = Callable[[str], None]
+"""Takes one line for the user."""
+
+
+def say_nothing(line: str) -> None:
+    """Take lines that nobody is to see: those of processes beside the main one."""
 
 
 class _RateColumn(ProgressColumn):

@@ -10,6 +10,7 @@ import torch
 from facedistill.data.opening import open_dataset
 from facedistill.distill.embed import embed_teacher
 from facedistill.distill.prompted import load_prompts
+from facedistill.distill.teacher import TrainableTeacher
 from facedistill.errors import FacedistillError, Interrupted
 from facedistill.export.onnx import export_onnx
 from facedistill.models.face_network import FaceNetwork
@@ -22,6 +23,7 @@ from facedistill.training.loop import Fit
 from facedistill.training.metrics import read_metrics
 from facedistill.training.pictures import write_pictures
 from facedistill.training.run import run
+from facedistill.training.teachers import open_teacher
 from tests.training.same_run import assert_same_run
 from tests.training.standin import tiny_recipe
 from tests.training.test_distributed import launch
@@ -135,7 +137,7 @@ def test_prompts_have_a_learning_rate_of_their_own(tmp_path, recipe):
     def moved(name, factor):
         one = recipe(f"teacher.prompts={{count: 2, lr: {factor}}}")
         run(one, tmp_path / name, silent)
-        start = run_module.open_teacher(one.teacher, None, one.seed).module.state_dict()
+        start = open_teacher(one.teacher, None, one.seed).module.state_dict()
         state = torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)
         groups = state["optimizer"]["param_groups"]
         assert [group.get("lr_factor", 1) for group in groups] == [1, 1, factor]
@@ -185,7 +187,7 @@ def test_two_processes_train_what_one_trains(tmp_path, recipe):
 
 
 def test_a_gradient_of_prompts_that_is_not_a_number_stops_the_run(tmp_path, recipe, monkeypatch):
-    opened = run_module.open_teacher
+    opened = open_teacher
 
     def poisoned(*arguments):
         teacher = opened(*arguments)
@@ -199,13 +201,13 @@ def test_a_gradient_of_prompts_that_is_not_a_number_stops_the_run(tmp_path, reci
 
 
 def test_the_clean_view_is_what_a_prompted_teacher_sees(tmp_path, recipe, monkeypatch):
-    seen, ask = [], run_module.TrainableTeacher.__call__
+    seen, ask = [], TrainableTeacher.__call__
 
     def look(teacher, batch, needs):
         seen.append(torch.equal(teacher._seen(batch), batch.clean))
         return ask(teacher, batch, needs)
 
-    monkeypatch.setattr(run_module.TrainableTeacher, "__call__", look)
+    monkeypatch.setattr(TrainableTeacher, "__call__", look)
     settings = ("teacher.view=clean", "data.augmentation={rotation: 20}", "training.steps=1")
     run(recipe(*settings), tmp_path / "run", silent)
     assert seen == [True, True]

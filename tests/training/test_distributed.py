@@ -16,10 +16,11 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import load_model
 from facedistill.training import loop
+from facedistill.training.accelerator import check_micro_batches
 from facedistill.training.interrupt import StopRequest
 from facedistill.training.loop import Fit
 from facedistill.training.metrics import read_metrics
-from facedistill.training.run import _check_micro_batches, run
+from facedistill.training.run import run
 from tests.training.standin import tiny_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -192,6 +193,6 @@ def test_too_few_images_for_each_process_are_refused():
     class Four:
         num_processes = 4
 
-    _check_micro_batches(tiny_recipe(), Four())
+    check_micro_batches(tiny_recipe(), Four())
     with pytest.raises(FacedistillError, match="fewer than 2 images at a time"):
-        _check_micro_batches(tiny_recipe("training.accumulate=2"), Four())
+        check_micro_batches(tiny_recipe("training.accumulate=2"), Four())

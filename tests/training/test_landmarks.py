@@ -10,7 +10,9 @@ from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.landmarks import evaluate_landmarks
 from facedistill.recipe import load_recipe
-from facedistill.training.run import create_student, run, split_data
+from facedistill.training.data import split_data
+from facedistill.training.run import run
+from facedistill.training.student import create_student
 from tests.training.standin import standin  # noqa: F401 - registers a tiny network
 
 TINY = [

@@ -11,10 +11,12 @@ from facedistill.distill.objective import Objective, Setting, create_objective, 
 from facedistill.errors import FacedistillError
 from facedistill.models.model_file import load_model
 from facedistill.training import run as run_module
+from facedistill.training.data import split_data
 from facedistill.training.metrics import MetricsLog, read_metrics
 from facedistill.training.optimizer import create_optimizer
-from facedistill.training.run import create_student, run, split_data
+from facedistill.training.run import run
 from facedistill.training.schedule import schedule
+from facedistill.training.student import create_student
 from tests.training.standin import tiny_recipe
 
 
@@ -206,7 +208,7 @@ def test_the_first_of_the_best_is_kept_and_the_end_is_always_measured(
 ):
     names, left = [], list(accuracies)
     monkeypatch.setattr(run_module, "_validate_on", lambda pairs: lambda net: Report(left.pop(0)))
-    monkeypatch.setattr(run_module, "_saver", lambda *_: lambda net, name, rep: names.append(name))
+    monkeypatch.setattr(run_module, "saver", lambda *_: lambda net, name, rep: names.append(name))
     monkeypatch.setattr(run_module, "write_run_card", lambda *_: None)
     summary = train(
         tmp_path,

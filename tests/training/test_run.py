@@ -17,6 +17,7 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import load_model, save_model
 from facedistill.recipe import load_recipe, shipped_recipes
+from facedistill.training import data as data_module
 from facedistill.training import run as run_module
 from facedistill.training.folder import claim
 from facedistill.training.metrics import read_metrics
@@ -108,7 +109,7 @@ def test_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "evaluate_pairs", quick_pairs(run_module.evaluate_pairs))
     first = train(tmp_path, *settings)
     before = {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in tmp_path.iterdir()}
-    monkeypatch.setattr(run_module, "open_dataset", None)
+    monkeypatch.setattr(run_module, "split_data", None)
     monkeypatch.setattr(run_module, "evaluate_pairs", None)
     lines = []
     again = train(tmp_path, *settings, say=lines.append)
@@ -241,7 +242,7 @@ def test_an_online_teacher_answers_in_the_precision_of_the_run(tmp_path, monkeyp
 
 
 def test_what_cannot_run_is_refused_at_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "Loader", None)  # nothing is read
+    monkeypatch.setattr(data_module, "Loader", None)  # nothing is read
     cases = {
         "training.precision=fp16": "fp16 is for accelerators",
         "objectives.fcd={}": "'fcd' needs a teacher",

@@ -15,13 +15,14 @@ from facedistill.evaluation.rows import Measured, Row, RunResult, assemble
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.metadata import ModelMetadata
 from facedistill.models.model_file import load_model
+from facedistill.progress import Say
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.report.card import UNKNOWN
 from facedistill.training.folder import BEST, METRICS, SUMMARY
 from facedistill.training.measurement import TestSet, fingerprint, read_measurement, truth_of
 from facedistill.training.metrics import read_metrics
 from facedistill.training.processes import run_apart
-from facedistill.training.run import Say, check_owner
+from facedistill.training.summary import check_owner
 from facedistill.training.trial import Job, attempt, finds_landmarks, open_tests, read_error
 
 VALIDATION = "validation people"

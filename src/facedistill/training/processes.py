@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 
 from facedistill.errors import Interrupted
-from facedistill.progress import progress_bar
+from facedistill.progress import Say, progress_bar
 from facedistill.training.folder import METRICS
 from facedistill.training.interrupt import stop_request
 from facedistill.training.metrics import read_metrics
-from facedistill.training.run import Say
 from facedistill.training.trial import Job, attempt, note_error, read_error
 
 LOG = "log.txt"

@@ -12,14 +12,14 @@ import torch
 
 from facedistill.atomic import atomic_path
 from facedistill.comparison import Trial
-from facedistill.data.opening import open_dataset
-from facedistill.data.pairs import open_pairs
 from facedistill.errors import FacedistillError, Interrupted
+from facedistill.progress import Say
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.training.card import write_run_card
+from facedistill.training.data import open_test_set, split_data
 from facedistill.training.folder import ERROR, SUMMARY
 from facedistill.training.measurement import TestSet, measure
-from facedistill.training.run import Say, run, split_data
+from facedistill.training.run import run
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def open_tests(recipe: Recipe, source: PairsRecipe | None) -> TestSet:
         FacedistillError: If it is not there, or the run has no validation people.
     """
     if source is not None:
-        return open_dataset(source.pairs) if finds_landmarks(recipe) else open_pairs(source.pairs)
+        return open_test_set(recipe, source)
     held_out = split_data(recipe)[1]
     if held_out is None:
         raise FacedistillError(f"{recipe.data.train} has no labels: give pairs to measure on")

@@ -1,0 +1,68 @@
+"""Device, precision and processes of a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+
+from facedistill.errors import FacedistillError
+from facedistill.recipe import Recipe
+
+
+def open_accelerator(recipe: Recipe) -> Accelerator:
+    """Choose device, precision and processes.
+
+    Raises:
+        FacedistillError: If the machine has not what the recipe asks for.
+    """
+    # accelerate keeps one state for the whole process and refuses a second run of other precision
+    # or device. It offers no public way to forget the first; its own tests do it like this.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
+    if recipe.training.device == "cuda" and cpu:
+        raise FacedistillError("training.device is cuda and there is none: set it to cpu")
+    precision = recipe.training.precision
+    if precision == "auto":
+        precision = "fp32" if cpu else "bf16"
+    if precision == "fp16" and cpu:
+        raise FacedistillError("training.precision: fp16 is for accelerators: set it to fp32")
+    if recipe.training.compile and cpu and not _has_compiler():
+        raise FacedistillError(
+            "training.compile needs a C++ compiler on a CPU and there is none: install g++, or set "
+            "it to false"
+        )
+    sometimes = any(
+        term.start > 0 or term.stop < 1 or term.weight == 0 for term in recipe.objectives.values()
+    )
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision="no" if precision == "fp32" else precision,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=sometimes)],
+    )
+
+
+def _has_compiler() -> bool:
+    return any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++")))
+
+
+def check_micro_batches(recipe: Recipe, accelerator: Accelerator) -> None:
+    """Refuse batches that cannot be divided, and shares of gradients that come once only.
+
+    Raises:
+        FacedistillError: Naming the settings that do not go together.
+    """
+    training, world = recipe.training, accelerator.num_processes
+    if training.compile and any(term.share for term in recipe.objectives.values()):
+        raise FacedistillError(
+            "weight: auto needs gradients that a compiled student gives once only: set "
+            "training.compile to false, or weights to numbers"
+        )
+    if training.batch_size < 2 * training.accumulate * world:
+        raise FacedistillError(
+            f"training.batch_size {training.batch_size} among {world} processes in "
+            f"{training.accumulate} micro-batches leaves fewer than 2 images at a time: raise it"
+        )

@@ -1,0 +1,123 @@
+"""The faces of a recipe: split into training and validation, ordered and loaded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from accelerate import Accelerator
+
+from facedistill.data.identity_order import IdentityOrder
+from facedistill.data.labels import Subset, check_labels, split_identities, split_images
+from facedistill.data.loader import Loader, Order
+from facedistill.data.opening import open_dataset
+from facedistill.data.pairs import PairSet, open_pairs
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.teacher import Teacher
+from facedistill.errors import FacedistillError
+from facedistill.recipe import PairsRecipe, Recipe
+from facedistill.training.measurement import TestSet
+from facedistill.training.teachers import check_views
+
+SPLIT_SEED = 0
+"""Of the validation people: the same for every seed of an experiment."""
+
+
+def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
+    """Open the training data, and split off people for validation if the recipe wants it.
+
+    The split does not depend on the recipe's seed: the seeds of one experiment share their
+    validation people, so that their figures can be compared.
+
+    Returns:
+        The faces to train on, labelled 0..M-1, and pairs of the people split off (for a landmark
+        network their faces); of unlabelled faces all, and None.
+
+    Raises:
+        FacedistillError: If a landmark network is to learn from faces without landmarks.
+    """
+    data = recipe.data
+    faces = open_dataset(data.train, relabel=data.relabel)
+    identities = check_labels(faces.labels, faces.name)
+    if data.validation_images:
+        if recipe.student.landmarks is None:
+            raise FacedistillError(
+                "data.validation_images is for landmark networks: set student.landmarks, or "
+                "data.validation_identities instead"
+            )
+        training, held_out = split_images(len(faces), data.validation_images, SPLIT_SEED)
+        return Subset(faces, training), Subset(faces, held_out)
+    if data.validation_identities and not identities:
+        warnings.warn(
+            f"{faces.name} has no labels: no people are split off to validate on, the last weights "
+            "are taken for the best (data.validation_identities: 0 says so)",
+            stacklevel=2,
+        )
+    if not data.validation_identities or not identities:
+        return faces, None
+    training, held_out = split_identities(faces.labels, data.validation_identities, SPLIT_SEED)
+    people = Subset(faces, held_out)
+    if recipe.student.landmarks is not None:
+        return Subset(faces, training), people
+    return Subset(faces, training), PairSet.from_dataset(people, data.validation_pairs, SPLIT_SEED)
+
+
+def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
+    """Open what a recipe's network is measured on: pairs, or landmarks if it finds them.
+
+    Raises:
+        FacedistillError: If it is not there or not readable.
+    """
+    if recipe.student.landmarks is not None:
+        return open_dataset(source.pairs)
+    return open_pairs(source.pairs)
+
+
+def create_order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -> Order:
+    """Return the order of the faces, with this process's share of each batch.
+
+    Raises:
+        FacedistillError: If the faces are fewer than a batch, or do not divide into such people.
+    """
+    training, images = recipe.training, recipe.data.images_per_person
+    rank, world = accelerator.process_index, accelerator.num_processes
+    if images is None:
+        return Order(len(faces), training.batch_size, recipe.seed, rank, world)
+    return IdentityOrder(
+        len(faces),
+        training.batch_size,
+        recipe.seed,
+        rank,
+        world,
+        labels=faces.labels,
+        images=images,
+        accumulate=training.accumulate,
+    )
+
+
+def open_loader(
+    recipe: Recipe,
+    faces: FaceDataset,
+    order: Order,
+    teachers: Sequence[Teacher | None],
+    accelerator: Accelerator,
+) -> Loader:
+    """Return what reads the faces in this order and augments them as the recipe says.
+
+    Raises:
+        FacedistillError: If a teacher cannot know the images that come out.
+    """
+    data = recipe.data
+    for teacher in teachers:
+        check_views(recipe, teacher)
+    return Loader(
+        faces,
+        order,
+        augmentation=data.augmentation,
+        workers=data.workers,
+        cache=data.cache,
+        image_size=data.image_size,
+        keep_clean=any(teacher is not None and teacher.wants_clean for teacher in teachers),
+        on_error=data.on_error,
+        device=accelerator.device,
+    )

@@ -1,0 +1,57 @@
+"""Model files of a run, with what they are to say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.margin_softmax import MarginSoftmax
+from facedistill.distill.teacher import Teacher
+from facedistill.models.class_head import ClassHead, head_path, save_head
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.metadata import ModelMetadata
+from facedistill.models.model_file import save_model
+from facedistill.recipe import Recipe
+from facedistill.training.loop import Report, Save
+from facedistill.training.step import TrainingStep
+from facedistill.training.teachers import origin, stated
+
+
+def saver(
+    recipe: Recipe,
+    folder: Path,
+    teachers: Sequence[Teacher | None],
+    step: TrainingStep,
+    faces: FaceDataset,
+) -> Save:
+    """Return what saves the student as a model file, with the class head beside it if there is one.
+
+    Args:
+        recipe: Of the run.
+        folder: Where to.
+        teachers: As `origin` takes them.
+        step: Whose objectives may have class heads.
+        faces: Whose people the classes are.
+    """
+    teacher_name, teacher_licence = origin(recipe, teachers)
+    classifiers = [each for each in step.objectives.values() if isinstance(each, MarginSoftmax)]
+    heads = [ClassHead(each.head, faces.fingerprint, faces.name) for each in classifiers]
+
+    def save(network: FaceNetwork, name: str, report: Report | None) -> None:
+        figures = report.figures if report else {}
+        metadata = ModelMetadata(
+            name=f"{recipe.name}-{recipe.student.network}",
+            teacher=teacher_name,
+            teacher_licence=teacher_licence,
+            data_licence=stated(recipe.data.licence),
+            recipe_hash=recipe.hash,
+            metrics={f"validation.{key}": value for key, value in figures.items()},
+            thresholds=report.thresholds if report else {},
+        )
+        path = folder / f"{name}.safetensors"
+        save_model(network, path, metadata=metadata)
+        for head in heads:
+            save_head(head, head_path(path), network)
+
+    return save

@@ -1,0 +1,117 @@
+"""What a finished run has to show, on disk and in memory, and whose run it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from facedistill.atomic import atomic_path
+from facedistill.errors import FacedistillError
+from facedistill.recipe import Recipe, load_recipe
+from facedistill.training.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run has to show.
+
+    Attributes:
+        folder: The run's folder.
+        model: The best model file.
+        steps: Optimiser steps done.
+        validation: Best accuracy on validation people, 0..1; of a landmark network the least NME;
+            None where nothing was split off.
+        evaluation: By name of pairs, the report's figures.
+        skipped: Places of corrupt samples that were left out.
+        images_per_second: Training speed of this session, evaluations included.
+        seconds_per_step: Median time of a step in this session, data and teacher included; 0 if it
+            made none.
+    """
+
+    folder: Path
+    model: Path
+    steps: int
+    validation: float | None = None
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    images_per_second: float = 0.0
+    seconds_per_step: float = 0.0
+
+
+def check_owner(folder: Path, recipe: Recipe) -> None:
+    """Refuse a folder that holds what another recipe made, before anything in it is replaced.
+
+    Raises:
+        FacedistillError: Naming the first difference.
+    """
+    made = [name for name in (CHECKPOINT, BEST, LAST, SUMMARY) if (folder / name).exists()]
+    if not made or not (folder / RECIPE).exists():
+        return
+    owner = load_recipe(folder / RECIPE)
+    if owner.hash != recipe.hash:
+        raise FacedistillError(
+            f"{folder} holds a run of another recipe ({_difference(owner, recipe)}): choose "
+            "another --out, or give the same recipe and settings to go on"
+        )
+
+
+def _difference(one: Recipe, other: Recipe) -> str:
+    """Name the first key in which two recipes differ."""
+    ours: Any = one.decisive()
+    theirs: Any = other.decisive()
+    place: list[str] = []
+    while isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = [*ours, *(key for key in theirs if key not in ours)]
+        key = next(key for key in keys if ours.get(key, place) != theirs.get(key, place))
+        place.append(key)
+        ours, theirs = ours.get(key), theirs.get(key)
+    return f"its {'.'.join(place)} is {json.dumps(ours)}, not {json.dumps(theirs)}"
+
+
+def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
+    """Return what an earlier call finished; None where there is training or measuring to do.
+
+    Raises:
+        FacedistillError: If the summary is damaged.
+    """
+    path = folder / SUMMARY
+    if not path.exists() or not (folder / BEST).exists():
+        return None
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if content["recipe"] != recipe.hash:
+            return None
+        return Summary(
+            folder,
+            folder / BEST,
+            content["steps"],
+            content.get("validation_nme", content["validation_accuracy"]),
+            content["evaluation"],
+            content["skipped"],
+            content["images_per_second"],
+            content.get("seconds_per_step", 0.0),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise FacedistillError(
+            f"{path} is damaged ({error}): delete it to measure the finished run again"
+        ) from error
+
+
+def write_summary(summary: Summary, recipe: Recipe) -> None:
+    """Write down that a run is finished, in its folder."""
+    finds_landmarks = recipe.student.landmarks is not None
+    content = {
+        "recipe": recipe.hash,
+        "seed": recipe.seed,
+        "steps": summary.steps,
+        "validation_accuracy": None if finds_landmarks else summary.validation,
+        **({"validation_nme": summary.validation} if finds_landmarks else {}),
+        "evaluation": summary.evaluation,
+        "skipped": summary.skipped,
+        "images_per_second": round(summary.images_per_second, 1),
+        "seconds_per_step": round(summary.seconds_per_step, 6),
+    }
+    with atomic_path(summary.folder / SUMMARY) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
