@@ -261,7 +261,8 @@ def compare(
         typer.Option(
             "--set",
             metavar="A.B=C",
-            help="Change a key of every recipe; teacher.* of those with a teacher.",
+            help="Change a key of every recipe; teacher.* of those with a teacher, "
+            "objectives.NAME.* of those with that objective.",
         ),
     ] = None,
     pairs: Annotated[

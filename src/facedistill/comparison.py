@@ -19,7 +19,6 @@ from facedistill.recipe import (
     Recipe,
     Section,
     first_problem,
-    has_teacher,
     load_recipe,
     read_tree,
 )
@@ -48,6 +47,8 @@ class RowRecipe(Section):
         description="a.b=value; ${row} in a value is the folder of that row's run",
     )
     seeds: Seeds | None = Field(None, description="instead of the comparison's, say of a teacher")
+    bank: bool = Field(False, description="trained, it embeds its data for others: ${row}/bank")
+    if_needed: bool = Field(False, description="leave the row out where no other refers to it")
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +62,9 @@ class Comparison(Section):
     name: str = "comparison"
     seeds: Seeds = Field(default_factory=lambda: [0])
     settings: list[str] = Field(
-        default_factory=list, description="for every row; teacher.* only for rows with a teacher"
+        default_factory=list,
+        description="for every row; teacher.* only for rows with a teacher, objectives.NAME.* only "
+        "for rows with that objective",
     )
     evaluation: dict[str, PairsRecipe] = Field(
         default_factory=dict, description="pairs for all rows; by default those of the recipes"
@@ -118,6 +121,7 @@ class Trial:
         recipe: What to do.
         folder: Where to do it.
         after: Folders of the runs that must be finished before.
+        bank: When it is trained, it embeds its training data for others.
     """
 
     row: str
@@ -125,6 +129,7 @@ class Trial:
     recipe: Recipe
     folder: Path
     after: tuple[Path, ...] = ()
+    bank: bool = False
 
     @property
     def title(self) -> str:
@@ -142,6 +147,8 @@ def load_comparison(
 ) -> Comparison:
     """Describe a comparison by recipes, or by one file that holds it.
 
+    Rows that are wanted `if_needed` only are gone where no other refers to them.
+
     Args:
         sources: Recipes, `NAME` or `ROW=NAME`, each a row; or one YAML file with `rows`.
         seeds: Instead of the file's.
@@ -150,7 +157,8 @@ def load_comparison(
         against: Instead of the file's.
 
     Raises:
-        FacedistillError: If the file is no comparison, or a key, row or value is unknown.
+        FacedistillError: If the file is no comparison, or a key, a row, an objective or a value is
+            unknown.
     """
     tree = _read(sources)
     tree["settings"] = [*(tree.get("settings") or []), *settings]
@@ -160,11 +168,13 @@ def load_comparison(
         tree["evaluation"] = {**(tree.get("evaluation") or {}), **_named_pairs(pairs)}
     if against:
         tree["against"] = list(against)
+    what = f"comparison {sources[0]}" if len(sources) == 1 else "comparison"
     try:
-        return Comparison.model_validate(tree)
+        comparison = Comparison.model_validate(tree)
     except ValidationError as error:
-        what = f"comparison {sources[0]}" if len(sources) == 1 else "comparison"
         raise FacedistillError(f"{what}: {first_problem(error, Comparison)}") from error
+    _check_objectives(comparison, what)
+    return _only_needed(comparison)
 
 
 def plan(comparison: Comparison, out: Path) -> list[Trial]:
@@ -239,12 +249,82 @@ def _named_pairs(sources: Sequence[str]) -> dict[str, str]:
 
 
 def _settings(comparison: Comparison, name: str) -> list[str]:
-    """A row's settings, those of all rows first; who has no teacher is told nothing of one."""
+    """A row's settings, those of all rows first, without those that are not for it.
+
+    Who has no teacher is told nothing of one, and who has not an objective nothing of its options.
+    What refers to a row and is then set to something else refers to no row.
+    """
     row = comparison.rows[name]
-    shared = comparison.settings
-    if not has_teacher(row.recipe, row.settings):
-        shared = [s for s in shared if s.partition("=")[0].strip().split(".")[0] != "teacher"]
-    return [*shared, *row.settings]
+    tree = read_tree(row.recipe, row.settings)
+    objectives = _objectives(comparison, tree)
+    shared = []
+    for setting in comparison.settings:
+        place = _place(setting)
+        if place[0] == "teacher" and tree.get("teacher") is None:
+            continue
+        if _is_option(place) and place[1] not in objectives:
+            continue
+        shared.append(setting)
+    settings = [*shared, *row.settings]
+    return [
+        setting
+        for i, setting in enumerate(settings)
+        if not (_REFERENCE.search(setting) and _is_replaced(setting, settings[i + 1 :]))
+    ]
+
+
+def _place(setting: str) -> list[str]:
+    """The keys that lead to what `a.b=value` sets."""
+    return setting.partition("=")[0].strip().split(".")
+
+
+def _is_replaced(setting: str, later: Sequence[str]) -> bool:
+    place = _place(setting)
+    return any(place[: len(each)] == each for each in map(_place, later))
+
+
+def _objectives(comparison: Comparison, tree: dict[str, Any]) -> set[str]:
+    """Objectives of a row's recipe, and those that the comparison gives to all rows."""
+    own = tree.get("objectives")
+    places = [_place(setting) for setting in comparison.settings]
+    given = [place[1] for place in places if place[0] == "objectives" and len(place) == 2]
+    return {*given, *(own if isinstance(own, dict) else ())}
+
+
+def _is_option(place: Sequence[str]) -> bool:
+    """Whether `objectives.NAME.OPTION` is set."""
+    return place[0] == "objectives" and len(place) > 2
+
+
+def _check_objectives(comparison: Comparison, what: str) -> None:
+    """Refuse an option for all rows of an objective that no row has."""
+    options = [s for s in comparison.settings if _is_option(_place(s))]
+    if not options:
+        return
+    trees = [read_tree(row.recipe, row.settings) for row in comparison.rows.values()]
+    known = set().union(*(_objectives(comparison, tree) for tree in trees))
+    for setting in options:
+        name = _place(setting)[1]
+        if name not in known:
+            raise FacedistillError(
+                f"{what}: no row has the objective of {setting}: {did_you_mean(name, known)} "
+                f"(objectives.{name}={{weight: 1}} gives it to all rows)"
+            )
+
+
+def _only_needed(comparison: Comparison) -> Comparison:
+    """Leave out what is wanted only where it is needed, and is not."""
+    rows = comparison.rows
+    if not any(row.if_needed for row in rows.values()):
+        return comparison
+    needs = {name: set(_REFERENCE.findall(" ".join(_settings(comparison, name)))) for name in rows}
+    needed = {name for name, row in rows.items() if not row.if_needed}
+    needed |= {*(comparison.against or ())}
+    needed |= {grid.teacher for grid in comparison.grids.values() if grid.teacher}
+    while more := {other for name in needed for other in needs.get(name, ())} - needed:
+        needed |= more
+    kept = {name: row for name, row in rows.items() if name in needed}
+    return comparison.model_copy(update={"rows": kept})
 
 
 def _order(comparison: Comparison) -> list[str]:
@@ -279,5 +359,7 @@ def _trial(comparison: Comparison, name: str, seed: int, out: Path) -> Trial:
         return str(after[-1])
 
     settings = [_REFERENCE.sub(folder, setting) for setting in _settings(comparison, name)]
-    recipe = load_recipe(comparison.rows[name].recipe, [*settings, f"seed={seed}"])
-    return Trial(name, seed, recipe, run_folder(out, name, seed), tuple(dict.fromkeys(after)))
+    row = comparison.rows[name]
+    recipe = load_recipe(row.recipe, [*settings, f"seed={seed}"])
+    before = tuple(dict.fromkeys(after))
+    return Trial(name, seed, recipe, run_folder(out, name, seed), before, row.bank)

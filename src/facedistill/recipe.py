@@ -368,11 +368,6 @@ def read_tree(source: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
     return tree
 
 
-def has_teacher(source: str | Path, overrides: Iterable[str] = ()) -> bool:
-    """Return whether a recipe names a teacher, whatever else it lacks."""
-    return read_tree(source, overrides).get("teacher") is not None
-
-
 def _read(source: str | Path) -> str:
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):

@@ -8,7 +8,9 @@ import pytest
 
 from facedistill.comparison import load_comparison
 from facedistill.data.opening import open_dataset
-from facedistill.data.pairs import open_pairs
+from facedistill.data.packing import pack
+from facedistill.data.pairs import PairSet, open_pairs, write_bin
+from facedistill.distill.bank import Bank
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.comparison import compare_reports
 from facedistill.evaluation.pairs import evaluate_pairs
@@ -275,3 +277,69 @@ def test_masks_are_not_drawn_on_landmarks(tmp_path):
     with pytest.raises(FacedistillError, match=r"evaluation.drawn.mask is for pairs"):
         run_comparison(comparison, tmp_path / "out", jobs=0)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_teachers_bank_is_made_once_and_finished_if_it_was_not(tmp_path, monkeypatch):
+    text = """
+rows:
+  taught: {recipe: fcd, seeds: [0, 1], settings: [objectives.margin_softmax=null,
+           "teacher.bank=${teacher}/bank"]}
+  teacher: {recipe: arcface, bank: true, if_needed: true}
+"""
+    taught, _ = compare(tmp_path, text)
+    assert not taught.errors
+    folder = tmp_path / "out" / "runs" / "teacher" / "seed-0"
+    bank = Bank(folder / "bank")
+    assert len(bank) == 32
+    assert bank.info.views == ("plain", "flipped")
+    assert bank.info.teacher == load_model(folder / "best.safetensors").fingerprint
+    assert "runs/teacher/seed-0/bank" in taught.recipe
+
+    next((folder / "bank").glob("rows-*.npy")).unlink()
+    ran = []
+    run = trial_module.run
+    monkeypatch.setattr(trial_module, "run", lambda r, f, say: ran.append(f) or run(r, f, say))
+    compare(tmp_path, text)
+    assert ran == [folder]
+    assert len(Bank(folder / "bank")) == 32
+
+
+def test_who_needs_a_bank_that_was_not_made_says_so(tmp_path, monkeypatch):
+    text = """
+rows:
+  taught: {recipe: fcd, settings: [objectives.margin_softmax=null, "teacher.bank=${teacher}/bank"]}
+  teacher: {recipe: arcface, bank: true}
+"""
+    with monkeypatch.context() as patched:
+        patched.setattr(trial_module, "embed_teacher", lambda *arguments, **options: 1 // 0)
+        taught, teacher = compare(tmp_path, text)
+    assert "ZeroDivisionError" in teacher.errors[0]
+    assert "seed-0, which has no result" in taught.errors[0]
+    taught, teacher = compare(tmp_path, text)
+    assert not taught.errors
+    assert not teacher.errors
+
+
+def test_every_method_of_the_shipped_comparison_runs(tmp_path):
+    people = open_dataset("procedural:identities=10,images=4,size=32")
+    pack(people, tmp_path / "faces", reencode=True)
+    write_bin(PairSet.from_dataset(people, 20, seed=0), tmp_path / "test.bin")
+    settings = [
+        f"data.train={tmp_path / 'faces'}",
+        "data.validation_identities=2",
+        "data.validation_pairs=20",
+        "student.network=standin",
+        "student.arguments={}",
+        "training.batch_size=8",
+        "training.steps=2",
+        "training.device=cpu",
+    ]
+    pairs = [f"test={tmp_path / 'test.bin'}"]
+    comparison = load_comparison(["methods"], settings=settings, pairs=pairs)
+    small = {"settings": ["student.network=standin", "student.embedding_size=12"]}
+    teacher = comparison.rows["teacher"].model_copy(update=small)
+    comparison = comparison.model_copy(update={"rows": {**comparison.rows, "teacher": teacher}})
+    rows = run_comparison(comparison, tmp_path / "out", jobs=0, say=lambda line: None)
+    assert {row.name: row.errors for row in rows} == {name: {} for name in comparison.rows}
+    assert all("accuracy" in row.figures["test"] for row in rows)
+    assert {*rows[-1].differences["test"]} == {"plain", "fcd"}

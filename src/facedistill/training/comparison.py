@@ -23,7 +23,14 @@ from facedistill.training.measurement import TestSet, fingerprint, read_measurem
 from facedistill.training.metrics import read_metrics
 from facedistill.training.processes import run_apart
 from facedistill.training.summary import check_owner
-from facedistill.training.trial import Job, attempt, finds_landmarks, open_tests, read_error
+from facedistill.training.trial import (
+    Job,
+    attempt,
+    finds_landmarks,
+    has_bank,
+    open_tests,
+    read_error,
+)
 
 VALIDATION = "validation people"
 """Name of the pairs where nobody names any: they chose the weights too."""
@@ -153,6 +160,7 @@ def _is_done(trial: Trial, tasks: Mapping[str, Task]) -> bool:
     return (
         (trial.folder / SUMMARY).exists()
         and not crashed
+        and (not trial.bank or has_bank(trial.folder))
         and all(
             read_measurement(trial.folder, name, task.fingerprint)
             for name, task in tasks.items()

@@ -19,6 +19,7 @@ METRICS = "metrics.jsonl"
 ERROR = "error.json"
 PROMPTS = "prompts.safetensors"
 RECIPE = "recipe.yaml"
+BANK = "bank"
 
 _held: set[TextIO] = set()
 """Locks of the folders that this process holds."""

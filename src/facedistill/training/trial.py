@@ -12,12 +12,16 @@ import torch
 
 from facedistill.atomic import atomic_path
 from facedistill.comparison import Trial
+from facedistill.data.opening import open_dataset
+from facedistill.distill.bank import Bank
+from facedistill.distill.embed import embed_teacher
 from facedistill.errors import FacedistillError, Interrupted
+from facedistill.models.model_file import load_model
 from facedistill.progress import Say
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.training.card import write_run_card
 from facedistill.training.data import open_test_set, split_data
-from facedistill.training.folder import ERROR, SUMMARY
+from facedistill.training.folder import BANK, BEST, ERROR, SUMMARY
 from facedistill.training.measurement import TestSet, measure
 from facedistill.training.run import run
 
@@ -36,8 +40,8 @@ class Job:
 
     @property
     def blocked_by(self) -> Path | None:
-        """A run that it needs and that has no result."""
-        return next((f for f in self.trial.after if not (f / SUMMARY).exists()), None)
+        """A run that it needs and that has no result, or crashed with one."""
+        return next((f for f in self.trial.after if not _has_result(f)), None)
 
 
 def attempt(job: Job, say: Say) -> None:
@@ -59,12 +63,33 @@ def attempt(job: Job, say: Say) -> None:
             device = torch.device("cpu" if cpu else "cuda")
             evaluation[name] = dict(measure(folder, name, tests, source, device).report)
         write_run_card(recipe, folder, evaluation)
+        if job.trial.bank:
+            _embed(recipe, folder)
     except Interrupted:
         raise
     except FacedistillError as error:
         note_error(folder, str(error))
     except Exception as error:
         note_error(folder, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _embed(recipe: Recipe, folder: Path) -> None:
+    """Embed a run's training data by its best weights, both views, for the runs that need it."""
+    embed_teacher(
+        load_model(folder / BEST),
+        open_dataset(recipe.data.train, relabel=True),
+        folder / BANK,
+        workers=recipe.data.workers,
+    )
+
+
+def has_bank(folder: Path) -> bool:
+    """Whether a run's folder has a finished bank."""
+    try:
+        Bank(folder / BANK)
+    except FacedistillError:
+        return False
+    return True
 
 
 def open_tests(recipe: Recipe, source: PairsRecipe | None) -> TestSet:
@@ -84,6 +109,10 @@ def open_tests(recipe: Recipe, source: PairsRecipe | None) -> TestSet:
 def finds_landmarks(recipe: Recipe) -> bool:
     """Whether a recipe trains a network that finds landmarks instead of telling people apart."""
     return recipe.student.landmarks is not None
+
+
+def _has_result(folder: Path) -> bool:
+    return (folder / SUMMARY).exists() and not (folder / ERROR).exists()
 
 
 def note_error(folder: Path, line: str, trace: str = "") -> None:
