@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors.torch import load_file, save_file
 
 from facedistill.data.labels import Subset
-from facedistill.distill import mining
+from facedistill.distill import kept_tensor, mining
 from facedistill.distill.bank_writing import embed_bank, import_bank
 from facedistill.distill.mining import mine_neighbours, nearest, stable_topk
 from facedistill.errors import FacedistillError
@@ -209,7 +209,7 @@ def test_a_bank_that_cannot_be_written_to_is_mined_with_a_warning(bank, people, 
     def refuse(path):
         raise FacedistillError(f"cannot write {path}: read-only")
 
-    monkeypatch.setattr(mining, "atomic_path", refuse)
+    monkeypatch.setattr(kept_tensor, "atomic_path", refuse)
     with pytest.warns(UserWarning, match="are not cached .*read-only"):
         assert len(mine_neighbours(bank, people, 3).indices) == 5
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.kept_tensor import kept_tensor
+from facedistill.distill.kept_tensor import kept_tensor, stem_beside
 from facedistill.distill.teacher import Network
 from facedistill.distill.teacher_pass import answers
 from facedistill.errors import FacedistillError
@@ -44,10 +44,8 @@ def class_centres(
     """
     digest = hashlib.blake2b(_FORMAT, digest_size=16)
     digest.update(f"{network.fingerprint} {faces.fingerprint} {IMAGES}".encode())
-    path = Path(beside)
-    stem = path / "teacher" if path.is_dir() else path.with_suffix("")
     return kept_tensor(
-        stem.with_name(f"{stem.name}-centres"),
+        stem_beside(beside, "centres"),
         digest.hexdigest(),
         (int(faces.labels.max()) + 1, network.embedding_size),
         lambda: mean_embeddings(network, faces, device),

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from facedistill.atomic import atomic_path
 from facedistill.data.labels import check_labels
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank
+from facedistill.distill.kept_tensor import Kind, Tensors, kept_tensors
 from facedistill.errors import FacedistillError
 from facedistill.progress import track
 
@@ -74,15 +70,26 @@ def mine_neighbours(
     count = min(count, identities - 1)
     rows = bank.rows_of(faces)
     fingerprint = _fingerprint(bank, rows, faces.labels)
-    path = bank.folder / f"neighbours-{fingerprint[:16]}-{count}.safetensors"
-    shapes = [(identities, bank.info.dimension), (identities, count), (identities, count)]
-    cached = _read(path, fingerprint, shapes)
-    if cached is not None:
-        return cached
-    prototypes = torch.from_numpy(bank.prototypes(rows, faces.labels))
-    mined = Neighbours(prototypes, *nearest(prototypes, count, device))
-    _write(path, fingerprint, mined)
-    return mined
+
+    def mine() -> Tensors:
+        prototypes = torch.from_numpy(bank.prototypes(rows, faces.labels))
+        indices, cosines = nearest(prototypes, count, device)
+        return {"prototypes": prototypes, "indices": indices, "cosines": cosines}
+
+    mined = kept_tensors(
+        bank.folder / f"neighbours-{fingerprint[:16]}-{count}.safetensors",
+        fingerprint,
+        {
+            "prototypes": Kind((identities, bank.info.dimension)),
+            "indices": Kind((identities, count), torch.int64),
+            "cosines": Kind((identities, count)),
+        },
+        mine,
+        _check,
+        again="neighbours are mined anew",
+        unkept="neighbours are not cached and will be mined anew",
+    )
+    return Neighbours(**mined)
 
 
 def nearest(
@@ -180,47 +187,13 @@ def _fingerprint(bank: Bank, rows: np.ndarray, labels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, fingerprint: str, mined: Neighbours) -> None:
-    tensors = {name: tensor.contiguous() for name, tensor in vars(mined).items()}
-    content = save(tensors, metadata={"fingerprint": fingerprint})
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
-    except FacedistillError as error:
-        warnings.warn(f"neighbours are not cached and will be mined anew: {error}", stacklevel=3)
-
-
-def _read(path: Path, fingerprint: str, shapes: list[tuple[int, int]]) -> Neighbours | None:
-    """Return what the cache holds; None where there is none or, with a warning, it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("fingerprint") != fingerprint:
-                raise ValueError("it is of other data")
-            names = ("prototypes", "indices", "cosines")
-            for name, shape in zip(names, shapes, strict=True):
-                if tuple(file.get_slice(name).get_shape()) != shape:
-                    raise ValueError(f"its {name} have another shape")
-            mined = Neighbours(*(file.get_tensor(name) for name in names))
-        _check(mined)
-    except (SafetensorError, OSError, ValueError) as error:
-        warnings.warn(f"{path} is damaged ({error}): neighbours are mined anew", stacklevel=3)
-        return None
-    return mined
-
-
-def _check(mined: Neighbours) -> None:
-    dtypes = [tensor.dtype for tensor in vars(mined).values()]
-    if dtypes != [torch.float32, torch.int64, torch.float32]:
-        raise ValueError("its tensors are of other types")
-    identities = len(mined.indices)
+def _check(mined: Tensors) -> None:
+    indices, cosines = mined["indices"], mined["cosines"]
+    identities = len(indices)
     everyone = torch.arange(identities)[:, None]
-    if not (
-        (mined.indices >= 0) & (mined.indices < identities) & (mined.indices != everyone)
-    ).all():
+    if not ((indices >= 0) & (indices < identities) & (indices != everyone)).all():
         raise ValueError("a neighbour is out of range")
-    if not ((mined.prototypes.norm(dim=1) - 1).abs() < _SLACK).all():
+    if not ((mined["prototypes"].norm(dim=1) - 1).abs() < _SLACK).all():
         raise ValueError("a prototype is not of length 1")
-    if not (mined.cosines[:, 1:] <= mined.cosines[:, :-1]).all():
+    if not (cosines[:, 1:] <= cosines[:, :-1]).all():
         raise ValueError("its neighbours are out of order")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.kept_tensor import kept_tensor
+from facedistill.distill.kept_tensor import kept_tensor, stem_beside
 from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.distill.teacher import Network
 from facedistill.distill.teacher_pass import answers
@@ -53,11 +53,9 @@ def saliency_map(
     """
     digest = hashlib.blake2b(_FORMAT, digest_size=16)
     digest.update(f"{network.fingerprint} {faces.fingerprint} {pixels} {FACES}".encode())
-    path = Path(beside)
-    stem = path / "teacher" if path.is_dir() else path.with_suffix("")
     shape = (pixels.side, pixels.side)
     return kept_tensor(
-        stem.with_name(f"{stem.name}-saliency"),
+        stem_beside(beside, "saliency"),
         digest.hexdigest(),
         shape,
         lambda: scaled_to_top(mean_norms(network, pixels, faces, device)),
