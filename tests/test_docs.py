@@ -95,7 +95,7 @@ def test_readme_commands_run_in_its_order(users_folder):
     spelled = [words for words in commands(README) if words not in grids]
     assert {words[0] for words in spelled} == {
         "prepare", "inspect", "embed", "distill", "evaluate", "export", "verify", "train",
-        "compare",
+        "compare", "bench",
     }  # fmt: skip
     for words in spelled:
         tiny = [word for setting in tiny_settings(words) for word in ("--set", setting)]
@@ -103,6 +103,8 @@ def test_readme_commands_run_in_its_order(users_folder):
         if words[0] == "compare":
             words = [word for word in words if word not in ("1", "2")]  # one seed
             extra += ["--jobs", "0"]
+        if words[0] == "bench":
+            extra = ["--threads", "1", "--batch", "1", "--calls", "2"]
         result = CliRunner().invoke(app, [*words, *extra], catch_exceptions=False)
         assert result.exit_code == 0, f"{' '.join(words)}: {result.output}"
     for made in ("faces/train.rec", "faces.png", "bank/bank.json", "student.onnx", "aligned.png"):

@@ -106,7 +106,7 @@ def measure(
     else:
         report = evaluate_landmarks(network, tests)
         items, scores = report.face_errors, report.errors
-    document = {"model": _model_hash(folder), "tests": mark, "report": report.to_dict()}
+    document = {"model": model_hash(folder), "tests": mark, "report": report.to_dict()}
     with (
         atomic_path(measurement_path(folder, name)) as temporary,
         temporary.open("wb") as file,
@@ -121,12 +121,13 @@ def read_measurement(folder: Path, name: str, mark: str) -> Measured | None:
         with np.load(measurement_path(folder, name), allow_pickle=False) as stored:
             document = json.loads(str(stored["document"]))
             items = stored["items"]
-        if document["model"] != _model_hash(folder) or document["tests"] != mark:
+        if document["model"] != model_hash(folder) or document["tests"] != mark:
             return None
         return Measured(document["report"], items)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None  # It is measured anew.
 
 
-def _model_hash(folder: Path) -> str:
+def model_hash(folder: Path) -> str:
+    """Return a hash of a run's best weights."""
     return hashlib.blake2b((folder / BEST).read_bytes(), digest_size=16).hexdigest()
