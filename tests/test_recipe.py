@@ -336,6 +336,8 @@ def test_the_hash_changes_with_every_key_that_decides_the_result(write):
     online = ["teacher.bank=null", "teacher.model=a.onnx"]
     prompted = [*online, "teacher.prompts={count: 3}"]
     assert load_recipe(write(FULL), online).hash != load_recipe(write(FULL), prompted).hash
+    sparing = [*prompted, "teacher.prompts.checkpointing=true"]
+    assert load_recipe(write(FULL), sparing).hash == load_recipe(write(FULL), prompted).hash
 
 
 values = st.recursive(

@@ -33,8 +33,9 @@ MAX_BYTES = 1 << 18
 MAX_DEPTH = 20
 """Deepest nesting of lists and mappings."""
 
-_INDIFFERENT = {
+_INDIFFERENT: dict[str, Any] = {
     "data": {"workers", "cache"},
+    "teacher": {"prompts": {"checkpointing"}},
     "training": {"checkpoint_minutes", "tensorboard"},
 }
 """Keys on which the result does not depend."""
@@ -83,6 +84,9 @@ class PromptsRecipe(Section):
 
     count: int = Field(10, ge=1, le=1000, description="prompts of each stage")
     lr: float = Field(1.0, gt=0, description="factor of optimizer.lr")
+    checkpointing: bool = Field(
+        False, description="compute the teacher's blocks again for gradients: less memory"
+    )
 
 
 class TeacherRecipe(Section):

@@ -155,17 +155,26 @@ def test_gradients_are_those_of_finite_differences(make):
 
 
 @pytest.mark.parametrize("make", [swin, vit])
-def test_checkpointing_gives_the_same_gradients(make):
-    plain, sparing = make(), make(checkpointing=True)
+@pytest.mark.parametrize("of", ["network", "prompts"])
+def test_checkpointing_gives_the_same_gradients(make, of):
+    plain, sparing = make(), make(checkpointing=of == "network")
     sparing.load_state_dict(plain.state_dict())
-    images = faces()
-    ours, theirs = PromptedNetwork(plain, 2), PromptedNetwork(sparing, 2)
+    images, computed = faces(), {plain: 0, sparing: 0}
+    for network in computed:
+        backbone = network.backbone
+        block = backbone.layers[0].blocks[0] if make is swin else backbone.blocks[0]
+        block.register_forward_pre_hook(
+            lambda *_, network=network: computed.update({network: computed[network] + 1})
+        )
+    ours = PromptedNetwork(plain, 2)
+    theirs = PromptedNetwork(sparing, 2, checkpointing=of == "prompts")
     theirs.load_state_dict(ours.state_dict())
     for prompted in (ours, theirs):
         said = prompted(images, {"embedding", "tokens"})
         (said.embedding.square().sum() + said.tokens.square().sum()).backward()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
+    assert computed == {plain: 1, sparing: 2}
 
 
 def test_prompts_start_uniform_within_their_bound():

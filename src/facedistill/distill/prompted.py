@@ -44,6 +44,9 @@ class PromptedNetwork(nn.Module):
             evaluation mode and frozen.
         prompts: t, prompts of each stage. The paper's number is not known here; 10 is this
             project's default.
+        checkpointing: Compute the network's blocks again in the backward pass instead of keeping
+            what they need, whatever the network was made with: gradients to the prompts of the
+            first stage go through all of it.
 
     Attributes:
         network: The frozen network.
@@ -57,7 +60,9 @@ class PromptedNetwork(nn.Module):
 
     network: FaceNetwork
 
-    def __init__(self, network: FaceNetwork, prompts: int = 10) -> None:
+    def __init__(
+        self, network: FaceNetwork, prompts: int = 10, *, checkpointing: bool = False
+    ) -> None:
         super().__init__()
         backbone = network.backbone
         if not isinstance(backbone, TokenBackbone):
@@ -68,6 +73,7 @@ class PromptedNetwork(nn.Module):
         if not 0 <= prompts <= MOST_PROMPTS:
             raise FacedistillError(f"a stage takes 0 to {MOST_PROMPTS} prompts, not {prompts}")
         object.__setattr__(self, "network", network.eval().requires_grad_(False))
+        backbone.checkpointing |= checkpointing
         self.backbone_stages = len(backbone.prompt_widths)
         self.count = prompts
         self.prompts = nn.ParameterList()

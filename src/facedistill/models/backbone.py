@@ -58,11 +58,14 @@ class TokenBackbone(Backbone):
     Attributes:
         patch: Side in pixels of the patches that become tokens.
         prompt_widths: Channels of the prompts of each stage.
+        checkpointing: Whether blocks are computed again in the backward pass: less memory for more
+            time, and the same gradients. It may be switched at any time.
     """
 
     gives: frozenset[str] = frozenset({"embedding", "feature_map", "tokens"})
     patch: int
     prompt_widths: tuple[int, ...]
+    checkpointing: bool
 
     @abstractmethod
     def forward_prompted(

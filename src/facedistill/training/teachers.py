@@ -60,7 +60,8 @@ def _prompted(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TrainableTeacher(PromptedNetwork(network, prompts.count), network, view)
+        prompted = PromptedNetwork(network, prompts.count, checkpointing=prompts.checkpointing)
+        return TrainableTeacher(prompted, network, view)
 
 
 def best_of(source: str) -> Path:
