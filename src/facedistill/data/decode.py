@@ -107,14 +107,6 @@ def image_size(encoded: bytes, where: str) -> tuple[int, int]:
     return height, width
 
 
-def image_suffix(encoded: bytes) -> str:
-    """Return the usual file suffix of an encoded image (`.jpg`, `.png`, `.bmp`, `.webp`)."""
-    for start, suffix in ((_JPEG_START, ".jpg"), (_PNG_START, ".png"), (b"BM", ".bmp")):
-        if encoded.startswith(start):
-            return suffix
-    return ".webp"
-
-
 def encode_png(image: np.ndarray) -> bytes:
     """Encode uint8 RGB (H, W, 3) without loss."""
     return _encode(image, ".png", [])
