@@ -19,8 +19,8 @@ from pathlib import Path
 import onnxruntime
 import torch
 
+from facedistill.export.exporting import export_network
 from facedistill.export.latency import median_milliseconds
-from facedistill.export.onnx import export_onnx
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 
@@ -46,7 +46,7 @@ def exported(folder: Path, name: str, size: int) -> tuple[Path, int]:
     with torch.no_grad():  # Statistics that keep fresh activations within range.
         network.train()(torch.randint(256, (8, size, size, 3), dtype=torch.uint8))
     path = folder / f"{name.replace(' ', '_').replace('/', 'by')}.onnx"
-    export_onnx(network, path)
+    export_network(network, path)
     return path, sum(weight.numel() for weight in network.parameters())
 
 

@@ -22,7 +22,7 @@ from facedistill.distill import objective
 from facedistill.distill.mining import Neighbours
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.pixel_features import PixelFeatures
-from facedistill.export.onnx import export_onnx
+from facedistill.export.exporting import export_network
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -71,7 +71,7 @@ def users_folder(tmp_path, monkeypatch):
     write_bin(PairSet.from_dataset(faces, 20, seed=0), "lfw.bin")
     write_marked_faces(tmp_path / "marked")
     teacher = FaceNetwork.create("mobilefacenet", InputSpec(), embedding_size=16, width=0.25)
-    export_onnx(teacher, "teacher.onnx")
+    export_network(teacher, "teacher.onnx")
     return tmp_path
 
 

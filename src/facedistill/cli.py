@@ -40,6 +40,13 @@ class Color(StrEnum):
     BGR = "BGR"
 
 
+class InputKind(StrEnum):
+    """What an exported file takes."""
+
+    UINT8 = "uint8"
+    FLOAT = "float"
+
+
 class PairImages(StrEnum):
     """Which images of a pair are altered: the second, or both."""
 
@@ -483,28 +490,49 @@ def evaluate(
 def export(
     model: Annotated[Path, typer.Argument(help="A .safetensors model file.")],
     out: Out,
-    preprocessing: Annotated[
-        bool, typer.Option(help="Take raw uint8 NHWC RGB; else float NCHW, normalised.")
-    ] = True,
-    normalise: Annotated[bool, typer.Option(help="Give unit embeddings.")] = False,
-    data: Annotated[
-        str | None, typer.Option(help="Faces to check it on; random pixels are always tried.")
+    target: Annotated[
+        str, typer.Option(help="onnx, onnx-int8, openvino, ncnn, litert or coreml.")
+    ] = "onnx",
+    input: Annotated[
+        InputKind | None,
+        typer.Option(help="Take raw uint8 NHWC RGB (default), or float NCHW, normalised."),
     ] = None,
+    batch: Annotated[
+        str | None, typer.Option(metavar="dynamic|N", help="Faces at a time; default: any number.")
+    ] = None,
+    normalise: Annotated[bool, typer.Option(help="Give unit embeddings.")] = False,
+    opset: Annotated[int | None, typer.Option(help="Of ONNX: 18 or higher.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Faces to compare with torch on, and to calibrate with.")
+    ] = None,
+    calibration: Annotated[
+        int | None, typer.Option(min=1, help="Faces to calibrate integers with; default: 512.")
+    ] = None,
+    pairs: Annotated[
+        str | None, typer.Option(help="Verification pairs to compare the accuracy on.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """A student as an ONNX file, checked against torch after writing."""
+    """A student as a file for the device, compared with torch before it is written."""
     from facedistill.data.opening import open_dataset
-    from facedistill.data.selection import evenly_spaced
-    from facedistill.export.onnx import export_onnx
+    from facedistill.data.pairs import open_pairs
+    from facedistill.export.exporting import export_network
+    from facedistill.export.target import target_named
     from facedistill.models.model_file import load_model
 
-    network = load_model(model)
-    faces = None
-    if data:
-        faces = evenly_spaced(open_dataset(data, relabel=True), 500, network.input.size)
-    report = export_onnx(
-        network, out, preprocessing=preprocessing, normalise=normalise, samples=faces
+    options = target_named(target).options(
+        input=input.value if input else None, batch=batch, normalise=normalise, opset=opset
     )
-    typer.echo(report.line())
+    report = export_network(
+        load_model(model),
+        out,
+        target,
+        options,
+        faces=open_dataset(data, relabel=True) if data else None,
+        calibration=calibration,
+        pairs=open_pairs(pairs) if pairs else None,
+    )
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.line())
 
 
 @app.command()

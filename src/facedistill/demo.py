@@ -14,8 +14,8 @@ from facedistill.data.pairs import PairSet
 from facedistill.distill.embed import embed_teacher
 from facedistill.evaluation.pairs import PairReport, evaluate_pairs
 from facedistill.evaluation.statistics import compare_paired
+from facedistill.export.exporting import export_network
 from facedistill.export.latency import median_milliseconds
-from facedistill.export.onnx import export_onnx
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.model_file import load_model
 from facedistill.progress import Say
@@ -166,7 +166,7 @@ def _test_pairs(out: Path, scale: Scale) -> PairSet:
 
 def _measure(name: str, folder: Path, pairs: PairSet) -> Row:
     network = load_model(folder / "best.safetensors")
-    exported = export_onnx(network, folder / "model.onnx")
+    exported = export_network(network, folder / "model.onnx")
     return Row(
         name,
         evaluate_pairs(network, pairs),

@@ -104,9 +104,9 @@ class FileInput:
         """Run any number of faces through a file whose batch may be fixed.
 
         Args:
-            faces: uint8 RGB (N, size, size, 3), at least one.
+            faces: uint8 RGB (N, size, size, 3).
             run: Gives the file's outputs, each (batch, ...), for a prepared batch. A short last
-                batch is filled with copies of its faces.
+                batch is filled with copies of its faces, no faces at all with one black one.
 
         Returns:
             The outputs, each float32 (N, ...).
@@ -114,9 +114,9 @@ class FileInput:
         Raises:
             FacedistillError: If they are not such faces.
         """
-        size = self.batch or len(faces)
+        size = self.batch or max(1, len(faces))
         pieces = []
-        for start in range(0, len(faces), size):
+        for start in range(0, max(1, len(faces)), size):
             piece = faces[start : start + size]
             full = piece if len(piece) == size else np.resize(piece, (size, *faces.shape[1:]))
             pieces.append([each[: len(piece)] for each in run(self.prepare(full))])
@@ -204,7 +204,8 @@ class Recogniser:
         self.engine = engine
         stated = engine.metadata.get("thresholds", {})
         try:
-            self.thresholds = {str(far): float(cosine) for far, cosine in stated.items()}
+            self.thresholds = {far: float(cosine) for far, cosine in stated.items()}
+            self._fars = {float(far): far for far in self.thresholds}
         except (TypeError, ValueError, AttributeError) as error:
             raise FacedistillError(f"{engine.path}: damaged thresholds: {error}") from None
 
@@ -251,12 +252,12 @@ class Recogniser:
         Raises:
             FacedistillError: If the file has none for that rate.
         """
-        for name, cosine in self.thresholds.items():
-            if math.isclose(float(name), far):
-                return cosine
-        known = ", ".join(self.thresholds) or "none"
+        for known, name in self._fars.items():
+            if math.isclose(known, far):
+                return self.thresholds[name]
+        there = ", ".join(self.thresholds) or "none"
         raise FacedistillError(
-            f"{self.engine.path} has no threshold for FAR {far:g}; it has {known}: measure it with "
+            f"{self.engine.path} has no threshold for FAR {far:g}; it has {there}: measure it with "
             "facedistill evaluate --save-thresholds"
         )
 
@@ -289,12 +290,14 @@ def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         (), or (N,).
 
     Raises:
-        FacedistillError: If the shapes do not fit.
+        FacedistillError: If the shapes do not fit, or an embedding is all zero.
     """
     fits = {a.ndim, b.ndim} <= {1, 2} and a.shape[-1] == b.shape[-1]
     if not fits or (a.ndim == b.ndim == 2 and len(a) != len(b)):
         raise FacedistillError(f"embeddings of shapes {a.shape} and {b.shape} cannot be compared")
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    if not np.all(lengths):
+        raise FacedistillError("an embedding that is all zero is like no other")
     return (a * b).sum(axis=-1) / lengths
 
 

@@ -1,3 +1,4 @@
+import copy
 import json
 import logging
 
@@ -11,10 +12,14 @@ from facedistill.data.opening import open_dataset
 from facedistill.data.selection import evenly_spaced
 from facedistill.errors import FacedistillError
 from facedistill.export import onnx as module
-from facedistill.export.onnx import export_onnx
+from facedistill.export.exporting import export_network
+from facedistill.export.metadata import exported_metadata
+from facedistill.export.onnx import open_engine, read_metadata, write
+from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
+from facedistill.models.metadata import ModelMetadata
 from facedistill.models.onnx_network import OnnxNetwork
 
 SIDE = 32
@@ -25,6 +30,7 @@ def network() -> FaceNetwork:
     torch.manual_seed(0)
     spec = InputSpec(size=SIDE, color="BGR", mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
     network = FaceNetwork.create("mobilefacenet", spec, width=0.25, embedding_size=16)
+    network.metadata = ModelMetadata(training_data="5 faces")
     pixels = torch.randint(256, (8, SIDE, SIDE, 3), dtype=torch.uint8)
     with torch.no_grad():
         for _ in range(3):
@@ -35,7 +41,7 @@ def network() -> FaceNetwork:
 @pytest.fixture(scope="module")
 def exported(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "student.onnx"
-    return export_onnx(network, path, samples=faces(5))
+    return export_network(network, path, faces=faces(5))
 
 
 def faces(count: int) -> np.ndarray:
@@ -71,7 +77,7 @@ def test_file_agrees_with_torch_on_real_faces(real_data, tmp_path):
             part.momentum = 1.0  # statistics of these faces, so that embeddings differ
     with torch.no_grad():
         network.train()(torch.from_numpy(images))
-    path = export_onnx(network, tmp_path / "student.onnx", samples=images).path
+    path = export_network(network, tmp_path / "student.onnx", faces=images).path
     ours, theirs = torch_embedding(network, images), answer(path, images)
     cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosine.min() > 1 - 1e-5
@@ -81,11 +87,11 @@ def test_file_agrees_with_torch_on_real_faces(real_data, tmp_path):
 
 def test_report_tells_what_was_written(exported):
     assert exported.bytes == exported.path.stat().st_size
-    assert exported.faces == 9
+    assert exported.agreement.faces == 5
     assert "student.onnx" in exported.line()
-    assert 1 - 1e-5 <= exported.min_cosine <= 1 + 1e-9
-    assert exported.max_abs_diff < 1e-4
-    assert onnx.load(exported.path).opset_import[0].version == exported.opset == 18
+    assert 1 - 1e-5 <= exported.agreement.min_cosine <= exported.agreement.mean_cosine <= 1 + 1e-9
+    assert exported.agreement.max_abs_diff < 1e-4
+    assert onnx.load(exported.path).opset_import[0].version == 18
 
 
 def test_export_leaves_network_in_training_mode(network, exported):
@@ -105,19 +111,29 @@ def test_metadata_says_how_to_feed_the_file(network, exported):
         "std": [50.0, 60.0, 70.0],
     }
     assert document["embedding_size"] == 16
+    assert document["batch"] is None
     assert document["normalised"] is False
+    assert document["training_data"] == "5 faces"
     assert set(document) >= {"thresholds", "licences", "recipe_hash", "library_version"}
 
 
-@pytest.mark.parametrize("preprocessing", [True, False])
-def test_file_opens_as_a_network_that_needs_no_telling(network, tmp_path, preprocessing):
+@pytest.mark.parametrize(
+    "options", [ExportOptions(), ExportOptions(input="float"), ExportOptions(batch=3)], ids=str
+)
+def test_file_opens_as_a_network_that_needs_no_telling(network, tmp_path, options):
     path = tmp_path / "student.onnx"
-    export_onnx(network, path, preprocessing=preprocessing)
+    write(copy.deepcopy(network).eval(), path, options)
+    images = faces(4)
+    wanted = torch_embedding(network, images)
     reopened = OnnxNetwork(path, threads=1)
     assert reopened.input == network.input
-    images = faces(4)
+    assert reopened.batch == options.batch
     embedding = reopened(torch.from_numpy(images)).embedding.numpy()
-    np.testing.assert_allclose(embedding, torch_embedding(network, images), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(embedding, wanted, rtol=1e-4, atol=1e-5)
+    engine = open_engine(path, threads=1)
+    assert engine.batch == options.batch
+    np.testing.assert_allclose(engine.embed(images), wanted, rtol=1e-4, atol=1e-5)
+    assert read_metadata(path) == exported_metadata(network, options)
 
 
 def test_file_is_alone_and_names_no_source_path(exported):
@@ -138,7 +154,7 @@ def test_wrong_size_is_refused_by_the_runtime_with_both_sizes(exported):
 
 def test_without_preprocessing_normalised_planes_go_in_and_unit_vectors_come_out(network, tmp_path):
     path = tmp_path / "bare.onnx"
-    export_onnx(network, path, preprocessing=False, normalise=True)
+    write(copy.deepcopy(network).eval(), path, ExportOptions(input="float", normalise=True))
     images = faces(2)
     planes = images[..., ::-1].astype(np.float32)  # the network is BGR
     planes = (planes - (100.0, 110.0, 120.0)) / (50.0, 60.0, 70.0)
@@ -152,7 +168,7 @@ def test_without_preprocessing_normalised_planes_go_in_and_unit_vectors_come_out
 
 
 def test_disagreeing_file_is_not_written(network, tmp_path, monkeypatch):
-    write = module._write
+    write_whole = module._write
 
     def write_damaged(model, path, name):
         for tensor in model.graph.initializer:
@@ -161,11 +177,11 @@ def test_disagreeing_file_is_not_written(network, tmp_path, monkeypatch):
                 damaged = onnx.numpy_helper.from_array(values[::-1].copy(), tensor.name)
                 tensor.CopyFrom(damaged)
                 break
-        return write(model, path, name)
+        write_whole(model, path, name)
 
     monkeypatch.setattr(module, "_write", write_damaged)
-    with pytest.raises(FacedistillError, match=r"student\.onnx: .* differs"):
-        export_onnx(network, tmp_path / "student.onnx")
+    with pytest.raises(FacedistillError, match=r"student\.onnx: the ONNX file's .* differs"):
+        export_network(network, tmp_path / "student.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -175,28 +191,13 @@ def test_network_without_finite_embeddings_is_not_written(tmp_path):
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(FacedistillError, match="not finite"):
-        export_onnx(broken, tmp_path / "student.onnx")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("path", "options", "message"),
-    [
-        ("student.pt", {}, r"ends in \.onnx"),
-        ("student.onnx", {"opset": 11}, "opset 11: take 18"),
-        ("student.onnx", {"samples": np.zeros((1, 8, 8, 3), np.uint8)}, "compared on uint8"),
-        ("student.onnx", {"samples": np.zeros((1, SIDE, SIDE, 3))}, "compared on uint8"),
-    ],
-)
-def test_wrong_arguments_are_refused(network, tmp_path, path, options, message):
-    with pytest.raises(FacedistillError, match=message):
-        export_onnx(network, tmp_path / path, **options)
+        export_network(broken, tmp_path / "student.onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_exporter_is_quiet(network, tmp_path, capfd, recwarn, caplog):
     with caplog.at_level(logging.WARNING):
-        export_onnx(network, tmp_path / "student.onnx")
+        write(copy.deepcopy(network).eval(), tmp_path / "student.onnx", ExportOptions())
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
     assert not caplog.records

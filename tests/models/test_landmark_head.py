@@ -4,7 +4,8 @@ import torch
 
 import facedistill
 from facedistill.errors import FacedistillError
-from facedistill.export.onnx import export_onnx
+from facedistill.export.exporting import export_network
+from facedistill.export.target import ExportOptions
 from facedistill.models import model_file
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -129,8 +130,10 @@ def test_a_network_without_a_head_does_not_take_the_file_of_one_with(tmp_path, m
 def test_onnx_file_gives_the_same_landmarks(tmp_path, points, batch):
     network = finder(points)
     network.train()(faces(16))
-    report = export_onnx(network, tmp_path / "a.onnx", normalise=points == 68)
-    assert report.min_cosine > 1 - 1e-6
+    report = export_network(
+        network, tmp_path / "a.onnx", options=ExportOptions(normalise=points == 68)
+    )
+    assert report.agreement.min_cosine > 1 - 1e-6
     exported = OnnxNetwork(tmp_path / "a.onnx")
     assert exported.gives == {"embedding", "landmarks"}
     assert exported.landmark_points == points
@@ -144,7 +147,7 @@ def test_onnx_file_gives_the_same_landmarks(tmp_path, points, batch):
 
 
 def test_onnx_files_of_recognisers_refuse(tmp_path):
-    export_onnx(FaceNetwork.create("standin", InputSpec(size=16)), tmp_path / "a.onnx")
+    export_network(FaceNetwork.create("standin", InputSpec(size=16)), tmp_path / "a.onnx")
     exported = OnnxNetwork(tmp_path / "a.onnx")
     assert exported.gives == {"embedding"}
     with pytest.raises(FacedistillError, match="cannot give landmarks; it gives embedding"):

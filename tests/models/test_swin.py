@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from facedistill.errors import FacedistillError
-from facedistill.export.onnx import export_onnx
+from facedistill.export.exporting import export_network
 from facedistill.models.backbone import tokens_of
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
@@ -241,7 +241,7 @@ def test_onnx_file_gives_the_same_embedding(tmp_path):
             network.train()(faces(8, 112))
     assert backbone.layers[0].blocks[1].shift == 3
     images = faces(3, 112)
-    path = export_onnx(network, tmp_path / "swin.onnx", samples=images.numpy()).path
+    path = export_network(network, tmp_path / "swin.onnx", faces=images.numpy()).path
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, 3):
         theirs = session.run(None, {"image": images[:count].numpy()})[0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from facedistill.errors import FacedistillError
-from facedistill.export.onnx import export_onnx
+from facedistill.export.exporting import export_network
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.metadata import ModelMetadata
@@ -37,7 +37,7 @@ def test_a_model_file_keeps_all_but_the_thresholds_given(network, tmp_path):
 
 def test_an_exported_file_keeps_all_but_the_thresholds_given(network, tmp_path):
     path = tmp_path / "a.onnx"
-    export_onnx(network, path)
+    export_network(network, path)
     faces = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     before = OnnxNetwork(path).embed(faces)
     assert write_thresholds(path, {"1e-4": 0.4})["1e-3"] == 0.3

@@ -12,7 +12,7 @@ from facedistill.distill.embed import embed_teacher
 from facedistill.distill.prompted import load_prompts
 from facedistill.distill.teacher import TrainableTeacher
 from facedistill.errors import FacedistillError, Interrupted
-from facedistill.export.onnx import export_onnx
+from facedistill.export.exporting import export_network
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import load_model, save_model
@@ -128,7 +128,7 @@ def test_the_student_leaves_everything_else_behind(tmp_path, recipe):
     student = load_model(tmp_path / "run" / "best.safetensors")
     fresh = FaceNetwork.create("standin", InputSpec(size=16), norm=False)
     assert student.state_dict().keys() == fresh.state_dict().keys()
-    exported = export_onnx(student, tmp_path / "student.onnx")
+    exported = export_network(student, tmp_path / "student.onnx")
     weights = sum(w.numel() for w in student.backbone.parameters())
     assert exported.bytes < 4 * weights + 20_000  # the teacher alone has 4 MB
 
@@ -257,7 +257,7 @@ def test_hints_and_a_cnn_teacher(tmp_path, recipe):
 
 def test_what_cannot_be_prompted_or_compared_is_refused(tmp_path, recipe, swin):
     network = load_model(swin)
-    export_onnx(network, tmp_path / "teacher.onnx")
+    export_network(network, tmp_path / "teacher.onnx")
     embed_teacher(network, open_dataset(DATA), tmp_path / "bank")
     onnx, plain = f"teacher.model={tmp_path / 'teacher.onnx'}", "teacher.prompts=null"
     with pytest.raises(FacedistillError, match="is an ONNX file, in which nothing can train"):

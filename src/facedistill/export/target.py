@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -88,6 +88,19 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Locator(Protocol):
+    """An engine whose file gives landmarks too."""
+
+    def locate(self, images: np.ndarray) -> np.ndarray:
+        """Return landmarks, float32 (N, P, 2), (x, y) as (pixel + 0.5) / size.
+
+        Args:
+            images: uint8 RGB (N, size, size, 3).
+        """
+        ...
+
+
 class TargetModule(Protocol):
     """The functions of a target's module."""
 
@@ -135,21 +148,53 @@ class Target:
         title: What its makers call it.
         module: Name of its module.
         suffix: What its files' names end in.
+        companions: What the names of files end in that belong to one and lie beside it.
         extra: Optional dependency of facedistill that it needs; None where it needs none.
         defaults: Options of its own choice where the user states none.
         least_cosine: Between its embedding of a face and the network's, over all faces the mean at
             least; a file below is not kept.
         landmarks: Whether its files also give the landmarks of networks that find them.
+        calibration: Faces that it measures the ranges of activations on, unless the user says how
+            many; 0 where it needs none.
     """
 
     name: str
     title: str
     module: str
     suffix: str
+    companions: tuple[str, ...] = ()
     extra: str | None = None
     defaults: ExportOptions = field(default_factory=ExportOptions)
     least_cosine: float = 0.999
     landmarks: bool = False
+    calibration: int = 0
+
+    def options(
+        self,
+        *,
+        input: InputKind | None = None,
+        batch: str | None = None,
+        normalise: bool = False,
+        opset: int | None = None,
+    ) -> ExportOptions:
+        """Return the target's own choice, less what the user states.
+
+        Args:
+            input: Of `ExportOptions`.
+            batch: A number of faces, or `dynamic`.
+            normalise: Of `ExportOptions`.
+            opset: Of `ExportOptions`.
+
+        Raises:
+            FacedistillError: If a value is refused.
+        """
+        own = self.defaults
+        return ExportOptions(
+            input=input or own.input,
+            batch=own.batch if batch is None else _parse_batch(batch),
+            normalise=normalise,
+            opset=opset or own.opset,
+        )
 
     def write(self, network: FaceNetwork, path: Path, options: ExportOptions) -> None:
         """Write a file: see `TargetModule.write`."""
@@ -201,14 +246,23 @@ TARGETS = {
             "facedistill.export.onnx_int8",
             ".onnx",
             least_cosine=0.95,
+            calibration=512,
         ),
-        Target("openvino", "OpenVINO", "facedistill.export.openvino", ".xml", "openvino"),
+        Target(
+            "openvino",
+            "OpenVINO",
+            "facedistill.export.openvino",
+            ".xml",
+            companions=(".bin",),
+            extra="openvino",
+        ),
         Target(
             "ncnn",
             "ncnn",
             "facedistill.export.ncnn",
             ".param",
-            "ncnn",
+            companions=(".bin", ".param.json"),
+            extra="ncnn",
             defaults=ExportOptions(batch=1),
         ),
         Target(
@@ -216,13 +270,29 @@ TARGETS = {
             "LiteRT",
             "facedistill.export.litert",
             ".tflite",
-            "litert",
+            extra="litert",
             defaults=ExportOptions(batch=1),
         ),
-        Target("coreml", "Core ML", "facedistill.export.coreml", ".mlpackage", "coreml"),
+        Target(
+            "coreml",
+            "Core ML",
+            "facedistill.export.coreml",
+            ".mlpackage",
+            extra="coreml",
+            defaults=ExportOptions(batch=1),
+        ),
     )
 }
 """Every target by its name; of those with one suffix, the first opens it."""
+
+
+def _parse_batch(text: str) -> int | None:
+    """Return a number of faces, None for `dynamic`."""
+    if text == "dynamic":
+        return None
+    if not text.isdecimal():
+        raise FacedistillError(f"batch {text!r}: give a number of faces, or dynamic")
+    return int(text)
 
 
 def target_named(name: str) -> Target:
@@ -271,3 +341,15 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
         FacedistillError: If the file is absent or damaged.
     """
     return target_of(path).read_metadata(Path(path))
+
+
+def stored_bytes(path: str | Path) -> int:
+    """Return the size of an exported file, or folder, and of the files that belong to it.
+
+    Raises:
+        FacedistillError: If the suffix is no target's.
+    """
+    path = Path(path)
+    files = [path, *path.rglob("*")]
+    files += [path.with_name(path.stem + suffix) for suffix in target_of(path).companions]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -197,16 +197,16 @@ class OnnxNetwork:
         return spec
 
     def _carried_spec(self) -> InputSpec | None:
-        if self._carried is None:
+        if self.carried is None:
             return None
         try:
-            values = self._carried["input"]
+            values = self.carried["input"]
             return InputSpec.from_dict({key: values[key] for key in _SPEC_KEYS})
         except (TypeError, KeyError, AttributeError, FacedistillError) as error:
             raise FacedistillError(f"{self.path}: damaged facedistill metadata: {error}") from None
 
     @cached_property
-    def _carried(self) -> dict[str, Any] | None:
+    def carried(self) -> dict[str, Any] | None:
         """What facedistill's export wrote into the file; None in anyone else's."""
         return carried_document(self._session, self.path)
 
@@ -217,7 +217,7 @@ class OnnxNetwork:
         Raises:
             FacedistillError: If the file's own are no numbers.
         """
-        stated = (self._carried or {}).get("thresholds", {})
+        stated = (self.carried or {}).get("thresholds", {})
         try:
             return {far: float(cosine) for far, cosine in stated.items()}
         except (TypeError, ValueError, AttributeError) as error:
@@ -248,7 +248,7 @@ class OnnxNetwork:
 
     def _count_landmarks(self) -> int | None:
         """Return P of facedistill's own output of landmarks; anyone else's may mean other units."""
-        stated = (self._carried or {}).get("landmarks")
+        stated = (self.carried or {}).get("landmarks")
         if stated is None:
             return None
         shapes = {entry.name: entry.shape for entry in self._session.get_outputs()}

@@ -13,6 +13,7 @@ from facedistill.data.recordio import verify_records
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank import Bank
 from facedistill.errors import FacedistillError
+from facedistill.export.target import TARGETS, read_metadata, stored_bytes, target_of
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
@@ -46,6 +47,9 @@ def inspect_source(
     if path.suffix.lower() in MODEL_SUFFIXES:
         _refuse(sheet, verify, f"{source} is a model")
         return _describe_model(open_network(path))
+    if path.suffix.lower() in {target.suffix for target in TARGETS.values()}:
+        _refuse(sheet, verify, f"{source} is an exported network")
+        return _describe_exported(path)
     if (path / "bank.json").exists():
         _refuse(sheet, False, f"{source} is a bank")
         return _describe_bank(Bank(path), verify)
@@ -148,6 +152,20 @@ def _describe_model(network: FaceNetwork | OnnxNetwork) -> dict[str, Any]:
         **description,
         "bytes": network.path.stat().st_size,
         "batch": network.batch or "any",
+        **({"metadata": network.carried} if network.carried else {}),
+    }
+
+
+def _describe_exported(path: Path) -> dict[str, Any]:
+    """Describe a file of another target than ONNX by what it says of itself; it is not run."""
+    document = read_metadata(path)
+    if document is None:
+        raise FacedistillError(f"{path} was not exported by facedistill: it says nothing of itself")
+    return {
+        "name": path.stem,
+        "kind": f"{target_of(path).title} network",
+        "bytes": stored_bytes(path),
+        "metadata": document,
     }
 
 

@@ -32,7 +32,7 @@ def saver(
         folder: Where to.
         teachers: As `origin` takes them.
         step: Whose objectives may have class heads.
-        faces: Whose people the classes are.
+        faces: What the student learns from; its people are the classes.
     """
     teacher_name, teacher_licence = origin(recipe, teachers)
     classifiers = [each for each in step.objectives.values() if isinstance(each, MarginSoftmax)]
@@ -44,6 +44,7 @@ def saver(
             name=f"{recipe.name}-{recipe.student.network}",
             teacher=teacher_name,
             teacher_licence=teacher_licence,
+            training_data=Path(faces.name).name,  # of a path only what tells nothing of the machine
             data_licence=stated(recipe.data.licence),
             recipe_hash=recipe.hash,
             metrics={f"validation.{key}": value for key, value in figures.items()},
