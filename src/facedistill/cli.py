@@ -284,6 +284,9 @@ def compare(
         int | None,
         typer.Option(min=0, help="Processes at a time; default: one per accelerator, or one."),
     ] = None,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Time the rows' networks as ONNX files on one core.")
+    ] = False,
 ) -> None:
     """Many runs, one table: what is missing is run, the rest is read. Run again to continue."""
     from facedistill.comparison import load_comparison
@@ -297,6 +300,7 @@ def compare(
         settings=settings or (),
         pairs=pairs or (),
         against=against or (),
+        latency=latency,
     )
     rows = run_comparison(comparison, out, jobs=jobs, say=lambda line: typer.echo(line, err=True))
     print_comparison(comparison.name, rows)

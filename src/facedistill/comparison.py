@@ -71,6 +71,7 @@ class Comparison(Section):
     )
     against: list[str] | None = Field(None, description="rows that the others are compared with")
     rows: dict[str, RowRecipe] = Field(default_factory=dict)
+    latency: bool = Field(False, description="time the rows' networks as ONNX files on one core")
     grids: dict[str, GridRecipe] = Field(
         default_factory=dict, description="further rows, one for every combination of choices"
     )
@@ -144,6 +145,7 @@ def load_comparison(
     settings: Iterable[str] = (),
     pairs: Sequence[str] = (),
     against: Sequence[str] = (),
+    latency: bool = False,
 ) -> Comparison:
     """Describe a comparison by recipes, or by one file that holds it.
 
@@ -155,6 +157,7 @@ def load_comparison(
         settings: After the file's own.
         pairs: `SOURCE` or `NAME=SOURCE` of pairs, beside the file's.
         against: Instead of the file's.
+        latency: Whether to time the rows' networks, whatever the file says.
 
     Raises:
         FacedistillError: If the file is no comparison, or a key, a row, an objective or a value is
@@ -168,6 +171,8 @@ def load_comparison(
         tree["evaluation"] = {**(tree.get("evaluation") or {}), **_named_pairs(pairs)}
     if against:
         tree["against"] = list(against)
+    if latency:
+        tree["latency"] = True
     what = f"comparison {sources[0]}" if len(sources) == 1 else "comparison"
     try:
         comparison = Comparison.model_validate(tree)

@@ -18,7 +18,7 @@ class Engine:
     def __init__(self, path, *, threads):
         self.path = Path(path)
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        self.note(f"threads {threads} cpus {cpus}")
+        self.note(f"threads {threads} cpus {cpus} gpus {os.environ['CUDA_VISIBLE_DEVICES']!r}")
         print("what runtimes say")
 
     def note(self, line):

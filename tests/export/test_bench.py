@@ -99,6 +99,7 @@ def test_every_network_is_measured_with_every_number_of_threads_and_faces(files,
         ("best.onnx", "ONNX Runtime", 3),
     ]
     assert [row.latency.seconds.shape for row in report.rows] == [(10, 2)] * 4
+    assert report.calls == 20
     assert {"torch", "onnxruntime", "numpy"} <= report.machine.versions.keys()
     document = bench_dict(report)
     assert [row["median_milliseconds"]["value"] for row in document["rows"]] == [8, 2, 24, 6]
@@ -132,11 +133,12 @@ def test_names_are_where_paths_part_and_weights_beside_a_file_count(tmp_path):
     assert bench_module._names([tmp_path / "x.onnx"] * 2) == ["x.onnx"] * 2
     (tmp_path / "x.xml").write_bytes(bytes(10))
     (tmp_path / "x.bin").write_bytes(bytes(100))
+    (tmp_path / "x.pt").write_bytes(bytes(5))
     (tmp_path / "x.mlpackage" / "Data").mkdir(parents=True)
     (tmp_path / "x.mlpackage" / "Data" / "weights").write_bytes(bytes(7))
     assert bench_module._bytes(tmp_path / "x.xml") == 110
-    assert bench_module._bytes(tmp_path / "x.bin") == 100
     assert bench_module._bytes(tmp_path / "x.mlpackage") == 7
+    assert bench_module._bytes(tmp_path / "x.pt") == 5
 
 
 @pytest.mark.parametrize(

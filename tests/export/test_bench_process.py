@@ -32,7 +32,7 @@ def test_a_fresh_process_is_pinned_warmed_up_and_timed(tmp_path, apart, capfd):
     first, second = process.warm_up(1, 2), process.warm_up(3, 2)
     seconds = process.time(3, 4)
     notes = (tmp_path / "notes.txt").read_text().splitlines()
-    assert notes[0] == f"threads 1 cpus {len(cpus) if cpus else None}"
+    assert notes[0] == f"threads 1 cpus {len(cpus) if cpus else None} gpus ''"
     # One call before those that are timed, in warming up too.
     assert notes[1:] == ["embed (1, 16, 16, 3)"] * 3 + ["embed (3, 16, 16, 3)"] * 8
     assert len(seconds) == 4
@@ -46,7 +46,8 @@ def test_a_fresh_process_is_pinned_warmed_up_and_timed(tmp_path, apart, capfd):
     assert "what runtimes say" in err
 
 
-def test_the_peak_is_of_the_open_network_and_not_of_what_was_before(tmp_path):
+def test_the_peak_is_of_the_open_network_and_not_of_what_was_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     if sys.platform != "linux" or not os.access("/proc/self/clear_refs", os.W_OK):
         pytest.skip("the system does not tell or clear a process's peak")
     bytearray(200_000_000)  # Comes and goes before the file is opened.

@@ -16,7 +16,7 @@ from facedistill.errors import FacedistillError
 from facedistill.export.bench_process import Apart, Subject
 from facedistill.export.latency import Latency
 from facedistill.export.machine import Machine, this_machine, usable_processors
-from facedistill.export.target import read_metadata
+from facedistill.export.target import read_metadata, stored_bytes
 from facedistill.export.timing import TURNS, time_in_turns
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.opening import CHECKPOINTS, open_network
@@ -56,9 +56,6 @@ _RUNTIMES = {
 _AS_NETWORK = ("facedistill.export.network_engine", "NetworkEngine")
 _AS_ONNX = ("facedistill.runtime", "OnnxEngine")
 _AS_TARGET = ("facedistill.export.target", "open_engine")
-
-_COMPANIONS = {".xml": (".bin",), ".param": (".bin",)}
-"""Files that hold the weights of a file of this suffix."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,8 @@ def bench(
             runtime of its target.
         threads: CPU threads; by default one, and as many as this process may use.
         batches: Faces of a call.
-        calls: Timed calls of each network with each batch, after a fifth as many to warm up.
+        calls: Timed calls of each network with each batch, rounded up to whole turns, after a fifth
+            as many to warm up.
 
     Raises:
         FacedistillError: If a file is unusable or its runtime is not installed, or a number is out
@@ -156,7 +154,7 @@ def bench(
                 for batch in sizes:
                     measured = _measure(processes, batch, calls, lambda: progress.advance(bar))
                     rows += _rows(subjects, count, batch, measured)
-    return BenchReport(machine, pinned, calls, rows)
+    return BenchReport(machine, pinned, rows[0].latency.seconds.size, rows)
 
 
 def runtime_of(path: Path) -> Runtime:
@@ -251,6 +249,4 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _bytes(path: Path) -> int:
-    files = [path.with_suffix(suffix) for suffix in _COMPANIONS.get(path.suffix.lower(), ())]
-    files += [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)
+    return path.stat().st_size if path.suffix.lower() in _TORCH else stored_bytes(path)

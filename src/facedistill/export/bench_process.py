@@ -169,6 +169,7 @@ def _serve(pipe: Connection, subject: Subject, threads: int, cpus: Sequence[int]
     """Answer requests until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Who asks ends this process.
     os.dup2(2, 1)  # What runtimes print is no part of the result.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # What is timed is the CPU.
     if cpus is not None:
         os.sched_setaffinity(0, cpus)
     try:

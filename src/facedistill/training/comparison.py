@@ -19,6 +19,7 @@ from facedistill.progress import Say
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.report.card import UNKNOWN
 from facedistill.training.folder import BEST, METRICS, SUMMARY
+from facedistill.training.latency import time_rows
 from facedistill.training.measurement import TestSet, fingerprint, read_measurement, truth_of
 from facedistill.training.metrics import read_metrics
 from facedistill.training.processes import run_apart
@@ -89,7 +90,8 @@ def run_comparison(
             say(f"{job.trial.title}: {read_error(job.trial.folder) or 'done'}")
     else:
         run_apart(missing, jobs, say)
-    return _rows(comparison, trials, tasks)
+    rows = _rows(comparison, trials, tasks)
+    return time_rows(rows, out, say=say) if comparison.latency else rows
 
 
 def open_tasks(comparison: Comparison, trials: Sequence[Trial]) -> dict[str, Task]:
