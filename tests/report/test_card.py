@@ -57,6 +57,13 @@ def test_what_nobody_stated_is_marked(report):
     assert "learned from labels alone" in model_card(network(), recipe="", data="x", reports={})
 
 
+def test_pictures_are_linked_where_there_are_some():
+    about = {"recipe": "", "data": "x", "reports": {}}
+    assert "Pictures" not in model_card(network(), **about)
+    card = model_card(network(), **about, pictures={"where it looks": "fields.png"})
+    assert section(card, "Pictures").strip() == "![where it looks](fields.png)"
+
+
 def test_fairness_is_told_where_it_was_measured(report, tmp_path):
     fairness = [{"attribute": "age", "groups": [{"group": "young", "fnmr": 0.125, "x": {}}]}]
     reports = {"lfw": {**report, "fairness": fairness}}

@@ -4,6 +4,7 @@ import io
 import json
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pytest
 from rich.console import Console
@@ -84,6 +85,21 @@ def test_page_is_whole_alone_and_escapes_what_it_shows(rows):
     assert "CC-BY" not in page.red
     # Without a single run there is nothing to draw.
     assert not Page(to_html("x", [Row("a", "", [RunResult(0, "gone")])])).images
+
+
+def test_pictures_stand_under_their_row(tmp_path):
+    fields, torn = tmp_path / "fields.png", tmp_path / "torn.png"
+    cv2.imwrite(str(fields), np.zeros((8, 8, 3), np.uint8))
+    torn.write_bytes(b"\x89PNG")
+    shown = {"where centres <look>": fields, "saliency": torn}
+    runs = [RunResult(0, "gone", pictures=shown), RunResult(1), RunResult(2, pictures=shown)]
+    page = Page(text := to_html("x", [Row("a", "", runs), Row("b", "", [RunResult(0)])]))
+    (image,) = page.images
+    assert image.startswith("data:image/jpeg;base64,")
+    assert "a, seed 2: where centres &lt;look&gt;" in text
+    assert "a, seed 2: saliency (the picture is damaged)" in page.red
+    assert text.index('id="row-a"') < text.index(image) < text.index('id="row-b"')
+    assert not page.open
 
 
 def test_page_in_a_browser(rows, tmp_path):

@@ -8,7 +8,14 @@ import pytest
 from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 
-from facedistill.report.page import FACE_SIDE, drawing_uri, face_uri, render_page
+from facedistill.report.page import (
+    FACE_SIDE,
+    PICTURE_WIDTH,
+    drawing_uri,
+    face_uri,
+    picture_uri,
+    render_page,
+)
 
 
 def content(uri: str) -> bytes:
@@ -27,6 +34,18 @@ def test_a_drawing_is_the_same_svg_each_time_and_names_no_font_of_ours():
     assert ET.fromstring(svg).tag.endswith("svg")
     assert "DejaVu" not in svg
     assert re.findall(r"(?:href|src)=\"http", svg) == []
+
+
+def test_a_picture_is_shrunk_to_the_page_and_a_damaged_one_is_none(tmp_path):
+    path = tmp_path / "a.png"
+    image = np.full((40, 2 * PICTURE_WIDTH, 3), (10, 40, 200), np.uint8)
+    cv2.imwrite(str(path), image)
+    shown = cv2.imdecode(np.frombuffer(content(picture_uri(path)), np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (20, PICTURE_WIDTH, 3)
+    assert abs(shown.astype(int) - image[:20, :PICTURE_WIDTH]).max() < 8
+    path.write_bytes(path.read_bytes()[:-20])
+    assert picture_uri(path) is None
+    assert picture_uri(tmp_path / "none.png") is None
 
 
 def test_faces_are_shrunk_to_what_a_page_shows():

@@ -21,7 +21,7 @@ from facedistill.training import run as run_module
 from facedistill.training.interrupt import StopRequest
 from facedistill.training.loop import Fit
 from facedistill.training.metrics import read_metrics
-from facedistill.training.pictures import write_pictures
+from facedistill.training.pictures import Pictures, write_pictures
 from facedistill.training.run import run
 from facedistill.training.teachers import open_teacher
 from tests.training.same_run import assert_same_run
@@ -70,7 +70,7 @@ def silent(line):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Drawing takes longer than training here."""
-    monkeypatch.setattr(run_module, "write_pictures", lambda *anything: [])
+    monkeypatch.setattr(run_module, "write_pictures", lambda *anything: Pictures())
 
 
 @pytest.mark.parametrize("stop", [1, 2])
@@ -231,11 +231,17 @@ def test_a_frozen_teacher_is_asked_without_gradient(tmp_path, recipe, monkeypatc
 
 
 def test_pictures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
-    said = []
-    monkeypatch.setattr(run_module, "write_pictures", write_pictures)
-    run(recipe("training.steps=1"), tmp_path / "run", said.append)
+    said, students, folder = [], [], tmp_path / "run"
+
+    def remember(folder, step, student, *others):
+        students.append(copy.deepcopy(student))
+        assert not torch.equal(step.student.backbone.head.weight, student.backbone.head.weight)
+        return write_pictures(folder, step, student, *others)
+
+    monkeypatch.setattr(run_module, "write_pictures", remember)
+    summary = run(recipe("training.steps=2"), folder, said.append)
     for name in ("receptive_fields.png", "saliency.png"):
-        assert cv2.imread(str(tmp_path / "run" / name)) is not None
+        assert cv2.imread(str(folder / name)) is not None
         assert any(line.endswith(name) for line in said)
 
 
@@ -247,6 +253,16 @@ def test_hints_and_a_cnn_teacher(tmp_path, recipe):
     )
     plain = ("teacher.prompts=null", "objectives.prompt_preservation=null")
     settings = (f"teacher.model={cnn}", "objectives.fitnet={}", *plain)
+        assert f"]({name})" in (folder / "MODEL_CARD.md").read_text()
+    # What is drawn is what is shipped: the averaged weights.
+    shipped = load_model(folder / "last.safetensors").state_dict()
+    assert all(torch.equal(w, shipped[k]) for k, w in students[0].state_dict().items())
+    assert set(summary.receptive_fields) == {"agreement", "correlation"}
+    assert 0 < summary.receptive_fields["agreement"] <= 1
+    read = run(recipe("training.steps=2"), folder, silent)
+    assert read.receptive_fields == summary.receptive_fields
+    last = read_metrics(folder / "metrics.jsonl")[-2]
+    assert 0 < last["urfm.agreement"] <= 1
     run(recipe(*settings), tmp_path / "run", silent)
     (last,) = [r for r in read_metrics(tmp_path / "run" / "metrics.jsonl") if r["step"] == 3][:1]
     assert last["fitnet"] > 0

@@ -86,9 +86,14 @@ def test_two_recipes_of_two_seeds_are_run_once_and_measured_on_the_same_pairs(tm
     assert stronger.differences["drawn"]["plain"].value == pytest.approx(sum(differences) / 2)
 
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+    (folders[1] / "saliency.png").write_bytes(b"drawn")
     lines = []
     again = compare(tmp_path, TWO, lines.append)
     assert lines == ["comparison: 4 runs, 4 are finished"]
+    assert [list(run.pictures.values()) for run in again[1].runs] == [
+        [],
+        [folders[1] / "saliency.png"],
+    ]
     assert again[1].figures == stronger.figures
     assert {path: path.stat().st_mtime_ns for path in times} == times
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class RunResult:
         macs: Multiply-adds of a face.
         step_seconds: Median time of an optimiser step; None where it is not known.
         records: Those of `metrics.jsonl`.
+        pictures: That it drew, by what they show.
     """
 
     seed: int
@@ -70,6 +72,7 @@ class RunResult:
     macs: int | None = None
     step_seconds: float | None = None
     records: Sequence[Mapping[str, Any]] = ()
+    pictures: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def write_card(
     recipe: str,
     data: str,
     reports: Mapping[str, Mapping[str, Any]],
+    pictures: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a run's `MODEL_CARD.md`.
 
@@ -62,15 +63,21 @@ def write_card(
         data: What the training data is called.
         reports: Figures by name of the set, as plain values; with `fairness` where that was
             measured.
+        pictures: Names of pictures in the folder, by what they show.
     """
     with atomic_path(folder / CARD) as temporary:
-        text = model_card(network, recipe=recipe, data=data, reports=reports)
+        text = model_card(network, recipe=recipe, data=data, reports=reports, pictures=pictures)
         temporary.write_text(text, "utf-8")
     return folder / CARD
 
 
 def model_card(
-    network: FaceNetwork, *, recipe: str, data: str, reports: Mapping[str, Mapping[str, Any]]
+    network: FaceNetwork,
+    *,
+    recipe: str,
+    data: str,
+    reports: Mapping[str, Mapping[str, Any]],
+    pictures: Mapping[str, str] | None = None,
 ) -> str:
     """Return a model card as Markdown; see `write_card`."""
     about = network.metadata
@@ -84,12 +91,13 @@ def model_card(
         "Figures": _figures(about.metrics, reports),
         "Thresholds": _thresholds(about.thresholds, reports),
         "Fairness": _fairness(reports),
+        "Pictures": "\n\n".join(f"![{what}]({name})" for what, name in (pictures or {}).items()),
         "Intended use": use.format(size=f" of {network.input.size} x {network.input.size} pixels"),
         "Limits": _LIMITS,
         "Recipe": f"Hash {about.recipe_hash}.\n\n```yaml\n{recipe.strip()}\n```",
     }
     parts = [f"# {network.name}"]
-    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
+    parts += [f"## {title}\n\n{text}" for title, text in sections.items() if text]
     return "\n\n".join(parts) + "\n"
 
 

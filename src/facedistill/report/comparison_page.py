@@ -24,7 +24,7 @@ from facedistill.report.comparison import (
     to_markdown,
 )
 from facedistill.report.curves import ACCURACY, LOSS, save_figure, series
-from facedistill.report.page import drawing_uri, render_page
+from facedistill.report.page import drawing_uri, picture_uri, render_page
 from facedistill.report.pareto import PICTURE, pareto_figure
 
 _VALIDATION = "validation."
@@ -35,8 +35,8 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
     """Return the comparison as an HTML document.
 
     It has the table, which sorts by any column, of networks that differ in size a picture of what
-    they are worth, curves of training, and each row's licences, figures by seed, parts of the loss
-    and recipe. Unknown licences and crashes are red.
+    they are worth, curves of training, and each row's licences, figures by seed, parts of the loss,
+    pictures and recipe. Unknown licences and crashes are red.
 
     Args:
         name: Its title.
@@ -64,6 +64,7 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
                 ],
                 "seeds": _by_seed(row),
                 "curves": _parts(row),
+                "pictures": _pictures(row),
                 "recipe": row.recipe,
             }
             for row in rows
@@ -171,6 +172,17 @@ def _parts(row: Row) -> str | None:
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
     return drawing_uri(figure)
+
+
+def _pictures(row: Row) -> list[tuple[str, str | None]]:
+    """What the first seed that drew pictures shows, and each as a data URI; None of damaged ones."""
+    run = next((run for run in row.finished if run.pictures), None)
+    if run is None:
+        return []
+    return [
+        (f"{row.name}, seed {run.seed}: {shows}", picture_uri(path))
+        for shows, path in run.pictures.items()
+    ]
 
 
 def _validation_figure(runs: Sequence[RunResult]) -> str | None:

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,10 +16,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from facedistill.data.decode import encode_jpeg
+from facedistill.data.decode import decode_image, encode_jpeg
+from facedistill.errors import FacedistillError
 
 FACE_SIDE = 160
 """Longest side of a face on a page, pixels; larger ones are shrunk."""
+
+PICTURE_WIDTH = 1100
+"""Width of a picture on a page, pixels; wider ones are shrunk."""
 
 _JPEG_QUALITY = 92
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -57,7 +62,19 @@ def drawing_uri(figure: Figure) -> str:
 
 def face_uri(image: np.ndarray) -> str:
     """Return a face, uint8 RGB (H, W, 3), as a data URI."""
-    scale = FACE_SIDE / max(image.shape[:2])
+    return _jpeg_uri(image, FACE_SIDE / max(image.shape[:2]))
+
+
+def picture_uri(path: Path) -> str | None:
+    """Return a picture file as a data URI, shrunk to the width of a page; None if it is damaged."""
+    try:
+        image = decode_image(path.read_bytes(), str(path))
+    except (OSError, FacedistillError):
+        return None
+    return _jpeg_uri(image, PICTURE_WIDTH / image.shape[1])
+
+
+def _jpeg_uri(image: np.ndarray, scale: float) -> str:
     if scale < 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

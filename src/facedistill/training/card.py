@@ -9,7 +9,7 @@ from typing import Any
 from facedistill.models.model_file import load_model
 from facedistill.recipe import Recipe
 from facedistill.report.card import write_card
-from facedistill.training.folder import BEST
+from facedistill.training.folder import BEST, pictures_of
 
 
 def write_run_card(recipe: Recipe, folder: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:
@@ -21,4 +21,11 @@ def write_run_card(recipe: Recipe, folder: Path, reports: Mapping[str, Mapping[s
         reports: Figures by name of what they were measured on.
     """
     network = load_model(folder / BEST)
-    write_card(folder, network, recipe=recipe.to_yaml(), data=recipe.data.train, reports=reports)
+    write_card(
+        folder,
+        network,
+        recipe=recipe.to_yaml(),
+        data=recipe.data.train,
+        reports=reports,
+        pictures={shows: path.name for shows, path in pictures_of(folder).items()},
+    )

@@ -18,7 +18,7 @@ from facedistill.models.model_file import load_model
 from facedistill.progress import Say
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.report.card import UNKNOWN
-from facedistill.training.folder import BEST, METRICS, SUMMARY
+from facedistill.training.folder import BEST, METRICS, SUMMARY, pictures_of
 from facedistill.training.latency import time_rows
 from facedistill.training.measurement import TestSet, fingerprint, read_measurement, truth_of
 from facedistill.training.metrics import read_metrics
@@ -226,6 +226,7 @@ def _read_result(
         count_macs(network.backbone, network.input.size),
         _seconds_per_step(trial.folder / SUMMARY),
         records,
+        pictures_of(trial.folder),
     )
 
 

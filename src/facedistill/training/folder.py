@@ -20,6 +20,14 @@ ERROR = "error.json"
 PROMPTS = "prompts.safetensors"
 RECIPE = "recipe.yaml"
 BANK = "bank"
+RECEPTIVE_FIELDS = "receptive_fields.png"
+SALIENCY = "saliency.png"
+
+PICTURES = {
+    RECEPTIVE_FIELDS: "what each local centre looks at in teacher and student",
+    SALIENCY: "where on the face the teacher's features are strong",
+}
+"""Pictures that a run may leave, and what they show."""
 
 _held: set[TextIO] = set()
 """Locks of the folders that this process holds."""
@@ -62,3 +70,8 @@ def claim(folder: Path) -> Iterator[None]:
             yield
         finally:
             _held.discard(lock)
+
+
+def pictures_of(folder: Path) -> dict[str, Path]:
+    """Return the pictures that are in a run's folder, by what they show."""
+    return {shows: folder / name for name, shows in PICTURES.items() if (folder / name).is_file()}

@@ -265,7 +265,7 @@ class Fit:
     def _evaluate(self, log: MetricsLog | None) -> None:
         """Measure the weights of now and write `last`, and `best` if they are."""
         if self.accelerator.is_main_process:
-            student = self._current()
+            student = self.shipped()
             report = self.evaluate(student) if self.evaluate else None
             if log and report:
                 figures = {f"validation.{name}": value for name, value in report.figures.items()}
@@ -278,8 +278,8 @@ class Fit:
                 self.save(student, "best", report)
         self.accelerator.wait_for_everyone()
 
-    def _current(self) -> FaceNetwork:
-        """The network as it would be shipped now: averaged weights where there are such."""
+    def shipped(self) -> FaceNetwork:
+        """Return the network as it would be shipped now: averaged weights where there are such."""
         weights = self.bare_step.student if self.average is None else self.average.module
         self.twin.load_state_dict(weights.state_dict())
         return self.twin.eval()

@@ -108,7 +108,8 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
     if isinstance(step.teacher, PromptedNetwork):
         save_prompts(step.teacher, folder / PROMPTS)
     mapped_by = others.get(step.taught_by.get("urfm", ""), teacher)
-    for picture in write_pictures(folder, step, mapped_by, faces):
+    pictures = write_pictures(folder, step, fit.shipped(), mapped_by, faces)
+    for picture in pictures.files:
         say(f"picture: {picture}")
     summary = Summary(
         folder,
@@ -120,6 +121,7 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         fit.images_per_second,
         fit.seconds_per_step,
     )
+        pictures.figures,
     write_run_card(recipe, folder, summary.evaluation)
     write_summary(summary, recipe)
     if summary.skipped:

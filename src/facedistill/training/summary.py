@@ -28,6 +28,8 @@ class Summary:
         images_per_second: Training speed of this session, evaluations included.
         seconds_per_step: Median time of a step in this session, data and teacher included; 0 if it
             made none.
+        receptive_fields: Of a run with `urfm`, how alike student and teacher look: `agreement` and
+            `correlation`.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Summary:
     skipped: list[str] = field(default_factory=list)
     images_per_second: float = 0.0
     seconds_per_step: float = 0.0
+    receptive_fields: dict[str, float] = field(default_factory=dict)
 
 
 def check_owner(folder: Path, recipe: Recipe) -> None:
@@ -92,6 +95,7 @@ def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
             content["skipped"],
             content["images_per_second"],
             content.get("seconds_per_step", 0.0),
+            content.get("receptive_fields", {}),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise FacedistillError(
@@ -113,5 +117,7 @@ def write_summary(summary: Summary, recipe: Recipe) -> None:
         "images_per_second": round(summary.images_per_second, 1),
         "seconds_per_step": round(summary.seconds_per_step, 6),
     }
+    if summary.receptive_fields:
+        content["receptive_fields"] = summary.receptive_fields
     with atomic_path(summary.folder / SUMMARY) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
