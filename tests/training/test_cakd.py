@@ -243,16 +243,6 @@ def test_pictures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
     for name in ("receptive_fields.png", "saliency.png"):
         assert cv2.imread(str(folder / name)) is not None
         assert any(line.endswith(name) for line in said)
-
-
-def test_hints_and_a_cnn_teacher(tmp_path, recipe):
-    torch.manual_seed(7)
-    cnn = tmp_path / "cnn.safetensors"
-    save_model(
-        FaceNetwork.create("mobilefacenet", InputSpec(size=48), embedding_size=12, width=0.25), cnn
-    )
-    plain = ("teacher.prompts=null", "objectives.prompt_preservation=null")
-    settings = (f"teacher.model={cnn}", "objectives.fitnet={}", *plain)
         assert f"]({name})" in (folder / "MODEL_CARD.md").read_text()
     # What is drawn is what is shipped: the averaged weights.
     shipped = load_model(folder / "last.safetensors").state_dict()
@@ -263,6 +253,16 @@ def test_hints_and_a_cnn_teacher(tmp_path, recipe):
     assert read.receptive_fields == summary.receptive_fields
     last = read_metrics(folder / "metrics.jsonl")[-2]
     assert 0 < last["urfm.agreement"] <= 1
+
+
+def test_hints_and_a_cnn_teacher(tmp_path, recipe):
+    torch.manual_seed(7)
+    cnn = tmp_path / "cnn.safetensors"
+    save_model(
+        FaceNetwork.create("mobilefacenet", InputSpec(size=48), embedding_size=12, width=0.25), cnn
+    )
+    plain = ("teacher.prompts=null", "objectives.prompt_preservation=null")
+    settings = (f"teacher.model={cnn}", "objectives.fitnet={}", *plain)
     run(recipe(*settings), tmp_path / "run", silent)
     (last,) = [r for r in read_metrics(tmp_path / "run" / "metrics.jsonl") if r["step"] == 3][:1]
     assert last["fitnet"] > 0

@@ -175,7 +175,7 @@ def _parts(row: Row) -> str | None:
 
 
 def _pictures(row: Row) -> list[tuple[str, str | None]]:
-    """What the first seed that drew pictures shows, and each as a data URI; None of damaged ones."""
+    """What the pictures of the first seed that drew some show, and each as a URI; None if torn."""
     run = next((run for run in row.finished if run.pictures), None)
     if run is None:
         return []

@@ -120,8 +120,8 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         sorted(position.skipped),
         fit.images_per_second,
         fit.seconds_per_step,
-    )
         pictures.figures,
+    )
     write_run_card(recipe, folder, summary.evaluation)
     write_summary(summary, recipe)
     if summary.skipped:
