@@ -44,6 +44,63 @@ def test_is_the_squared_difference_of_normalised_energies():
     assert loss_of(ours, theirs).item() == pytest.approx(expected / 3, abs=1e-12)
 
 
+STAGED = replace(
+    PIXELS,
+    student_pixels=PixelFeatures("feature_map", 5, 2, stages=3),
+    teacher_pixels=PixelFeatures("feature_map", 3, 3, stages=4),
+)
+
+
+def staged(sides, channels):
+    return [torch.randn(2, c, side, side).double() for side, c in zip(sides, channels, strict=True)]
+
+
+def test_stages_are_paired_from_the_last_and_summed():
+    ours, theirs = staged((8, 4, 2), (4, 6, 5)), staged((12, 6, 4, 3), (2, 3, 4, 3))
+    objective = create_objective("at", STAGED)
+    assert objective.needs == {"student.stage_maps", "teacher.stage_maps"}
+    said = Outputs(stage_maps=ours), Outputs(stage_maps=theirs)
+    loss, parts = objective(*said, batch(2))
+    expected = [
+        loss_of(mine, yours.flatten(2).mT, alone(mine, yours))
+        for mine, yours in zip(ours, theirs[1:], strict=True)
+    ]
+    assert loss.item() == pytest.approx(sum(expected).item(), abs=1e-12)
+    values = [parts[name].item() for name in ("last_2", "last_1", "last")]
+    assert values == pytest.approx([each.item() for each in expected], abs=1e-12)
+    two, _ = create_objective("at", STAGED, stages=2)(*said, batch(2))
+    assert two.item() == pytest.approx(sum(expected[1:]).item(), abs=1e-12)
+    assert create_objective("at", STAGED, stages=9).stages == 3
+
+
+def alone(mine, yours):
+    """A setting in which these are the last pixel features."""
+    return replace(
+        PIXELS,
+        student_pixels=PixelFeatures("feature_map", mine.shape[1], mine.shape[2]),
+        teacher_pixels=PixelFeatures("tokens", yours.shape[1], yours.shape[2]),
+    )
+
+
+def test_the_last_stage_alone_is_the_last_pixel_features():
+    objective = create_objective("at", STAGED, stages=1)
+    assert objective.needs == {"student.feature_map", "teacher.feature_map"}
+    one_sided = replace(STAGED, teacher_pixels=PixelFeatures("tokens", 3, 3))
+    assert create_objective("at", one_sided).needs == {"student.feature_map", "teacher.tokens"}
+    with pytest.raises(FacedistillError, match="stages is 0, not 1 or more"):
+        create_objective("at", STAGED, stages=0)
+
+
+def test_gradients_of_stages():
+    ours, theirs = staged((4, 3, 2), (2, 2, 2)), staged((4, 3, 2), (2, 2, 2))
+    objective = create_objective("at", STAGED)
+
+    def loss(*maps):
+        return objective(Outputs(stage_maps=[*maps]), Outputs(stage_maps=theirs), batch(2))[0]
+
+    assert gradcheck(loss, [each.requires_grad_() for each in ours])
+
+
 def test_gradients():
     ours, theirs = maps()
     assert gradcheck(lambda x: loss_of(x, theirs), ours.requires_grad_())

@@ -154,5 +154,8 @@ def test_a_face_network_teaches_feature_maps_too():
     teacher.check({"embedding", "feature_map"})
     said = teacher(batch_of(faces), {"feature_map"})
     assert said.feature_map.ndim == 4
+    assert said.stage_maps is None
+    sides = [each.shape[2] for each in teacher(batch_of(faces), {"stage_maps"}).stage_maps]
+    assert sides == [8, 4, 2]
     with pytest.raises(FacedistillError, match=r"need teacher.logits, but mobilefacenet gives"):
         teacher.check({"logits"})

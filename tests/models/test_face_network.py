@@ -19,12 +19,31 @@ def faces(batch: int = 3, side: int = 32) -> torch.Tensor:
 
 def test_forward_gives_what_is_asked():
     network = tiny().eval()
-    assert network.gives == {"embedding", "feature_map"}
+    assert network.gives == {"embedding", "feature_map", "stage_maps"}
     outputs = network(faces())
     assert outputs.embedding.shape == (3, 16)
     assert outputs.feature_map is None
     outputs = network(faces(), needs={"embedding", "feature_map"})
     assert outputs.feature_map.shape == (3, network.feature_channels, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "strides"),
+    [
+        ("mobilefacenet", {"width": 0.25}, [4, 8, 16]),
+        ("mbf", {"scale": 1}, [4, 8, 16]),
+        ("iresnet18", {"width": 0.25}, [2, 4, 8, 16]),
+        ("resnet50", {"width_divisor": 8}, [4, 8, 16, 32]),
+    ],
+)
+def test_maps_of_stages_end_with_the_last(architecture, arguments, strides):
+    network = FaceNetwork.create(architecture, InputSpec(size=64), embedding_size=8, **arguments)
+    network.train()(faces(4, 64))  # a fresh IResNet explodes without statistics
+    outputs = network.eval()(faces(2, 64), {"embedding", "feature_map", "stage_maps"})
+    assert [each.shape[2:] for each in outputs.stage_maps] == [(64 // s, 64 // s) for s in strides]
+    assert outputs.stage_maps[-1] is outputs.feature_map
+    assert len({each.shape[1] for each in outputs.stage_maps}) > 1
+    assert network(faces(2, 64)).stage_maps is None
 
 
 def test_forward_refuses_what_it_cannot_give():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import isqrt
 from typing import Literal
@@ -25,11 +26,13 @@ class PixelFeatures:
         channels: C.
         side: Of the square grid, row by row from the upper left corner; tokens past side x side
             (prompts) have no place on it.
+        stages: Of how many stages, this one included, the network tells the map at the end.
     """
 
     output: Literal["feature_map", "tokens"]
     channels: int
     side: int
+    stages: int = 1
 
     def rows(self, outputs: Outputs) -> torch.Tensor:
         """Return (B, N, C): every pixel's features, and those of prompts behind them.
@@ -63,9 +66,11 @@ def find_pixel_features(network: Network) -> PixelFeatures | None:
         return None
     size = network.input.size
     image = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-    features = _asked(network, image, output)
+    outputs = _asked(network, image, {output, "stage_maps"} & network.gives)
+    features = getattr(outputs, output)
     if output == "feature_map":
-        return PixelFeatures(output, features.shape[1], features.shape[2])
+        stages = len(outputs.stage_maps or [features])
+        return PixelFeatures(output, features.shape[1], features.shape[2], stages)
     _, count, channels = features.shape
     if isqrt(count) ** 2 != count:
         raise FacedistillError(
@@ -74,9 +79,9 @@ def find_pixel_features(network: Network) -> PixelFeatures | None:
     return PixelFeatures(output, channels, isqrt(count))
 
 
-def _asked(network: Network, image: torch.Tensor, output: str) -> torch.Tensor:
+def _asked(network: Network, image: torch.Tensor, needs: Collection[str]) -> Outputs:
     with evaluation_mode(network), torch.no_grad():
-        return getattr(network(image.to(device_of(network)), {output}), output)
+        return network(image.to(device_of(network)), needs)
 
 
 def resampled(grid: torch.Tensor, side: int) -> torch.Tensor:

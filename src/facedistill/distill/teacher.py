@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch.nn import functional as F
@@ -196,13 +196,19 @@ class NetworkTeacher(Teacher):
         if self.head is not None and "logits" in needs:
             outputs.logits = self.head.to(images.device)(embedding_of(outputs).to(images.device))
         # An ONNX network answers on the CPU whatever the batch is on.
-        had = {key: value for key, value in vars(outputs).items() if value is not None}
-        return Outputs(**{key: value.to(images.device) for key, value in had.items()})
+        return Outputs(**{key: _moved(said, images.device) for key, said in vars(outputs).items()})
 
     def _seen(self, batch: Batch) -> torch.Tensor:
         images = batch.clean if self.wants_clean else batch.images
         assert images is not None, "the loader keeps the clean view for a teacher that wants it"
         return images
+
+
+def _moved(said: Any, device: torch.device) -> Any:
+    """An output, or several, or none, on a device."""
+    if isinstance(said, list):
+        return [each.to(device) for each in said]
+    return None if said is None else said.to(device)
 
 
 class TrainableTeacher(NetworkTeacher):

@@ -49,6 +49,20 @@ class Backbone(nn.Module, ABC):
         return self.forward_head(self.forward_features(x))
 
 
+class StagedBackbone(Backbone):
+    """A CNN that tells the map at the end of each of its stages."""
+
+    gives: frozenset[str] = Backbone.gives | {"stage_maps"}
+
+    @abstractmethod
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """Return maps (B, C, H, W) of float images (B, 3, S, S), the last that for the head."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the last spatial map (B, C, H, W) of float images (B, 3, S, S)."""
+        return self.forward_stages(x)[-1]
+
+
 class TokenBackbone(Backbone):
     """A Transformer. Its last tokens are the places of its last spatial map, row by row.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from facedistill.errors import FacedistillError
-from facedistill.models.backbone import Backbone, tokens_of
+from facedistill.models.backbone import Backbone, StagedBackbone, tokens_of
 from facedistill.models.embed import comparison_embedding, landmarks_of
 from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.input_spec import InputSpec
@@ -163,20 +163,25 @@ class FaceNetwork(nn.Module):
             needs: Names of the outputs wanted, among `gives`.
 
         Returns:
-            Outputs with the embedding in float32, not normalised; feature map, tokens and
-            landmarks if asked for.
+            Outputs with the embedding in float32, not normalised; feature map, maps of stages,
+            tokens and landmarks if asked for.
 
         Raises:
             FacedistillError: If the images are not such a batch, or an output is not had.
         """
         check_needs(self.name, needs, self.gives)
-        feature_map = self.backbone.forward_features(self.preprocess(images))
+        faces = self.preprocess(images)
+        stages: list[Tensor] | None = None
+        if "stage_maps" in needs and isinstance(self.backbone, StagedBackbone):
+            stages = self.backbone.forward_stages(faces)
+        feature_map = stages[-1] if stages else self.backbone.forward_features(faces)
         embedding = self.backbone.forward_head(feature_map).float()
         return Outputs(
             embedding=embedding,
             feature_map=feature_map if "feature_map" in needs else None,
             tokens=tokens_of(feature_map) if "tokens" in needs else None,
             landmarks=self._landmarks(embedding) if "landmarks" in needs else None,
+            stage_maps=stages,
         )
 
     def _landmarks(self, embedding: Tensor) -> Tensor:

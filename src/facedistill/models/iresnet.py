@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from facedistill.models.backbone import Backbone, EmbeddingSize, InputSize, scaled
+from facedistill.models.backbone import EmbeddingSize, InputSize, StagedBackbone, scaled
 from facedistill.models.registry import register
 
 STRIDE = 16
@@ -47,7 +47,7 @@ class ResidualUnit(nn.Module):
         return y + (x if self.downsample is None else self.downsample(x))
 
 
-class IResNet(Backbone):
+class IResNet(StagedBackbone):
     """InsightFace's ResNet. The last spatial map, after its batch norm, has side S / 16.
 
     Args:
@@ -80,11 +80,12 @@ class IResNet(Backbone):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.1)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Return (B, C, S / 16, S / 16) of (B, 3, S, S)."""
-        x = self.prelu(self.bn1(self.conv1(x)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.bn2(x)
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """Return maps of sides S / 2 to S / 16 of (B, 3, S, S), the last after its batch norm."""
+        first = self.layer1(self.prelu(self.bn1(self.conv1(x))))
+        second = self.layer2(first)
+        third = self.layer3(second)
+        return [first, second, third, self.bn2(self.layer4(third))]
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Return (B, D) of (B, C, S / 16, S / 16)."""

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from facedistill.models.backbone import Backbone, EmbeddingSize, InputSize
+from facedistill.models.backbone import EmbeddingSize, InputSize, StagedBackbone
 from facedistill.models.registry import register
 
 LAST_CHANNELS = 512
@@ -54,7 +54,7 @@ class Bottleneck(Chain):
         return x + y if self.shortcut else y
 
 
-class Mbf(Backbone):
+class Mbf(StagedBackbone):
     """InsightFace's MobileFaceNet. The last spatial map has 512 channels and side S / 16.
 
     Args:
@@ -102,11 +102,14 @@ class Mbf(Backbone):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Return (B, 512, S / 16, S / 16) of (B, 3, S, S)."""
-        for layer in self.layers:
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """Return maps of sides S / 4, S / 8 and S / 16 of (B, 3, S, S), the last (B, 512, ...)."""
+        maps = []
+        for place, layer in enumerate(self.layers):
             x = layer(x)
-        return self.conv_sep(x)
+            if place in (3, 5):
+                maps.append(x)
+        return [*maps, self.conv_sep(x)]
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Return (B, D) of (B, 512, S / 16, S / 16)."""

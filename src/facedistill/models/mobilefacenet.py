@@ -11,7 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from facedistill.models.backbone import Backbone, EmbeddingSize, InputSize, Width, scaled
+from facedistill.models.backbone import (
+    EmbeddingSize,
+    InputSize,
+    StagedBackbone,
+    Width,
+    scaled,
+)
 from facedistill.models.registry import register
 
 LAST_CHANNELS = 512
@@ -77,7 +83,7 @@ class Stage(nn.Module):
         return self.model(x)
 
 
-class MobileFaceNet(Backbone):
+class MobileFaceNet(StagedBackbone):
     """The paper's network. The last spatial map has 512 channels and side S / 16.
 
     Args:
@@ -108,13 +114,13 @@ class MobileFaceNet(Backbone):
         self.linear = nn.Linear(LAST_CHANNELS, embedding_size, bias=False)
         self.bn = nn.BatchNorm1d(embedding_size)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Return (B, 512, S / 16, S / 16) of (B, 3, S, S)."""
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """Return maps of sides S / 4, S / 8 and S / 16 of (B, 3, S, S), the last (B, 512, ...)."""
         x = self.conv2_dw(self.conv1(x))
-        x = self.conv_3(self.conv_23(x))
-        x = self.conv_4(self.conv_34(x))
-        x = self.conv_5(self.conv_45(x))
-        return self.conv_6_sep(x)
+        fourth = self.conv_3(self.conv_23(x))
+        eighth = self.conv_4(self.conv_34(fourth))
+        x = self.conv_5(self.conv_45(eighth))
+        return [fourth, eighth, self.conv_6_sep(x)]
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Return (B, D) of (B, 512, S / 16, S / 16)."""

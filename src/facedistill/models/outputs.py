@@ -18,6 +18,7 @@ class Outputs:
         embedding: (B, D) float32, not normalised.
         plain_embedding: (B, D) float32, not normalised, of a prompted network without its prompts.
         feature_map: (B, C, H, W), the last spatial map of a CNN.
+        stage_maps: The maps (B, C, H, W) at the ends of its stages, the last being `feature_map`.
         tokens: (B, N, C), the last tokens of a Transformer.
         logits: (B, M), class scores without margin.
         landmarks: (B, P, 2) float32, (x, y) as fractions of the input's side: (pixel + 0.5) / side
@@ -30,6 +31,7 @@ class Outputs:
     logits: torch.Tensor | None = None
     landmarks: torch.Tensor | None = None
     plain_embedding: torch.Tensor | None = None
+    stage_maps: list[torch.Tensor] | None = None
 
 
 def check_needs(network: str, needs: Collection[str], gives: Set[str]) -> None:

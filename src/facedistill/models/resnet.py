@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from facedistill.models.backbone import Backbone, EmbeddingSize, InputSize
+from facedistill.models.backbone import EmbeddingSize, InputSize, StagedBackbone
 from facedistill.models.registry import register
 
 EXPANSION = 4
@@ -46,7 +46,7 @@ class Bottleneck(nn.Module):
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-class ResNet(Backbone):
+class ResNet(StagedBackbone):
     """ResNet-50: 7 x 7 stem, max pooling, four stages, average pooling, linear embedding.
 
     The last spatial map has 2048 / width_divisor channels and side S / 32, rounded up.
@@ -74,10 +74,12 @@ class ResNet(Backbone):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Return (B, C, S / 32, S / 32) of (B, 3, S, S)."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """Return maps of sides S / 4 to S / 32 of (B, 3, S, S)."""
+        first = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        second = self.layer2(first)
+        third = self.layer3(second)
+        return [first, second, third, self.layer4(third)]
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Return (B, D) of (B, C, H, W), any H and W."""
