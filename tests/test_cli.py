@@ -204,6 +204,21 @@ def test_inspect_describes_everything_the_job_made(story, what):
     assert call("inspect", story / what).startswith(next(iter(description)))
 
 
+def test_export_takes_what_it_is_asked_for_and_inspect_tells(story, tmp_path):
+    asked = "--input", "float", "--batch", "2", "--normalise", "--opset", "19"
+    pairs = "procedural:identities=12,images=4,size=32,first_identity=900,seed=3"
+    out = tmp_path / "student.onnx"
+    student = story / "student" / "best.safetensors"
+    said = json.loads(call("export", student, *asked, "--pairs", pairs, "--json", "--out", out))
+    assert (said["input"], said["batch"], said["normalise"]) == ("float", 2, True)
+    assert said["agreement"]["min_cosine"] > 1 - 1e-5
+    assert abs(said["accuracy"]["difference"]["difference"]) < 0.2
+    carried = json.loads(call("inspect", out, "--json"))["metadata"]
+    assert carried["input"]["kind"] == "float32_nchw"
+    assert carried["training_data"].startswith("faces")
+    assert "/" not in carried["training_data"]
+
+
 def test_inspect_writes_a_sheet_and_checks_records(story, tmp_path):
     call("inspect", story / "faces", "--sheet", tmp_path / "sheet.png", "--verify")
     assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
@@ -246,7 +261,7 @@ def test_labels_with_holes_embed_train_and_export(story, tmp_path):
     call("distill", "fcd", "--out", tmp_path / "run", *more)
     student = tmp_path / "run" / "best.safetensors"
     said = call("export", student, "--data", listed, "--out", tmp_path / "student.onnx")
-    assert f"agrees with torch on {len(faces) + 4} faces" in said
+    assert f"cosine to torch on {len(faces)} faces" in said
 
 
 def test_a_recipe_with_a_teacher_is_not_for_train(tmp_path):

@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime
 
 from facedistill.errors import FacedistillError
-from facedistill.models.header import HEADER_KEY, parse_exported
+from facedistill.models.header import HEADER_KEY, parse_exported, stated_thresholds
 from facedistill.models.input_spec import InputSpec
 
 FORMAT = 1
@@ -151,7 +151,6 @@ class OnnxEngine:
         self.metadata = document
         self.input = FileInput.read(document, self.path)
         self.batch = self.input.batch
-        self.embedding_size = document.get("embedding_size")
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Return the embeddings of faces, just as the file gives them.
@@ -202,12 +201,7 @@ class Recogniser:
 
     def __init__(self, engine: OnnxEngine) -> None:
         self.engine = engine
-        stated = engine.metadata.get("thresholds", {})
-        try:
-            self.thresholds = {far: float(cosine) for far, cosine in stated.items()}
-            self._fars = {float(far): far for far in self.thresholds}
-        except (TypeError, ValueError, AttributeError) as error:
-            raise FacedistillError(f"{engine.path}: damaged thresholds: {error}") from None
+        self.thresholds = stated_thresholds(engine.metadata, engine.path)
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int | None = None) -> Recogniser:
@@ -252,9 +246,9 @@ class Recogniser:
         Raises:
             FacedistillError: If the file has none for that rate.
         """
-        for known, name in self._fars.items():
-            if math.isclose(known, far):
-                return self.thresholds[name]
+        for name, cosine in self.thresholds.items():
+            if math.isclose(float(name), far):
+                return cosine
         there = ", ".join(self.thresholds) or "none"
         raise FacedistillError(
             f"{self.engine.path} has no threshold for FAR {far:g}; it has {there}: measure it with "

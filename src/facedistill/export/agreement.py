@@ -81,7 +81,7 @@ class AccuracyKept:
         interval = self.difference.interval
         return (
             f"{self.pairs}: accuracy {100 * self.file:.2f} %, torch {100 * self.network:.2f} %, "
-            f"difference {100 * self.difference.difference:+.2f} "
+            f"difference {100 * self.difference.difference:+.2f} points "
             f"(95 % {100 * interval.low:+.2f}..{100 * interval.high:+.2f} over {interval.over})"
         )
 

@@ -132,10 +132,6 @@ def export_network(
         count = calibration or chosen.calibration
         faces, drawn = draw_faces(faces, network.input.size, calibration=count)
         options = replace(options, calibration=drawn)
-    if chosen.calibration and options.calibration is None:
-        raise FacedistillError(
-            f"target {target} measures ranges of activations on faces: give it some (--data)"
-        )
     compared = _faces(network, faces)
     # Copies: exporting must neither move the caller's network nor take it out of training mode,
     # and a target may rewrite what it is given.
@@ -144,22 +140,13 @@ def export_network(
         written = Path(folder) / path.name
         with _refused_as(path):
             chosen.write(copy.deepcopy(own), written, options)
-        report = ExportReport(path, target, options, _size(written.parent), None, None)
         try:
-            engine = chosen.open_engine(written)
-        except EngineUnavailable as reason:
-            report = replace(report, unchecked=str(reason))
-        else:
-            try:
-                agreement = measure_agreement(own, engine, compared, normalised=options.normalise)
-            except FacedistillError as error:
-                raise FacedistillError(f"not written: {path}: {error}") from None
-            _check_agreement(agreement, path, chosen)
-            kept = measure_accuracy_kept(own, engine, pairs) if pairs else None
-            report = replace(report, agreement=agreement, accuracy=kept)
+            checked = _check(own, chosen, written, options, compared, pairs)
+        except FacedistillError as error:
+            raise FacedistillError(f"not written: {path}: {error}") from None
         with _refused_as(path):
             _publish(written, path)
-    return report
+        return ExportReport(path, target, options, _size(written.parent), *checked)
 
 
 def draw_faces(
@@ -221,16 +208,41 @@ def _faces(network: FaceNetwork, faces: np.ndarray | None) -> np.ndarray:
     return faces
 
 
-def _check_agreement(agreement: Agreement, path: Path, target: Target) -> None:
+def _check(
+    network: FaceNetwork,
+    target: Target,
+    written: Path,
+    options: ExportOptions,
+    faces: np.ndarray,
+    pairs: PairSet | None,
+) -> tuple[Agreement | None, AccuracyKept | None, str | None]:
+    """Run a file beside its network.
+
+    Returns:
+        How they agree on faces and on pairs; or why the file cannot run here.
+
+    Raises:
+        FacedistillError: If they disagree.
+    """
+    try:
+        engine = target.open_engine(written)
+    except EngineUnavailable as reason:
+        return None, None, str(reason)
+    agreement = measure_agreement(network, engine, faces, normalised=options.normalise)
+    _check_agreement(agreement, target)
+    return agreement, measure_accuracy_kept(network, engine, pairs) if pairs else None, None
+
+
+def _check_agreement(agreement: Agreement, target: Target) -> None:
     if agreement.mean_cosine < target.least_cosine:
         raise FacedistillError(
-            f"not written: {path}: the {target.title} file's embedding differs from the network's, "
-            f"mean cosine {agreement.mean_cosine:.7f} is below {target.least_cosine:.7g}"
+            f"the {target.title} file's embedding differs from the network's, mean cosine "
+            f"{agreement.mean_cosine:.7f} is below {target.least_cosine:.7g}"
         )
     if agreement.max_shift is not None and not agreement.max_shift <= MAX_SHIFT:
         raise FacedistillError(
-            f"not written: {path}: the {target.title} file's landmarks differ from the network's "
-            f"by {agreement.max_shift:.1e} of the side, more than {MAX_SHIFT:.0e}"
+            f"the {target.title} file's landmarks differ from the network's by "
+            f"{agreement.max_shift:.1e} of the side, more than {MAX_SHIFT:.0e}"
         )
 
 

@@ -151,8 +151,8 @@ class Target:
         companions: What the names of files end in that belong to one and lie beside it.
         extra: Optional dependency of facedistill that it needs; None where it needs none.
         defaults: Options of its own choice where the user states none.
-        least_cosine: Between its embedding of a face and the network's, over all faces the mean at
-            least; a file below is not kept.
+        least_cosine: Least mean cosine between its embeddings of faces and the network's; a file
+            below is not kept.
         landmarks: Whether its files also give the landmarks of networks that find them.
         calibration: Faces that it measures the ranges of activations on, unless the user says how
             many; 0 where it needs none.

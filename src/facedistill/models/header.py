@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,22 @@ def parse_exported(text: str, path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise FacedistillError(f"{path}: damaged facedistill metadata: not a JSON object")
     return document
+
+
+def stated_thresholds(document: Mapping[str, Any], path: Path) -> dict[str, float]:
+    """Return the decision thresholds in an exported file's document, by false accept rate.
+
+    Args:
+        document: As `parse_exported` returns it.
+        path: Where it was found.
+
+    Raises:
+        FacedistillError: If they are no rates and no numbers, naming `path`.
+    """
+    try:
+        stated = document.get("thresholds", {})
+        if not all(0 <= float(far) <= 1 for far in stated):
+            raise ValueError(f"false accept rates {', '.join(stated)}")
+        return {far: float(cosine) for far, cosine in stated.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise FacedistillError(f"{path}: damaged thresholds: {error}") from None

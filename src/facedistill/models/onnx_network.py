@@ -18,6 +18,7 @@ from torch import Tensor
 
 from facedistill.errors import FacedistillError
 from facedistill.models.embed import comparison_embedding, landmarks_of
+from facedistill.models.header import stated_thresholds
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.preprocess import Preprocess, check_images
@@ -217,11 +218,7 @@ class OnnxNetwork:
         Raises:
             FacedistillError: If the file's own are no numbers.
         """
-        stated = (self.carried or {}).get("thresholds", {})
-        try:
-            return {far: float(cosine) for far, cosine in stated.items()}
-        except (TypeError, ValueError, AttributeError) as error:
-            raise FacedistillError(f"{self.path}: damaged thresholds: {error}") from None
+        return stated_thresholds(self.carried or {}, self.path)
 
     def _choose_output(self, wanted: str | None) -> tuple[str, int | None]:
         """Return the embedding output's name and size (None if the graph does not say)."""

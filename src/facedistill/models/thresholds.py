@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError
-from facedistill.models.header import HEADER_KEY
+from facedistill.models.header import HEADER_KEY, parse_exported, stated_thresholds
 from facedistill.models.model_file import load_model, save_model
 
 
@@ -62,11 +62,8 @@ def _write_onnx(path: Path, thresholds: Mapping[str, float]) -> dict[str, float]
         raise FacedistillError(
             f"{path} was not exported by facedistill, so it has no place for thresholds"
         )
-    try:
-        document = json.loads(carried[0].value)
-        merged = {**document.get("thresholds", {}), **thresholds}
-    except (ValueError, AttributeError, TypeError):
-        raise FacedistillError(f"{path}: damaged facedistill metadata") from None
+    document = parse_exported(carried[0].value, path)
+    merged = {**stated_thresholds(document, path), **thresholds}
     carried[0].value = json.dumps({**document, "thresholds": merged})
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
