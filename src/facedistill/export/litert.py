@@ -1,0 +1,199 @@
+"""LiteRT files, `student.tflite`, for Android and what used to be called TensorFlow Lite.
+
+Input 0 is `image`, raw uint8 RGB (batch, size, size, 3) by default, colour order and normalisation
+inside; else float32 (batch, 3, size, size), normalised. Output 0 is the embedding, float32
+(batch, D). The batch is fixed: delegates want to know it.
+
+The document of `metadata.py` is a file `facedistill.json` in a ZIP archive behind the model, as in
+TensorFlow Lite's own files with metadata: runtimes pass over it, and `unzip` reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from facedistill.errors import FacedistillError
+from facedistill.export.metadata import exported_metadata
+from facedistill.export.onnx import ExportedGraph
+from facedistill.export.target import ExportOptions
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.header import HEADER_KEY, parse_exported
+from facedistill.runtime import FileInput, usable_cpus
+
+_DOCUMENT = f"{HEADER_KEY}.json"
+_LARGEST_DOCUMENT = 1 << 20
+_MAGIC = b"TFL3"
+"""From the fifth byte of every such file on."""
+
+
+def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
+    """Write the file, unchecked: see `target.TargetModule.write`."""
+    if options.batch is None:
+        raise FacedistillError("a LiteRT file takes a fixed number of faces: export with a batch")
+    document = exported_metadata(network, options)
+    _replace_prelus(network.backbone)
+    raw = options.input == "uint8"
+    graph = ExportedGraph(network, preprocessing=raw, normalise=options.normalise).eval()
+    side = network.input.size
+    faces = torch.zeros(options.batch, side, side, 3, dtype=torch.uint8)
+    example = faces if raw else network.preprocess(faces).contiguous()
+    _convert(graph, example, path, network.name)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(_DOCUMENT, json.dumps(document))
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return the document that a file carries; None in anyone else's."""
+    if not path.is_file():
+        raise FacedistillError(f"{path} does not exist")
+    with path.open("rb") as file:
+        if file.read(8)[4:] != _MAGIC:
+            raise FacedistillError(f"{path} is not a usable LiteRT file: it does not begin as one")
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if _DOCUMENT not in archive.namelist():
+                return None
+            if archive.getinfo(_DOCUMENT).file_size > _LARGEST_DOCUMENT:
+                raise FacedistillError(f"{path}: damaged facedistill metadata: too long")
+            text = archive.read(_DOCUMENT).decode()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        raise FacedistillError(f"{path}: damaged facedistill metadata: {error}") from None
+    return parse_exported(text, path)
+
+
+def open_engine(path: Path, *, threads: int | None = None) -> LiteRtEngine:
+    """Open a file in LiteRT, on the CPU."""
+    return LiteRtEngine(path, threads=threads)
+
+
+class LiteRtEngine:
+    """An exported file, open in LiteRT on the CPU.
+
+    Args:
+        path: The .tflite file.
+        threads: CPU threads; all that this process may use by default.
+
+    Attributes:
+        batch: How many faces it takes at once.
+
+    Raises:
+        FacedistillError: If it is absent or damaged, or facedistill did not export it.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        document = read_metadata(path)
+        if document is None:
+            raise FacedistillError(
+                f"{path} was not exported by facedistill: it does not say how it is fed"
+            )
+        self.input = FileInput.read(document, path)
+        self.batch = self.input.batch
+        try:
+            self._interpreter = Interpreter(str(path), num_threads=threads or usable_cpus())
+            self._interpreter.allocate_tensors()
+            (entry,), (given,) = (
+                self._interpreter.get_input_details(),
+                self._interpreter.get_output_details(),
+            )
+        except (ValueError, RuntimeError) as error:
+            raise FacedistillError(
+                f"{path} is not a usable LiteRT file: {_first_line(error)}"
+            ) from None
+        self._entry, self._given = entry["index"], given["index"]
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Return the embeddings of faces, just as the file gives them.
+
+        Args:
+            images: uint8 RGB (N, size, size, 3).
+
+        Returns:
+            float32 (N, D), of this one view.
+
+        Raises:
+            FacedistillError: If they are not such faces.
+        """
+        (rows,) = self.input.in_batches(images, lambda batch: [self._run(batch)])
+        return rows
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        self._interpreter.set_tensor(self._entry, batch)
+        self._interpreter.invoke()
+        rows: np.ndarray = self._interpreter.get_tensor(self._given)
+        return rows
+
+
+class LargerOrScaled(nn.Module):
+    """PReLU with slopes a of at most 1: max(x, a x).
+
+    The converter writes PReLU as five operators, this as two; every delegate has both.
+    """
+
+    slopes: Tensor
+
+    def __init__(self, slopes: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("slopes", slopes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, ...) to the same shape."""
+        slopes = self.slopes.view(1, -1, *[1] * (x.ndim - 2))
+        return torch.maximum(x, slopes * x)
+
+
+def _replace_prelus(module: nn.Module) -> None:
+    """Put `LargerOrScaled` in the place of every PReLU that it is equal to."""
+    for name, part in module.named_children():
+        if isinstance(part, nn.PReLU) and bool((part.weight <= 1).all()):
+            setattr(module, name, LargerOrScaled(part.weight.detach()))
+        else:
+            _replace_prelus(part)
+
+
+def _convert(graph: ExportedGraph, example: Tensor, path: Path, name: str) -> None:
+    with _quiet():
+        import litert_torch
+
+        try:
+            model = litert_torch.convert(graph, (example,))
+            model.export(str(path))
+        except Exception as error:  # the converter raises whatever its passes do
+            raise FacedistillError(
+                f"cannot export {name} to LiteRT: {_first_line(error)}"
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back the converter's account of its steps and remarks about other packages."""
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
