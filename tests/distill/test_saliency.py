@@ -99,6 +99,19 @@ def test_corrupt_images_are_left_out():
         mean_norms(Raw(), PIXELS, faces)
 
 
+def test_faces_that_are_not_square_are_named_and_not_left_out(faces, monkeypatch):
+    decode = Faces.__getitem__
+    monkeypatch.setattr(
+        Faces,
+        "__getitem__",
+        lambda self, index: (s := decode(self, index))._replace(image=s.image[: 8 - index]),
+    )
+    with pytest.raises(
+        FacedistillError, match=r"is 8 x 7, and only square crops are scaled \(here"
+    ):
+        mean_norms(Raw(), PIXELS, faces)
+
+
 def test_a_torch_network_is_asked_in_evaluation_mode_without_gradient(faces):
     network = FaceNetwork.create("mobilefacenet", InputSpec(size=16), width=0.25).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}

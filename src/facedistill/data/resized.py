@@ -48,12 +48,19 @@ class Resized(FaceDataset):
         Raises:
             FacedistillError: If the crop is not square: scaling would distort the face.
         """
-        sample = self.source[index]
+        return self.scaled(index, self.source[index])
+
+    def scaled(self, index: int, sample: Sample) -> Sample:
+        """Return what is sample `index` of the original as it is in this view.
+
+        Raises:
+            FacedistillError: See `__getitem__`.
+        """
         height, width = sample.image.shape[:2]
         if height != width:
             raise FacedistillError(
-                f"{self.where(index)} is {width} x {height} and data.image_size takes square crops "
-                "only: align the faces first"
+                f"{self.where(index)} is {width} x {height}, and only square crops are scaled (here "
+                f"to {self.size}): align the faces first"
             )
         if height == self.size:
             return sample

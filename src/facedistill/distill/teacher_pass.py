@@ -41,6 +41,9 @@ def answers(
 
     Yields:
         The labels int64 (b,) of a batch, and what the network says of it.
+
+    Raises:
+        FacedistillError: If a crop is not square.
     """
     module = network if isinstance(network, torch.nn.Module) else None
     if module is not None:
@@ -64,7 +67,7 @@ def sample_faces(faces: FaceDataset, count: int, size: int) -> np.ndarray:
     """Return up to `count` faces that decode, evenly spread: uint8 RGB (n, size, size, 3).
 
     Raises:
-        FacedistillError: If none of them does.
+        FacedistillError: If none of them does, or a crop is not square.
     """
     scaled, count = Resized(faces, size), min(count, len(faces))
     found = [_face(scaled, int(i))[0] for i in np.arange(count) * len(faces) // count]
@@ -74,10 +77,10 @@ def sample_faces(faces: FaceDataset, count: int, size: int) -> np.ndarray:
     return np.stack(images)
 
 
-def _face(faces: FaceDataset, index: int) -> tuple[np.ndarray | None, int]:
+def _face(faces: Resized, index: int) -> tuple[np.ndarray | None, int]:
     """Return an image, None where it does not decode, and its label."""
     try:
-        sample = faces[index]
+        sample = faces.source[index]
     except FacedistillError:
         return None, -1
-    return sample.image, sample.label
+    return faces.scaled(index, sample).image, sample.label
