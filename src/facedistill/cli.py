@@ -592,6 +592,13 @@ def verify(
 
 
 def _run(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
+    from facedistill.training.interrupt import stoppable
+
+    with stoppable(out):  # Importing torch takes its time too.
+        _train(recipe, out, settings, with_teacher)
+
+
+def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
     from facedistill.recipe import load_recipe
     from facedistill.training.run import run
 

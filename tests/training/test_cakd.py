@@ -186,6 +186,17 @@ def test_two_processes_train_what_one_trains(tmp_path, recipe):
             torch.testing.assert_close(prompt, states[1]["weights"][name], rtol=1e-2, atol=1e-4)
 
 
+def test_two_processes_train_a_student_whose_head_nobody_asks(tmp_path, recipe):
+    plain = ("teacher.prompts=null", "objectives.prompt_preservation=null")
+    hints = ("objectives.fitnet={}", "objectives.urfm=null", "objectives.margin_softmax=null")
+    one = recipe(*plain, *hints)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(one.to_yaml())
+    for code, _, err, seen in launch(0, ["distill", str(path), "--out", str(tmp_path / "run")]):
+        assert code == 0, err
+        assert seen["ddp"]
+
+
 def test_a_gradient_of_prompts_that_is_not_a_number_stops_the_run(tmp_path, recipe, monkeypatch):
     opened = open_teacher
 

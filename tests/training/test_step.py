@@ -157,3 +157,34 @@ def test_teacher_and_objectives_must_have_something_to_say_to_each_other():
         alone.check_teacher(Says())
     with pytest.raises(FacedistillError, match=r"need teacher\.tokens, but the oracle gives only"):
         greedy.check_teacher(Says())
+
+
+class Hints(Term):
+    """Learns from the feature map alone."""
+
+    def __init__(self):
+        super().__init__(needs=("student.feature_map",))
+
+    def forward(self, student, teacher, batch):
+        return self.factor * student.feature_map.mean(), {}
+
+
+@pytest.mark.parametrize(
+    ("terms", "weights"),
+    [
+        ([Term()], [Weight()]),
+        ([Hints()], [Weight()]),
+        ([Hints(), Term()], [Weight(), Weight()]),
+        ([Hints(), Term()], [Weight(), Weight(stop=0.5)]),
+        ([Hints(), Term()], [Weight(0.0), Weight()]),
+    ],
+)
+def test_weights_without_a_gradient_are_announced(terms, weights):
+    named = dict(zip("ab", zip(terms, weights, strict=True), strict=False))
+    step = make_step(**named)
+    missing = False
+    for done in (0.0, 0.75):
+        step.zero_grad(set_to_none=True)
+        step(batch(), Outputs(), done)[0].backward()
+        missing |= any(weight.grad is None for weight in step.parameters())
+    assert step.leaves_weights_out == missing

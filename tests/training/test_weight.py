@@ -95,11 +95,12 @@ def test_a_later_term_joins_at_its_share_and_one_without_gradient_waits():
         ({"a": Weight(), "b": Weight(share=0.6), "c": Weight(share=0.4)}, "leave a share"),
         ({"b": Weight(share=0.6)}, "whose weight is a number"),
         ({"a": Weight(stop=0.5), "b": Weight(share=0.6, start=0.5)}, "whose weight is a number"),
+        ({"silent": Weight(), "b": Weight(share=0.6)}, "trains the student .* whose weight is a n"),
     ],
 )
 def test_shares_that_cannot_be_are_refused(weights, reason):
     with pytest.raises(FacedistillError, match=reason):
-        AutoScales(weights)
+        AutoScales(weights, silent=["silent"])
 
 
 @pytest.mark.parametrize("weight", ["auto", "auto:1", "auto:0", "auto:0.0", "half", "-1", "auto:x"])

@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 
 from facedistill.errors import FacedistillError
 from facedistill.recipe import Recipe
+from facedistill.training.step import TrainingStep
 
 
 def open_accelerator(recipe: Recipe) -> Accelerator:
@@ -35,13 +36,16 @@ def open_accelerator(recipe: Recipe) -> Accelerator:
             "training.compile needs a C++ compiler on a CPU and there is none: install g++, or set "
             "it to false"
         )
-    sometimes = any(
-        term.start > 0 or term.stop < 1 or term.weight == 0 for term in recipe.objectives.values()
-    )
-    return Accelerator(
-        cpu=cpu,
-        mixed_precision="no" if precision == "fp32" else precision,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=sometimes)],
+    return Accelerator(cpu=cpu, mixed_precision="no" if precision == "fp32" else precision)
+
+
+def expect_gradients(accelerator: Accelerator, step: TrainingStep) -> None:
+    """Tell what divides the work among processes whether all weights get a gradient each time.
+
+    It would wait for those that never come; looking for them takes time where none are missing.
+    """
+    accelerator.ddp_handler = DistributedDataParallelKwargs(
+        find_unused_parameters=step.leaves_weights_out
     )
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+from facedistill.errors import Interrupted
+
+Handler = Callable[[int, FrameType | None], None]
+"""Takes a signal."""
 
 
 class StopRequest:
@@ -24,16 +31,46 @@ class StopRequest:
 def stop_request() -> Iterator[StopRequest]:
     """Turn SIGTERM and SIGINT into a request that the loop honours between two steps."""
     request = StopRequest()
+    with _handled_by(request._receive):
+        yield request
+
+
+@contextmanager
+def stoppable(folder: Path) -> Iterator[None]:
+    """Leave at once at SIGTERM and SIGINT: for what is done before and after the loop.
+
+    Args:
+        folder: Of the run.
+
+    Raises:
+        Interrupted: If one has come.
+    """
+    owner = os.getpid()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # A process that reads images has nobody to tell.
+            raise KeyboardInterrupt
+        raise Interrupted(
+            f"stopped before training or after it, {folder} keeps what was saved: run the same "
+            "command to go on"
+        )
+
+    with _handled_by(leave):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Handler) -> Iterator[None]:
+    """Let SIGTERM and SIGINT be handled so meanwhile."""
     try:
         before = {
-            number: signal.signal(number, request._receive)
-            for number in (signal.SIGTERM, signal.SIGINT)
+            number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)
         }
     except ValueError:  # not in the main thread, where signals cannot be taken
-        yield request
+        yield
         return
     try:
-        yield request
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)

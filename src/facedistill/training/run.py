@@ -24,10 +24,11 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.model_file import load_model
 from facedistill.progress import Say, say_nothing
 from facedistill.recipe import Recipe
-from facedistill.training.accelerator import check_micro_batches, open_accelerator
+from facedistill.training.accelerator import check_micro_batches, expect_gradients, open_accelerator
 from facedistill.training.card import write_run_card
 from facedistill.training.data import create_order, open_loader, open_test_set, split_data
 from facedistill.training.folder import BEST, PROMPTS, RECIPE, claim
+from facedistill.training.interrupt import stoppable
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Report
 from facedistill.training.measurement import TestSet
 from facedistill.training.memory import keep_freed_memory
@@ -56,7 +57,7 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
         say: Takes a line about what goes on.
 
     Raises:
-        Interrupted: After SIGTERM or Ctrl-C; a checkpoint was saved.
+        Interrupted: After SIGTERM or Ctrl-C; if steps were made, a checkpoint was saved.
         FacedistillError: If data, teacher, recipe or folder do not fit together.
     """
     folder = Path(folder)
@@ -64,7 +65,7 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     accelerator = open_accelerator(recipe)
     if not accelerator.is_main_process:
         say = say_nothing
-    with _ended(accelerator), _claimed(folder, accelerator):
+    with stoppable(folder), _ended(accelerator), _claimed(folder, accelerator):
         check_owner(folder, recipe)
         summary = read_summary(folder, recipe)
         if summary is not None:
@@ -143,6 +144,7 @@ def _fit(
     teachers = [teacher, *others.values()]
     order = create_order(recipe, faces, accelerator)
     check_micro_batches(recipe, accelerator)
+    expect_gradients(accelerator, step)
     options = _options(recipe, order)
     return Fit(
         folder,

@@ -45,7 +45,7 @@ class TrainingStep(nn.Module):
         self._trainable = teacher
         self.objectives = nn.ModuleDict(objectives)
         self.weights = weights
-        self.auto = AutoScales(weights)
+        self.auto = AutoScales(weights, silent=self._silent())
         self.taught_by = dict(taught_by or {})
         self.student_needs = self._needs("student")
         self.teacher_needs = self.needs_of(None)
@@ -106,6 +106,20 @@ class TrainingStep(nn.Module):
         both = {"student.logits", "teacher.logits"}
         return any(both <= objective.needs for objective in self._listeners(other))
 
+    @property
+    def leaves_weights_out(self) -> bool:
+        """Whether some weights get no gradient, always or while an objective is off.
+
+        Nothing may ask for what comes out of the student's last layers: hints, say, learn from its
+        feature map.
+        """
+        ends = {"landmarks"} if self.student.landmark_head else {"embedding", "logits"}
+        sometimes_off = any(
+            weight.start > 0 or weight.stop < 1 or weight.value == 0
+            for weight in self.weights.values()
+        )
+        return sometimes_off or not self.student_needs & ends
+
     def check_others(self, others: Mapping[str, Teacher]) -> None:
         """Refuse further teachers to whom no objective listens, or who do not give what is needed.
 
@@ -155,12 +169,20 @@ class TrainingStep(nn.Module):
     def _classifier(self) -> Classifier:
         return next(o for o in self._each() if isinstance(o, Classifier))
 
+    def _silent(self) -> list[str]:
+        """Names of the objectives that give the student no gradient."""
+        each = zip(self.objectives, self._each(), strict=True)
+        return [
+            name
+            for name, objective in each
+            if not any(need.startswith("student.") for need in objective.needs)
+        ]
+
     def _check_weights(self) -> None:
         """At every moment something must train, and a share must be one of a gradient."""
         each = self.weights.values()
-        for name, objective in zip(self.objectives, self._each(), strict=True):
-            trains_student = any(need.startswith("student.") for need in objective.needs)
-            if self.weights[name].share is not None and not trains_student:
+        for name in self._silent():
+            if self.weights[name].share is not None:
                 raise FacedistillError(
                     f"the automatic weight of {name} is a share of the student's gradient, to "
                     "which it gives nothing: set its weight to a number"

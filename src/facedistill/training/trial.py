@@ -22,6 +22,7 @@ from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.training.card import write_run_card
 from facedistill.training.data import open_test_set, split_data
 from facedistill.training.folder import BANK, BEST, ERROR, SUMMARY
+from facedistill.training.interrupt import stoppable
 from facedistill.training.measurement import TestSet, measure
 from facedistill.training.run import run
 
@@ -50,27 +51,33 @@ def attempt(job: Job, say: Say) -> None:
     Raises:
         Interrupted: If the run was asked to stop.
     """
-    recipe, folder = job.trial.recipe, job.trial.folder
+    folder = job.trial.folder
     if job.blocked_by is not None:
         note_error(folder, f"needs {job.blocked_by}, which has no result")
         return
     (folder / ERROR).unlink(missing_ok=True)
     try:
-        evaluation = dict(run(recipe, folder, say).evaluation)
-        cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
-        for name, source in job.sets.items():
-            tests = open_tests(recipe, source)
-            device = torch.device("cpu" if cpu else "cuda")
-            evaluation[name] = dict(measure(folder, name, tests, source, device).report)
-        write_run_card(recipe, folder, evaluation)
-        if job.trial.bank:
-            _embed(recipe, folder)
+        with stoppable(folder):
+            _make(job, say)
     except Interrupted:
         raise
     except FacedistillError as error:
         note_error(folder, str(error))
     except Exception as error:
         note_error(folder, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _make(job: Job, say: Say) -> None:
+    recipe, folder = job.trial.recipe, job.trial.folder
+    evaluation = dict(run(recipe, folder, say).evaluation)
+    cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
+    for name, source in job.sets.items():
+        tests = open_tests(recipe, source)
+        device = torch.device("cpu" if cpu else "cuda")
+        evaluation[name] = dict(measure(folder, name, tests, source, device).report)
+    write_run_card(recipe, folder, evaluation)
+    if job.trial.bank:
+        _embed(recipe, folder)
 
 
 def _embed(recipe: Recipe, folder: Path) -> None:

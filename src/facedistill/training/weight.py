@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,15 +73,16 @@ class AutoScales(nn.Module):
 
     Args:
         weights: Of all terms.
+        silent: Names of terms that give the student no gradient, of which nothing can be a share.
 
     Raises:
-        FacedistillError: If shares sum to 1 or more, or at the start of one no term with a number
-            for a weight is on.
+        FacedistillError: If shares sum to 1 or more, or at the start of one no other term that
+            trains the student and has a number for a weight is on.
     """
 
-    def __init__(self, weights: Mapping[str, Weight]) -> None:
+    def __init__(self, weights: Mapping[str, Weight], silent: Collection[str] = ()) -> None:
         super().__init__()
-        self.weights = dict(weights)
+        self.weights, self.silent = dict(weights), frozenset(silent)
         self.names = [name for name, weight in weights.items() if weight.share is not None]
         self._check()
         self._waiting = set(self.names)
@@ -134,13 +135,18 @@ class AutoScales(nn.Module):
                 f"the automatic weights of {', '.join(self.names)} ask for {total:g} of the "
                 "gradient: leave a share to the others"
             )
-        fixed = [weight for weight in self.weights.values() if weight.share is None]
+        fixed = [
+            weight
+            for name, weight in self.weights.items()
+            if weight.share is None and name not in self.silent
+        ]
         for name in self.names:
             start = self.weights[name].start
             if not any(weight.on(start) for weight in fixed):
                 raise FacedistillError(
                     f"the automatic weight of {name} is a share of the gradient, and when it "
-                    "starts no objective is on whose weight is a number: give one"
+                    "starts no objective that trains the student is on whose weight is a number: "
+                    "give one"
                 )
 
 
