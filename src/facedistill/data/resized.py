@@ -59,8 +59,8 @@ class Resized(FaceDataset):
         height, width = sample.image.shape[:2]
         if height != width:
             raise FacedistillError(
-                f"{self.where(index)} is {width} x {height}, and only square crops are scaled (here "
-                f"to {self.size}): align the faces first"
+                f"{self.where(index)} is {width} x {height}, and only square crops are scaled "
+                f"(here to {self.size}): align the faces first"
             )
         if height == self.size:
             return sample
