@@ -621,8 +621,9 @@ def _open_network(
     mean: float | None = None,
     std: float | None = None,
 ) -> Any:
+    from facedistill.models.device import best_device
     from facedistill.models.input_spec import InputSpec
-    from facedistill.models.opening import best_device, open_network
+    from facedistill.models.opening import open_network
 
     assert path is not None
     given = {

@@ -7,8 +7,11 @@ import torch
 from facedistill.data.groups import read_groups
 from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
+from facedistill.evaluation import all_pairs
+from facedistill.evaluation import evaluate as module
 from facedistill.evaluation.distractors import distractor_rates
 from facedistill.evaluation.evaluate import (
+    Distractors,
     evaluate,
     open_protocol,
     save_decision_thresholds,
@@ -160,6 +163,31 @@ def test_distractors_are_searched_from_images_or_embeddings_alike(tmp_path):
     assert "rank-1 among 30 " in seen.line()
     assert "30 searches, 15 images of 5 people" in seen.line()
     assert json.loads(json.dumps(seen.to_dict()))["protocol"] == "distractors"
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_products_are_computed_where_the_network_is_or_on_the_best_device(monkeypatch, stored):
+    # As good as the CPU, but with another name.
+    there, seen = torch.device("cpu:0"), []
+
+    def note(computing):
+        def compute(*arguments, device, **more):
+            seen.append(device)
+            return computing(*arguments, device=device, **more)
+
+        return compute
+
+    monkeypatch.setattr(module, "best_device", lambda: there)
+    monkeypatch.setattr(module, "device_of", lambda network: there)
+    monkeypatch.setattr(all_pairs, "device_of", lambda network: there)
+    monkeypatch.setattr(all_pairs, "compare_all", note(all_pairs.compare_all))
+    monkeypatch.setattr(module, "distractor_rates", note(distractor_rates))
+    faces = StoredEmbeddings("a.npy", embeddings_of(PEOPLE)) if stored else pixels
+    evaluate(faces, open_protocol(PEOPLE, all_pairs=True), resamples=0)
+    strangers = StoredEmbeddings("b.npy", embeddings_of(STRANGERS))
+    among = Distractors(open_dataset(PEOPLE), strangers)
+    evaluate(faces, among, flip=False, resamples=0)
+    assert seen == [there, there]
 
 
 def test_what_a_data_set_has_not_is_refused(tmp_path):

@@ -6,7 +6,7 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import save_model
 from facedistill.models.onnx_network import OnnxNetwork
-from facedistill.models.opening import best_device, open_network
+from facedistill.models.opening import open_network
 from tests.models.test_onnx_network import SPEC
 from tests.models.test_onnx_network import write as write_onnx
 
@@ -26,18 +26,12 @@ def test_model_file(tmp_path):
         open_network(path, input=InputSpec(size=32, color="BGR"))
 
 
-def test_networks_of_torch_are_put_where_asked(tmp_path, monkeypatch):
+def test_networks_of_torch_are_put_where_asked(tmp_path):
     save_model(tiny(), tmp_path / "net.safetensors")
     torch.save(tiny().state_dict(), tmp_path / "net.pt")
     for name in ("net.safetensors", "net.pt"):
         assert open_network(tmp_path / name).device == torch.device("cpu")
         assert open_network(tmp_path / name, device=torch.device("meta")).device.type == "meta"
-    found = {None: torch.device("cpu"), torch.device("cuda"): torch.device("cuda")}
-    for accelerator, best in found.items():
-        monkeypatch.setattr(
-            torch.accelerator, "current_accelerator", lambda check_available, a=accelerator: a
-        )
-        assert best_device() == best
 
 
 def test_onnx_file(tmp_path):

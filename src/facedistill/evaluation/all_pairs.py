@@ -38,6 +38,7 @@ from facedistill.evaluation.roc import (
 )
 from facedistill.evaluation.similarity import unit_rows
 from facedistill.evaluation.statistics import Interval, bootstrap_clusters
+from facedistill.models.device import device_for, device_of
 from facedistill.progress import track
 
 FARS = (1e-3, 1e-4, 1e-5, 1e-6)
@@ -219,7 +220,7 @@ def evaluate_all_pairs(
         fars: False accept rates at which to report.
         flip: Whether embeddings are f(x) + f(flip x).
         batch_size: Images a step.
-        device: Where batches are put; by default where the network is.
+        device: Where batches are put and products computed; by default where the network is.
         threads: How many images are read at a time.
         resamples: Bootstrap resamples of the intervals; 0 for none.
         seed: Seed of the bootstrap.
@@ -265,6 +266,7 @@ def evaluate_all_pairs(
         flip=flip,
         resamples=resamples,
         seed=seed,
+        device=device_of(network) if device is None else device,
     )
 
 
@@ -279,6 +281,7 @@ def report_all_pairs(
     flip: bool = True,
     resamples: int = 1000,
     seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> AllPairsReport:
     """Measure verification over all pairs on embeddings that are already there.
 
@@ -292,6 +295,7 @@ def report_all_pairs(
         flip: What to note about the embeddings.
         resamples: Bootstrap resamples of the intervals; 0 for none.
         seed: Seed of the bootstrap.
+        device: Where the products are computed.
 
     Raises:
         FacedistillError: If embeddings do not fit the data set, or see `compare_all`.
@@ -303,7 +307,7 @@ def report_all_pairs(
             f"{len(probes):,} embeddings for {len(people):,} labelled images of {faces.name}: "
             "give one row per image"
         )
-    compared = compare_all(probes, gallery, people, name=faces.name)
+    compared = compare_all(probes, gallery, people, name=faces.name, device=device)
     points = [tar_at_far(compared.curve, far) for far in fars]
     intervals = {}
     for point in points:
@@ -380,6 +384,7 @@ def compare_all(
             "both must hold the same images"
         )
     kind = np.result_type(probes.dtype, np.float32, *([] if gallery is None else [gallery.dtype]))
+    device = device_for(kind, device)
     units = unit_rows(probes, kind)
     others = units if gallery is None else unit_rows(gallery, kind)
     first, second, scores = _genuine(units, others, people, once=gallery is None)

@@ -21,6 +21,7 @@ from facedistill.errors import FacedistillError
 from facedistill.evaluation.identification import gallery_block
 from facedistill.evaluation.similarity import unit_rows
 from facedistill.evaluation.statistics import Estimate, bootstrap_clusters
+from facedistill.models.device import device_for
 from facedistill.progress import track
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
@@ -137,6 +138,7 @@ def distractor_rates(
     units = unit_rows(probes, kind)
     searcher, mate = _mate_scores(units, people)
     rates = []
+    device = device_for(kind, device)
     blocks = _best_distractors(units, distractors, wanted, max(ranks), device)
     for size, best in blocks:
         for rank in ranks:

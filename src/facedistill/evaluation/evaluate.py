@@ -37,6 +37,7 @@ from facedistill.evaluation.robustness import RobustnessReport, robustness
 from facedistill.evaluation.roc import FARS
 from facedistill.evaluation.stored import StoredEmbeddings, evaluate_stored_pairs, open_stored
 from facedistill.evaluation.templates import Variant
+from facedistill.models.device import best_device, device_of
 from facedistill.models.thresholds import write_thresholds
 
 Faces = Network | StoredEmbeddings
@@ -289,7 +290,8 @@ def _evaluate_all_pairs(
     if masks["mask"] is not None:
         raise _unmasked(faces)
     rows = _rows_of(faces, protocol.faces)
-    return report_all_pairs(protocol.faces, rows, flip=faces.flipped is not None, **settings)
+    flip, device = faces.flipped is not None, best_device()
+    return report_all_pairs(protocol.faces, rows, flip=flip, device=device, **settings)
 
 
 def _evaluate_distractors(
@@ -303,8 +305,9 @@ def _evaluate_distractors(
                 "as a .npy file too"
             )
         probes, flip = _rows_of(faces, protocol.faces), faces.flipped is not None
+        device = best_device()
     else:
-        probes = _embed(faces, protocol.faces, labelled, flip)
+        probes, device = _embed(faces, protocol.faces, labelled, flip), device_of(faces)
     if isinstance(protocol.strangers, StoredEmbeddings):
         strangers = protocol.strangers.plain
     else:
@@ -312,7 +315,9 @@ def _evaluate_distractors(
         everyone = np.arange(len(protocol.strangers))
         strangers = _embed(faces, protocol.strangers, everyone, flip)
     people = protocol.faces.labels[labelled]
-    rates = distractor_rates(probes, people, strangers, resamples=resamples, seed=seed)
+    rates = distractor_rates(
+        probes, people, strangers, resamples=resamples, seed=seed, device=device
+    )
     return DistractorReport(
         name=protocol.name,
         strangers=protocol.strangers.name,

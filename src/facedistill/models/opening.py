@@ -16,12 +16,6 @@ from facedistill.models.onnx_network import OnnxNetwork
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
 
 
-def best_device() -> torch.device:
-    """Return the accelerator that torch finds, or the CPU."""
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return torch.device("cpu") if found is None else found
-
-
 def open_network(
     path: str | Path, *, input: InputSpec | None = None, device: torch.device | None = None
 ) -> FaceNetwork | OnnxNetwork:
