@@ -24,6 +24,15 @@ class Tokens(nn.Module):
         return Outputs(tokens=self.norm(torch.ones(1, 3, self.count)).transpose(1, 2))
 
 
+class Wide(nn.Module):
+    """Gives a map that is no square."""
+
+    name, input, gives = "map by hand", InputSpec(size=16), frozenset({"feature_map"})
+
+    def forward(self, images, needs=("embedding",)):
+        return Outputs(feature_map=torch.ones(1, 5, 2, 3))
+
+
 def test_a_map_and_its_tokens_are_the_same_rows():
     grid = torch.randn(2, 3, 4, 4)
     tokens = torch.stack([grid[:, :, y, x] for y in range(4) for x in range(4)], dim=1)
@@ -49,8 +58,10 @@ def test_a_network_is_asked_without_a_trace():
 
 def test_what_has_no_grid_of_pixels():
     assert find_pixel_features(Tokens(49, gives=["embedding"])) is None
-    with pytest.raises(FacedistillError, match="tokens by hand gives 50 tokens, which fill no"):
+    with pytest.raises(FacedistillError, match=r"hand gives 50 tokens, which fill no .*r\.bank"):
         find_pixel_features(Tokens(50))
+    with pytest.raises(FacedistillError, match="map by hand gives a map of 2 x 3 pixels, which fi"):
+        find_pixel_features(Wide())
 
 
 def test_grids_are_resampled_to_what_they_cover():

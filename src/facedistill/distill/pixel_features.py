@@ -57,7 +57,7 @@ def find_pixel_features(network: Network) -> PixelFeatures | None:
     Its mode is left as it was; batch statistics and gradients are not touched.
 
     Raises:
-        FacedistillError: If it has tokens that fill no square grid.
+        FacedistillError: If they fill no square grid.
     """
     output: Literal["feature_map", "tokens"] = (
         "tokens" if "tokens" in network.gives else "feature_map"
@@ -69,14 +69,22 @@ def find_pixel_features(network: Network) -> PixelFeatures | None:
     outputs = _asked(network, image, {output, "stage_maps"} & network.gives)
     features = getattr(outputs, output)
     if output == "feature_map":
+        _, channels, height, width = features.shape
+        if height != width:
+            raise _not_square(network, f"a map of {height} x {width} pixels")
         stages = len(outputs.stage_maps or [features])
-        return PixelFeatures(output, features.shape[1], features.shape[2], stages)
+        return PixelFeatures(output, channels, height, stages)
     _, count, channels = features.shape
     if isqrt(count) ** 2 != count:
-        raise FacedistillError(
-            f"{network.name} gives {count} tokens, which fill no square grid of pixels"
-        )
+        raise _not_square(network, f"{count} tokens")
     return PixelFeatures(output, channels, isqrt(count))
+
+
+def _not_square(network: Network, what: str) -> FacedistillError:
+    return FacedistillError(
+        f"{network.name} gives {what}, which fill no square grid of pixels: give another network, "
+        "or embed the faces by this one and give teacher.bank, which needs no pixels"
+    )
 
 
 def _asked(network: Network, image: torch.Tensor, needs: Collection[str]) -> Outputs:
