@@ -52,6 +52,7 @@ _OPERATORS = {
     "identity": lambda x: x,
     "conv": _conv,
     "prelu": lambda x, alpha: F.prelu(x, alpha),
+    "leaky_relu": lambda x, alpha: F.leaky_relu(x, float(alpha)),
     "add": lambda x, y: x + torch.as_tensor(y),
     "sub": lambda x, y: x - torch.as_tensor(y),
     "mul": lambda x, y: x * torch.as_tensor(y),
