@@ -15,8 +15,8 @@ from facedistill.training.interrupt import StopRequest
 from facedistill.training.loop import Fit
 from facedistill.training.metrics import read_metrics
 from facedistill.training.run import run
+from tests.training.same_run import assert_same_run
 from tests.training.standin import tiny_recipe
-from tests.training.test_run import assert_same_run
 
 DATA = "procedural:identities=8,images=4,size=16"
 TERMS = {

@@ -11,12 +11,11 @@ import torch
 
 from facedistill.data.opening import open_dataset
 from facedistill.distill.embed import embed_teacher
-from facedistill.errors import FacedistillError, Interrupted
+from facedistill.errors import Interrupted
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import load_model
 from facedistill.training import loop
-from facedistill.training.accelerator import check_micro_batches
 from facedistill.training.interrupt import StopRequest
 from facedistill.training.loop import Fit
 from facedistill.training.metrics import read_metrics
@@ -187,12 +186,3 @@ def test_one_process_goes_on_where_two_stopped(tmp_path, changing):
         assert code == 75, err
     assert run(recipe, tmp_path / "changed", lambda line: None).steps == 6
     assert_nearly_the_same_run(tmp_path / "changed", tmp_path / "one")
-
-
-def test_too_few_images_for_each_process_are_refused():
-    class Four:
-        num_processes = 4
-
-    check_micro_batches(tiny_recipe(), Four())
-    with pytest.raises(FacedistillError, match="fewer than 2 images at a time"):
-        check_micro_batches(tiny_recipe("training.accumulate=2"), Four())

@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from facedistill.data.opening import open_dataset
-from facedistill.distill.embed import embed_teacher
-from facedistill.distill.teacher import NetworkTeacher
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -24,12 +21,9 @@ from facedistill.training.metrics import read_metrics
 from facedistill.training.run import run
 from tests.training.same_run import assert_same_run
 from tests.training.standin import tiny_recipe
+from tests.training.tiny_run import make_bank, quick_pairs, train
 
 ROOT = Path(__file__).parents[2]
-
-
-def train(folder, *settings, say=lambda line: None):
-    return run(tiny_recipe(*settings), folder, say)
 
 
 # A run that sends itself a signal when it has logged a step, and keeps every third checkpoint.
@@ -104,26 +98,6 @@ def test_a_run_cut_off_goes_on_to_the_same_end(tmp_path, signal, settings, code,
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
-def test_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
-    settings = ["evaluation.drawn=procedural:identities=8,images=4,size=16"]
-    monkeypatch.setattr(run_module, "evaluate_pairs", quick_pairs(run_module.evaluate_pairs))
-    first = train(tmp_path, *settings)
-    before = {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in tmp_path.iterdir()}
-    monkeypatch.setattr(run_module, "split_data", None)
-    monkeypatch.setattr(run_module, "evaluate_pairs", None)
-    lines = []
-    again = train(tmp_path, *settings, say=lines.append)
-    assert len(lines) == 1
-    assert "is finished, 6 steps" in lines[0]
-    assert again.evaluation == first.evaluation
-    assert again.evaluation["drawn"]["impostors"] > 0
-    assert (again.model, again.steps, again.validation) == (first.model, 6, None)
-    after = {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in tmp_path.iterdir()}
-    assert {k: v for k, v in after.items() if k != ".lock"} == {
-        k: v for k, v in before.items() if k != ".lock"
-    }
-
-
 def test_masked_pairs_are_measured_and_labelled_as_masked(tmp_path, monkeypatch):
     pairs = "procedural:identities=8,images=4,size=16"
     settings = [
@@ -136,39 +110,6 @@ def test_masked_pairs_are_measured_and_labelled_as_masked(tmp_path, monkeypatch)
     assert (figures["plain"]["masked"], figures["masked"]["masked"]) == (None, "one")
     assert figures["plain"]["auc"] != figures["masked"]["auc"]
     assert ["(second image masked)" in line for line in lines[-2:]] == [False, True]
-
-
-def quick_pairs(evaluate):
-    return lambda network, pairs, **options: evaluate(network, pairs, **options | {"resamples": 0})
-
-
-def test_a_run_cut_off_before_its_summary_only_measures(tmp_path, monkeypatch):
-    train(tmp_path)
-    (tmp_path / "summary.json").unlink()
-    monkeypatch.setattr(run_module.Fit, "_train", None)
-    assert train(tmp_path).steps == 6
-    assert (tmp_path / "summary.json").exists()
-
-
-def test_a_damaged_summary_is_named(tmp_path):
-    train(tmp_path)
-    (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(FacedistillError, match=r"summary\.json is damaged"):
-        train(tmp_path)
-
-
-def test_another_recipe_is_refused_by_its_first_difference_before_anything_changes(tmp_path):
-    train(tmp_path)
-    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-    with pytest.raises(FacedistillError, match=r"optimizer\.lr is 0\.1, not 0\.2\): choose anoth"):
-        train(tmp_path, "optimizer.lr=0.2")
-    with pytest.raises(FacedistillError, match=r"its teacher is null, not \{"):
-        train(tmp_path, "teacher.bank=bank")
-    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
-    # Without the recipe the checkpoint still knows whose it is.
-    (tmp_path / "recipe.yaml").unlink()
-    with pytest.raises(FacedistillError, match="holds a run of another recipe"):
-        train(tmp_path, "optimizer.lr=0.2")
 
 
 def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
@@ -219,28 +160,6 @@ def test_runs_of_several_precisions_follow_each_other(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_an_online_teacher_answers_in_the_precision_of_the_run(tmp_path, monkeypatch, precision):
-    network = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
-    save_model(network, tmp_path / "teacher.safetensors")
-    seen = set()
-    ask = NetworkTeacher.__call__
-
-    def asked(self, batch, needs):
-        seen.add(torch.is_autocast_enabled("cpu"))
-        return ask(self, batch, needs)
-
-    monkeypatch.setattr(NetworkTeacher, "__call__", asked)
-    train(
-        tmp_path / "run",
-        f"teacher.model={tmp_path / 'teacher.safetensors'}",
-        "teacher.licence=unknown",
-        "objectives.fcd={}",
-        f"training.precision={precision}",
-    )
-    assert seen == {precision == "bf16"}
-
-
 def test_what_cannot_run_is_refused_at_the_start(tmp_path, monkeypatch):
     monkeypatch.setattr(data_module, "Loader", None)  # nothing is read
     cases = {
@@ -268,94 +187,6 @@ def test_what_cannot_run_is_refused_at_the_start(tmp_path, monkeypatch):
         train(tmp_path, "training.compile=true")
 
 
-def make_bank(folder, data, **options):
-    torch.manual_seed(5)
-    teacher = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
-    embed_teacher(teacher, open_dataset(data), folder, **options)
-    return teacher
-
-
-def test_a_teacher_nobody_listens_to_is_refused(tmp_path):
-    make_bank(tmp_path / "bank", "procedural:identities=8,images=4,size=16")
-    with pytest.raises(FacedistillError, match="no objective learns from bank"):
-        train(tmp_path / "run", f"teacher.bank={tmp_path / 'bank'}")
-
-
-def test_a_bank_and_an_online_teacher_teach_the_same(tmp_path):
-    data = "procedural:identities=8,images=4,size=16"
-    save_model(make_bank(tmp_path / "bank", data), tmp_path / "teacher.safetensors")
-    lesson = ["objectives.margin_softmax=null", "objectives.fcd={}", "training.steps=3"]
-    for view in ("same", "clean"):
-        for source in ("bank", "model"):
-            place = tmp_path / ("bank" if source == "bank" else "teacher.safetensors")
-            folder = tmp_path / f"{view}-{source}"
-            train(folder, f"teacher.{source}={place}", f"teacher.view={view}", *lesson)
-        bank, model = (
-            [r["loss"] for r in read_metrics(tmp_path / f"{view}-{s}" / "metrics.jsonl")]
-            for s in ("bank", "model")
-        )
-        assert bank == pytest.approx(model, abs=1e-3)  # the bank's float16
-    for more in ("rotation=5", "mask=0.5"):
-        settings = [f"teacher.bank={tmp_path / 'bank'}", f"data.augmentation.{more}", *lesson]
-        with pytest.raises(FacedistillError, match="knows plain and flipped images only"):
-            train(tmp_path / "x", *settings)
-
-
-def test_a_clean_view_teaches_masked_faces_from_a_bank_as_online(tmp_path):
-    data = "procedural:identities=8,images=4,size=16"
-    save_model(make_bank(tmp_path / "bank", data), tmp_path / "teacher.safetensors")
-    lesson = ["objectives.margin_softmax=null", "objectives.fcd={}", "training.steps=3"]
-    losses = {}
-    for source, place in (("bank", "bank"), ("model", "teacher.safetensors")):
-        for mask in (0.0, 0.5):
-            folder = tmp_path / f"{source}-{mask}"
-            settings = [f"teacher.{source}={tmp_path / place}", f"data.augmentation.mask={mask}"]
-            train(folder, *settings, "teacher.view=clean", *lesson)
-            losses[source, mask] = [r["loss"] for r in read_metrics(folder / "metrics.jsonl")]
-    assert losses["bank", 0.5] == pytest.approx(losses["model", 0.5], abs=1e-3)
-    assert losses["bank", 0.5] != pytest.approx(losses["bank", 0.0], abs=1e-3)
-
-
-def test_an_online_teacher_is_not_shown_shrunken_faces(tmp_path):
-    data = "procedural:identities=8,images=4,size=32"
-    teacher = FaceNetwork.create("standin", InputSpec(size=32), embedding_size=12)
-    save_model(teacher, tmp_path / "teacher.safetensors")
-    settings = [
-        f"data.train={data}", f"teacher.model={tmp_path / 'teacher.safetensors'}",
-        "objectives.margin_softmax=null", "objectives.fcd={}", "training.steps=1",
-    ]  # fmt: skip
-    with pytest.raises(FacedistillError, match=r"leave data\.image_size out"):
-        train(tmp_path / "small", *settings, "data.image_size=16")
-    assert train(tmp_path / "whole", *settings, "data.image_size=32").steps == 1
-
-
-@pytest.mark.parametrize(
-    ("bank", "recipe", "kept"),
-    [("MIT", "unknown", "MIT"), ("MIT", "BSD", "BSD"), ("unknown", "unknown", None)],
-)
-def test_the_model_file_names_the_teacher_behind_a_bank_and_its_licence(
-    tmp_path, bank, recipe, kept
-):
-    data = "procedural:identities=8,images=4,size=16"
-    make_bank(tmp_path / "bank", data, licence=bank)
-    summary = train(
-        tmp_path / "run", "objectives.margin_softmax=null", "objectives.fcd={}",
-        f"teacher.bank={tmp_path / 'bank'}", f"teacher.licence={recipe}", "data.licence=own",
-        "training.steps=1",
-    )  # fmt: skip
-    about = load_model(summary.model).metadata
-    assert (about.teacher, about.teacher_licence, about.data_licence) == ("standin", kept, "own")
-
-
-def test_a_start_that_was_fed_other_colours_is_refused(tmp_path):
-    bgr = FaceNetwork.create("standin", InputSpec(size=32, color="BGR"))
-    save_model(bgr, tmp_path / "bgr.safetensors")
-    start = [f"student.init={tmp_path / 'bgr.safetensors'}", "training.steps=1"]
-    with pytest.raises(FacedistillError, match=r"give student\.input the same color"):
-        train(tmp_path / "rgb", *start)
-    assert train(tmp_path / "bgr", *start, "student.input.color=BGR").steps == 1
-
-
 def test_corrupt_images_are_left_out_counted_and_named(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(16):
@@ -375,37 +206,6 @@ def test_corrupt_images_are_left_out_counted_and_named(tmp_path):
     assert json.loads((tmp_path / "skip" / "summary.json").read_text())["skipped"] == (
         summary.skipped
     )
-
-
-def test_a_student_starts_from_the_weights_it_is_given(tmp_path):
-    train(tmp_path / "first")
-    start = train(
-        tmp_path / "second", f"student.init={tmp_path / 'first'}", "optimizer.lr=1e-12",
-        "optimizer.weight_decay=0",
-    )  # fmt: skip
-    ours, theirs = (
-        load_model(p).backbone for p in (start.model, tmp_path / "first" / "best.safetensors")
-    )
-    torch.testing.assert_close(ours.head.weight, theirs.head.weight)
-    for setting in ("student.arguments={norm: false}", "student.network=mobilefacenet"):
-        with pytest.raises(FacedistillError, match=r"student\.init .* is standin .* for 16 pixels"):
-            train(tmp_path / "third", f"student.init={tmp_path / 'first'}", setting)
-
-
-def test_a_start_with_another_head_gives_all_but_its_head(tmp_path):
-    train(tmp_path / "first")
-    lines = []
-    start = train(
-        tmp_path / "second", f"student.init={tmp_path / 'first'}", "student.embedding_size=12",
-        "optimizer.lr=1e-12", "optimizer.weight_decay=0", say=lines.append,
-    )  # fmt: skip
-    ours, theirs = (
-        load_model(p).backbone for p in (start.model, tmp_path / "first" / "best.safetensors")
-    )
-    torch.testing.assert_close(ours.features[0].weight, theirs.features[0].weight)
-    assert ours.head.weight.shape == (12, 32)
-    (line,) = [line for line in lines if line.startswith("student.init: all but ")]
-    assert line.startswith("student.init: all but head.weight, head.bias of 10 weights are")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from facedistill.training.run import run
 from facedistill.training.weight import AutoScales, Weight
 from tests.training.same_run import assert_same_run
 from tests.training.standin import tiny_recipe
-from tests.training.test_run import make_bank
+from tests.training.tiny_run import make_bank
 
 
 def test_a_weight_stays_falls_in_a_line_or_along_a_cosine():
