@@ -53,7 +53,8 @@ def timed(monkeypatch):
             for path in paths
             for latency in [Latency(np.full((10, 2), path.stat().st_size / 1000))]
         ]
-        return BenchReport(this_machine(), True, 20, rows)
+        machine = replace(this_machine(), cpus=2, load=1.5)
+        return BenchReport(machine, True, 20, rows)
 
     def export_network(network, path):
         path.write_bytes(bytes(network.embedding_size))
@@ -68,8 +69,11 @@ def costs(rows):
 
 
 def test_rows_get_the_time_and_size_of_their_first_finished_run(rows, tmp_path, timed):
-    given = time_rows(rows, tmp_path, say=lambda line: None)
+    said = []
+    given = time_rows(rows, tmp_path, say=said.append)
     assert costs(given) == {"small": (4, 4), "gone": (None, None), "large": (8, 8)}
+    assert said[0] == "latency: 2 networks take turns on one core"
+    assert said[1].startswith("the machine was busy")
     assert given[0].milliseconds.interval.over == "turns"
     assert [row.runs for row in given] == [row.runs for row in rows]
     assert timed == [["small", "large"]]

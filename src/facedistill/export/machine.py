@@ -51,7 +51,7 @@ class Machine:
             return None
         return (
             f"the machine was busy before the first call (load {self.load:.1f} on {self.cpus} "
-            "CPUs): trust the ratios more than the times"
+            "CPUs): times are too long and ratios doubtful, measure again when it is idle"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from facedistill.export.bench import bench
 from facedistill.export.exporting import export_network
 from facedistill.export.machine import Machine
 from facedistill.models.model_file import load_model
-from facedistill.progress import Say
+from facedistill.progress import Say, track
 from facedistill.training.folder import BEST
 from facedistill.training.measurement import model_hash
 
@@ -44,14 +44,16 @@ def time_rows(rows: Sequence[Row], out: str | Path, *, say: Say = print) -> list
     Returns:
         The rows with `milliseconds` and `file_bytes`.
     """
-    runs = {row.name: run_folder(Path(out), row.name, row.finished[0].seed)
-            for row in rows if row.finished}  # fmt: skip
+    finished = [row for row in rows if row.finished]
+    runs = {row.name: run_folder(Path(out), row.name, row.finished[0].seed) for row in finished}
     weights = {name: model_hash(folder) for name, folder in runs.items()}
     costs = _read(Path(out) / LATENCY, weights)
     if costs is None:
         files = _exported(runs, say)
         say(f"latency: {len(files)} networks take turns on one core")
         costs, machine = _timed(files) if files else ({}, None)
+        if machine and (doubt := machine.doubt()):
+            say(doubt)
         _write(Path(out) / LATENCY, weights, costs, machine)
     return [
         replace(row, milliseconds=costs[row.name][0], file_bytes=costs[row.name][1])
@@ -63,7 +65,7 @@ def time_rows(rows: Sequence[Row], out: str | Path, *, say: Say = print) -> list
 
 def _exported(runs: Mapping[str, Path], say: Say) -> dict[str, Path]:
     files = {}
-    for name, folder in runs.items():
+    for name, folder in track(runs.items(), "exporting", total=len(runs), unit="networks"):
         try:
             export_network(load_model(folder / BEST), folder / EXPORTED)
         except FacedistillError as error:
