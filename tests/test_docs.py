@@ -3,6 +3,7 @@
 import inspect
 import re
 import shlex
+import tomllib
 import typing
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from facedistill.distill.mining import Neighbours
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.export.exporting import export_network
+from facedistill.export.target import TARGETS
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -129,6 +131,17 @@ def test_readme_make_targets_exist():
     assert targets == ["demo", "test"]
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.M)
+
+
+def test_every_target_is_documented_and_its_extra_can_be_installed():
+    text = (ROOT / "docs" / "export.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for target in TARGETS.values():
+        (row,) = re.findall(rf"^\| `{target.name}` \| .+$", text, re.M)
+        assert all(f"`{suffix}`" in row for suffix in (target.suffix, *target.companions))
+        if target.extra:
+            assert f"facedistill[{target.extra}]" in row
+            assert project["optional-dependencies"][target.extra]
 
 
 def keys(section: type[BaseModel], prefix: str = "") -> list[str]:

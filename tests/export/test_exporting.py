@@ -114,6 +114,14 @@ def test_a_file_that_disagrees_is_not_written(network, runtime, tmp_path, noise)
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_without_finite_embeddings_is_not_written(network, runtime, tmp_path):
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    with pytest.raises(FacedistillError, match="the network gives embeddings that are not finite"):
+        export_network(network, tmp_path / "a.fake", "fake")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_cannot_run_here_is_written_and_says_so(network, runtime, tmp_path):
     runtime.unavailable = "prediction needs macOS"
     report = export_network(network, tmp_path / "a.fake", "fake")
