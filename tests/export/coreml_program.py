@@ -5,27 +5,33 @@ import torch
 import torch.nn.functional as F
 
 
-def evaluate(path, image: np.ndarray) -> np.ndarray:
-    """Compute the embedding of one input, (1, 3, S, S), from nothing but the written package.
+class Program:
+    """A written package, of which nothing but its files is used."""
 
-    Values that the program has in float16 are rounded to it after each operator.
-    """
-    from coremltools.converters.mil.frontend.milproto.load import load
-    from coremltools.models.utils import load_spec
+    def __init__(self, path):
+        from coremltools.converters.mil.frontend.milproto.load import load
+        from coremltools.models.utils import load_spec
 
-    specification = load_spec(str(path))
-    weights = path / "Data" / "com.apple.CoreML" / "weights"
-    program = load(specification, specification.specificationVersion, str(weights))
-    block = program.functions["main"]
-    values = {next(iter(block.inputs)): torch.from_numpy(image)}
-    for operator in block.operations:
-        if operator.op_type == "const":
-            continue
-        given = {name: _value(each, values) for name, each in operator.inputs.items()}
-        (output,) = operator.outputs
-        result = _OPERATORS[operator.op_type](**given)
-        values[output.name] = result.half().float() if "fp16" in str(output.dtype) else result
-    return values[block.outputs[0].name].numpy()
+        specification = load_spec(str(path))
+        weights = path / "Data" / "com.apple.CoreML" / "weights"
+        program = load(specification, specification.specificationVersion, str(weights))
+        self.block = program.functions["main"]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Compute the embedding of one input (1, 3, S, S).
+
+        Values that the program has in float16 are rounded to it after each operator.
+        """
+        values = {next(iter(self.block.inputs)): torch.from_numpy(image)}
+        for operator in self.block.operations:
+            if operator.op_type == "const":
+                continue
+            given = {name: _value(each, values) for name, each in operator.inputs.items()}
+            (output,) = operator.outputs
+            result = _OPERATORS[operator.op_type](**given)
+            rounded = "fp16" in str(output.dtype)
+            values[output.name] = result.half().float() if rounded else result
+        return values[self.block.outputs[0].name].numpy()
 
 
 def _value(entry, values):

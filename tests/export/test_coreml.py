@@ -9,7 +9,7 @@ from facedistill.errors import FacedistillError
 from facedistill.export import coreml as target
 from facedistill.export.metadata import exported_metadata
 from facedistill.export.target import EngineUnavailable, ExportOptions
-from tests.export.coreml_program import evaluate
+from tests.export.coreml_program import Program
 from tests.export.small_network import embeddings, faces, least_cosine, small_network
 
 OPTIONS = {
@@ -64,7 +64,8 @@ def test_packages_hold_the_network(network, written):
             np.array(values)[:, None, None] for values in (network.input.mean, network.input.std)
         )
         planes = ((planes[:, ::-1] - mean) / std).astype(np.float32)
-    theirs = np.concatenate([evaluate(path, each[None]) for each in planes])
+    program = Program(path)
+    theirs = np.concatenate([program(each[None]) for each in planes])
     assert least_cosine(embeddings(network, images), theirs) > 1 - 1e-4  # computed in float16
 
 
