@@ -105,22 +105,14 @@ def test_file_says_what_it_is(network, exported):
     assert (entry.key, json.loads(entry.value)) == (HEADER_KEY, document)
 
 
-def test_floats_in_unit_embeddings_out_in_a_fixed_batch(network, faces, tmp_path):
-    path = tmp_path / "fixed.onnx"
+def test_a_residual_network_of_floats_in_unit_embeddings_out_and_a_fixed_batch(faces, tmp_path):
+    network = trained(faces, "iresnet18", InputSpec(size=SIDE, color="BGR"), width=0.25)
+    path = tmp_path / "student.onnx"
     options = ExportOptions(input="float", batch=4, normalise=True, calibration=faces[::2])
     write(network, path, options)
     assert onnxruntime.InferenceSession(path).get_inputs()[0].shape == [4, 3, SIDE, SIDE]
     embedding = open_engine(path, threads=1).embed(faces[:6])
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, rtol=1e-5)
-    assert cosines(network, path, faces[1::2]).mean() > 0.98
-
-
-def test_residual_networks_whose_pixels_are_normalised_unlike(faces, tmp_path):
-    # Means apart from each other keep the preprocessing in floating point.
-    spec = InputSpec(size=SIDE, mean=(120.0, 110.0, 100.0), std=(60.0, 60.0, 60.0))
-    network = trained(faces, "iresnet18", spec, width=0.25)
-    path = tmp_path / "student.onnx"
-    write(network, path, ExportOptions(calibration=faces[::2]))
     assert cosines(network, path, faces[1::2]).mean() > 0.98
     assert not {"PRelu", "BatchNormalization", "Conv", "Gemm"} & kinds_run(path, tmp_path)
 

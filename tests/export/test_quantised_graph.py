@@ -96,6 +96,19 @@ def test_a_network_of_floating_parts_keeps_them_and_is_close():
     assert cosine(before, after) > 0.99
 
 
+def test_pixels_normalised_in_floating_point_become_bytes_again():
+    pixels = np.random.default_rng(5).integers(256, size=(8, 8, 8, 3), dtype=np.uint8)
+    build = Builder(8, 8, 3, kind=onnx.TensorProto.UINT8)
+    planes = build.node("Transpose", "x", perm=[0, 3, 1, 2])
+    values = build.node("Cast", planes, to=onnx.TensorProto.FLOAT)
+    values = build.node("Sub", values, build.tensor(np.reshape([90, 110, 130], (1, 3, 1, 1))))
+    graph = build.graph(build.conv(values, 6, 3, 3))
+    before = compute(graph, pixels)
+    quantise(graph, observe(graph, values_to_observe(graph), pixels, ""))
+    assert "QuantizeLinear" in operators(graph)[3:5]
+    assert cosine(before, compute(graph, pixels)) > 0.999
+
+
 def test_an_output_that_is_a_convolution_is_given_in_floating_point():
     build = Builder(3, 8, 8)
     graph = build.graph(build.node("Max", build.conv("x", 4, 3), build.conv("x", 4, 3)))
