@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from rich.console import Console
 
 from facedistill.evaluation.rows import Measured, Row, RunResult, Truth, assemble
 from facedistill.report.comparison import crashes, print_comparison, to_csv, to_markdown
-from facedistill.report.comparison_page import to_html, write_comparison
+from facedistill.report.comparison_page import _colours, to_html, write_comparison
 from tests.report.browser import look_at
 
 
@@ -104,11 +105,20 @@ def test_pictures_stand_under_their_row(tmp_path):
 
 def test_page_in_a_browser(rows, tmp_path):
     path = tmp_path / "comparison.html"
-    path.write_text(to_html("comparison", rows))
+    click = "<script>document.querySelectorAll('#rows button')[2].click()</script></body>"
+    path.write_text(to_html("comparison", rows).replace("</body>", click))
     seen = look_at(path, tmp_path)
     assert (seen["problems"], seen["console"], seen["absent"], seen["outside"]) == ([], [], [], [])
     assert seen["pictures"] == 3
     assert not seen["wide"]
+    order = [line.split("\t")[0] for line in seen["text"].splitlines() if "\t" in line]
+    assert order == ["row", "fcd", "plain", "broken"]  # by accuracy, the highest first
+
+
+@pytest.mark.parametrize("count", [1, 10, 11, 19])
+def test_every_row_has_its_own_colour(count):
+    colours = [to_hex(colour) for colour in _colours(count)]
+    assert len(set(colours)) == len(colours) == count
 
 
 def test_table_says_figures_differences_and_crashes(rows):

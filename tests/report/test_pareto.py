@@ -97,3 +97,10 @@ def test_the_terminal_shows_what_a_face_takes(ladder, capsys):
     ladder[0] = replace(ladder[0], milliseconds=timed(0.4), file_bytes=2_000_000)
     print_comparison("ladder", ladder, Console(width=200))
     assert "0.400 ± 0.040" in capsys.readouterr().out
+
+
+def test_names_do_not_lie_on_each_other():
+    alike = [row(f"method{i}", 100, 0.80 + 0.001 * i) for i in range(10)]
+    figure = pareto_figure([*alike, row("teacher", 1000, 0.95), row("plain", 100, 0.70)])
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(names) == ["method9", "plain", "teacher"]

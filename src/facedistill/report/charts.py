@@ -300,10 +300,13 @@ def _pareto(axes: Axes, panel: ParetoPanel) -> None:
         # Of networks between two on the front, the cheaper of the two is the better choice.
         costs, values = [p.cost for p in best], [100 * p.figure.value for p in best]
         axes.step(costs, values, where="post", color="#b8c0c9", linewidth=1.2, zorder=1)
-    for point, on_front in zip(panel.points, front, strict=True):
+    named = _named(panel.points, front.tolist())
+    for place, (point, on_front) in enumerate(zip(panel.points, front, strict=True)):
         colour = GENUINE if on_front else _FAINT
         value = 100 * point.figure.value
         _whisker(axes, point.cost, value, point.figure.interval, 100, colour)
+        if place not in named:
+            continue
         axes.annotate(
             point.name,
             (point.cost, value),
@@ -317,6 +320,26 @@ def _pareto(axes: Axes, panel: ParetoPanel) -> None:
     axes.xaxis.set_minor_formatter(_plain_tick)
     axes.tick_params(axis="x", which="minor", length=3.5, pad=3.5, colors=_FAINT)
     axes.margins(x=0.18, y=0.12)
+
+
+def _named(points: Sequence[ParetoPoint], front: Sequence[bool]) -> list[int]:
+    """Whose names are written: first the front's, then others' that stand clear of those.
+
+    Networks of one size taught in many ways would write theirs on top of each other.
+    """
+    values = [point.figure.value for point in points]
+    near = 0.05 * (max(values) - min(values))
+    named: list[int] = []
+    for place in sorted(range(len(points)), key=lambda i: (not front[i], -values[i])):
+        clear = all(
+            abs(values[place] - values[other]) > near
+            or max(points[place].cost, points[other].cost)
+            > 1.3 * min(points[place].cost, points[other].cost)
+            for other in named
+        )
+        if clear or front[place]:
+            named.append(place)
+    return named
 
 
 def _by_cost(point: ParetoPoint) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from facedistill.atomic import atomic_path
@@ -134,14 +135,14 @@ def _learning(rows: Sequence[Row]) -> str | None:
     figure = Figure(figsize=(6 * len(keys), 4.2), layout="constrained")
     plots = figure.subplots(1, len(keys), squeeze=False)[0]
     for axes, key in zip(plots, keys, strict=True):
-        for number, row in enumerate(rows):
+        for colour, row in zip(_colours(len(rows)), rows, strict=True):
             for seed, run in enumerate(run for run in row.runs if _has(run, key)):
                 steps, values = series(run.records, key)
                 axes.plot(
                     steps,
                     values,
-                    color=f"C{number % 10}",
-                    linestyle=_STYLES[(seed + number // 10) % len(_STYLES)],
+                    color=colour,
+                    linestyle=_STYLES[seed % len(_STYLES)],
                     linewidth=1.2,
                     marker="." if key != LOSS else None,
                     label=row.name if not seed else None,
@@ -154,6 +155,13 @@ def _learning(rows: Sequence[Row]) -> str | None:
         *plots[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8
     )
     return drawing_uri(figure)
+
+
+def _colours(count: int) -> list[Any]:
+    """So many colours, no two alike."""
+    if count <= 10:
+        return [f"C{number}" for number in range(count)]
+    return [colormaps["turbo"](number / (count - 1)) for number in range(count)]
 
 
 def _parts(row: Row) -> str | None:
