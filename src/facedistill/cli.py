@@ -649,7 +649,7 @@ def _evaluate_landmarks(
     from facedistill.data.opening import open_dataset
     from facedistill.evaluation.landmarks import evaluate_landmarks
 
-    sets = [open_dataset(source) for source in sources]
+    sets = [open_dataset(source, five=False) for source in sources]
     reports = [evaluate_landmarks(network, faces, resamples=resamples) for faces in sets]
     if as_json:
         typer.echo(json.dumps([each.to_dict() for each in reports], indent=2))

@@ -111,6 +111,33 @@ def test_longer_markups_are_reduced_to_five_or_kept(tmp_path, points):
         np.testing.assert_array_equal(sample.landmarks, to_fractions(expected, (112, 112)))
 
 
+@pytest.mark.parametrize("more", ["", "10 12 90 95 0 0 1 0 0 0 "])
+def test_lists_of_wflw(tmp_path, more):
+    images = write_images(tmp_path / "WFLW_images" / "3--Riot", ["a b.png", "c.png"])
+    marks = np.random.default_rng(1).uniform(20, 90, (2, 98, 2)).round(4)
+    folder = tmp_path / "WFLW_annotations" / "list_98pt_test"
+    folder.mkdir(parents=True)
+    names = ["3--Riot/c.png", "3--Riot/a b.png"]
+    rows = [
+        f"{' '.join(map(str, points.ravel()))} {more}{name}\n"
+        for points, name in zip(marks, names, strict=True)
+    ]
+    (folder / "list.txt").write_text("".join(rows))
+    assert is_landmark_list(folder / "list.txt")
+    faces = open_dataset(folder / "list.txt", five=False)
+    np.testing.assert_array_equal(faces[1].image, images["a b.png"])
+    np.testing.assert_array_equal(faces[1].landmarks, to_fractions(marks[1], (112, 112)))
+    assert open_dataset(folder / "list.txt")[1].landmarks.shape == (5, 2)
+    assert "list.txt line 2" in faces.where(1)
+    cut = rows[0] + rows[1].replace(" ", " x", 1)
+    (folder / "list.txt").write_text(cut)
+    with pytest.raises(FacedistillError, match=r"line 2: .* is not (196|206) numbers and an image"):
+        open_dataset(folder / "list.txt")
+    (folder / "list.txt").write_text(rows[0].replace("c.png", "d.png"))
+    with pytest.raises(FacedistillError, match=r"line 1: no image 3--Riot/d\.png in "):
+        open_dataset(folder / "list.txt")
+
+
 def pts_text(points: np.ndarray, said: int | None = None) -> str:
     rows = "\n".join(f"{x} {y}" for x, y in points)
     return f"version: 1\nn_points:  {said or len(points)}\n{{\n{rows}\n}}\n"
@@ -129,7 +156,7 @@ def test_pts_files_count_pixels_from_one(tmp_path):
         np.testing.assert_array_equal(faces[0].image, image)
         found = to_pixels(faces[0].landmarks, image.shape)
         np.testing.assert_allclose(found, reduce_to_five(marks), atol=1e-4)
-    assert read_pts_folder(tmp_path, five=False)[0].landmarks.shape == (68, 2)
+    assert open_dataset(tmp_path, five=False)[0].landmarks.shape == (68, 2)
 
 
 ROW = "1.png 30 40 70 42 50 60 35 80 65 79"

@@ -276,3 +276,23 @@ def test_landmarks_move_with_the_images_however_they_are_cached():
     small, large = (load(faces, 0, 2, 3, image_size=side) for side in (16, 64))
     assert torch.equal(small[1].landmarks, large[1].landmarks)
     assert load(pictures())[0].landmarks is None
+
+
+def test_masks_go_by_the_landmarks_and_what_they_do_not_fit_is_named():
+    faces = ProceduralDataset(3, 2, size=48, loose=1.0)
+    (batch,) = load(faces, 0, 1, augmentation=Augmentation(flip=0.0, mask=1.0))
+    for image, key in zip(batch.images.numpy(), batch.keys, strict=True):
+        index = next(i for i in range(6) if faces.key(i) == key.tobytes())
+        sample = faces[index]
+        rng = sample_rng(1, 0, index)
+        worn = Augmentation(flip=0.0, mask=1.0)(sample.image, rng, sample.landmarks)[0]
+        np.testing.assert_array_equal(image, worn)
+
+    class Elsewhere(ProceduralDataset):
+        def __getitem__(self, index):
+            return super().__getitem__(index)._replace(landmarks=faces[index].landmarks + 9)
+
+    with pytest.raises(
+        FacedistillError, match=r"first: .*identity .*: the landmarks of a mask show no face"
+    ):
+        load(Elsewhere(3, 2, size=48), 0, 1, augmentation=Augmentation(flip=0.0, mask=1.0))

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.errors import FacedistillError
+from facedistill.faces.alignment import template
 from facedistill.faces.augmentation import Augmentation, sample_rng
-from facedistill.faces.landmarks import to_pixels
+from facedistill.faces.landmarks import mirror, to_fractions, to_pixels
 from facedistill.faces.mask import MIN_SIDE
 
 EVERYTHING = Augmentation(
@@ -213,6 +214,34 @@ def test_a_mask_goes_on_the_mirrored_face_and_moves_with_it():
         mirrored = Augmentation(flip=1.0, mask=1.0)(image, sample_rng(4, 0, index))[0]
         worn = only(mask=1.0)(cv2.flip(image, 1), sample_rng(4, 0, index))[0]
         np.testing.assert_array_equal(mirrored, worn)
+
+
+@pytest.mark.parametrize("points", [5, 68])
+def test_a_mask_goes_where_the_landmarks_are(points):
+    image = face(112, 112)
+    # A face of half the size in the lower right corner.
+    five = template(56) + 50
+    marks = five if points == 5 else markup_of(five)
+    landmarks = to_fractions(marks, image.shape)
+    for index in range(5):
+        worn = only(mask=1.0)(image, sample_rng(4, 0, index), landmarks)[0]
+        assert (worn != image).any()
+        np.testing.assert_array_equal(worn[:75], image[:75])
+        np.testing.assert_array_equal(worn[:, :45], image[:, :45])
+        mirrored = Augmentation(flip=1.0, mask=1.0)(image, sample_rng(4, 0, index), landmarks)[0]
+        turned = cv2.flip(image, 1), sample_rng(4, 0, index), mirror(landmarks)
+        expected = only(mask=1.0)(*turned)[0].astype(int)
+        np.testing.assert_allclose(mirrored, expected, atol=2)  # rounding of the mean of an eye
+    with pytest.raises(FacedistillError, match="show no face within"):
+        only(mask=1.0)(image, sample_rng(4, 0, 0), landmarks + 3)
+
+
+def markup_of(five):
+    """68 points whose five are these."""
+    marks = np.zeros((68, 2))
+    marks[36:42], marks[42:48] = five[0], five[1]
+    marks[[30, 48, 54]] = five[2:]
+    return marks
 
 
 def test_mask_leaves_the_other_draws_as_they_were():

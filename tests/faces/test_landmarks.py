@@ -4,7 +4,15 @@ import pytest
 
 from facedistill.errors import FacedistillError
 from facedistill.faces.alignment import template
-from facedistill.faces.landmarks import MARKUPS, mirror, reduce_to_five, to_fractions, to_pixels
+from facedistill.faces.landmarks import (
+    _EYES,
+    MARKUPS,
+    eye_distance,
+    mirror,
+    reduce_to_five,
+    to_fractions,
+    to_pixels,
+)
 
 # Where the points of the 68-point markup lie on a symmetric face, x from the middle: written down
 # from its picture, independently of the tables under test.
@@ -63,8 +71,19 @@ def test_five_of_many_are_eyes_nose_and_mouth_corners(points):
     np.testing.assert_allclose(reduce_to_five(symmetric(points)), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("points", MARKUPS)
+def test_eyes_are_each_others_mirror_image_and_about_the_inner_ones(points):
+    face = np.random.default_rng(points).uniform(size=(4, points, 2))
+    np.testing.assert_allclose(eye_distance(mirror(face)), eye_distance(face))
+    (left, right) = _EYES[points]
+    order = mirror(np.stack([np.arange(points), np.zeros(points)], axis=1))[:, 0]
+    assert (1 - order[[left, right]]).tolist() == [right, left]
+    expected = [np.hypot(*(each[left] - each[right])) for each in face]
+    np.testing.assert_allclose(eye_distance(face), expected)
+
+
 def test_unknown_markups_are_refused():
-    for change in (mirror, reduce_to_five):
+    for change in (mirror, reduce_to_five, eye_distance):
         with pytest.raises(FacedistillError, match="what 29 landmarks stand for is not known"):
             change(np.zeros((29, 2)))
 

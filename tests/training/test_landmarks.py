@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import facedistill
+from facedistill.cli import app
+from facedistill.data.decode import encode_png
 from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.landmarks import evaluate_landmarks
@@ -102,3 +105,24 @@ def test_a_teacher_of_points_must_see_the_image_that_the_student_sees(tmp_path):
     still = [f"data.augmentation.{name}=0" for name in ("flip", "shift", "scale", "rotation")]
     run(recipe(*lesson, *still), tmp_path / "still", say=lambda line: None)
     run(recipe(*lesson, "teacher.view=same"), tmp_path / "same", say=lambda line: None)
+
+
+def test_a_network_learns_all_points_of_a_larger_markup(tmp_path):
+    rng = np.random.default_rng(0)
+    for index in range(9):
+        image = rng.integers(0, 256, (16, 16, 3), np.uint8)
+        (tmp_path / f"{index}.png").write_bytes(encode_png(image))
+        rows = "\n".join(f"{x:.2f} {y:.2f}" for x, y in rng.uniform(2, 15, (68, 2)))
+        (tmp_path / f"{index}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+    settings = recipe(
+        f"data.train={tmp_path}", "data.validation_identities=0", "data.validation_images=2",
+        "student.landmarks=68", "training.steps=2", f"evaluation.test={tmp_path}",
+    )  # fmt: skip
+    summary = run(settings, tmp_path / "run", say=lambda line: None)
+    assert facedistill.load(summary.model).landmark_points == 68
+    assert summary.evaluation["test"]["points"] == 68
+    words = ["evaluate", str(summary.model), str(tmp_path), "--json", "--resamples", "0"]
+    (said,) = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    assert said["points"] == 68
+    assert said["nme"]["value"] == pytest.approx(summary.evaluation["test"]["nme"]["value"])
+    assert said["normalised_by"] == "inter-ocular (outer corners)"

@@ -1,9 +1,11 @@
-"""Faces with landmarks: CelebA-style lists, and image folders with `.pts` files (300-W).
+"""Faces with landmarks: CelebA-style lists, WFLW's, and image folders with `.pts` files (300-W).
 
 A list has the number of images in its first line, the points' names in its second, then one line an
 image: the file's name and 2 P whole or decimal numbers, x and y in pixels of that image, (0, 0) in
-the middle of the first pixel. Known are lists of 5, 49, 68 and 98 points. A `.pts` file stands
-beside its image and has one face of 49, 68 or 98 points; its pixels count from 1.
+the middle of the first pixel. Known are lists of 5, 49, 68 and 98 points. A list of WFLW has
+neither of the first two lines, and in each line 196 numbers, often ten more (a rectangle and six
+attributes, which are passed over), and the file's name. A `.pts` file stands beside its image and
+has one face of 49, 68 or 98 points; its pixels count from 1.
 
 Crops are taken as they are. A photograph (not square, or its face smaller than a fifth of it) is
 cut to the loose square about the face, black where that reaches over the border.
@@ -33,6 +35,8 @@ FIVE_NAMES = (
     *("leftmouth_x", "leftmouth_y", "rightmouth_x", "rightmouth_y"),
 )
 """CelebA's second line; left and right are as seen in the image."""
+WFLW_NUMBERS = (196, 206)
+"""In a line of WFLW: those of 98 points, and those and ten more."""
 PTS_BYTES = 1 << 16
 """Largest .pts file; one of 98 points has four kilobytes."""
 SMALL_FACE = 0.2
@@ -45,6 +49,7 @@ OUTSIDE = 0.5
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,9}(\.[0-9]{0,18})?")
 _FOLDERS_TRIED = 8
+_WFLW_FOLDER = "WFLW_images"
 _CELEBA_FOLDERS = ("img_align_celeba", "img_celeba")
 
 
@@ -167,13 +172,14 @@ def _key(content: bytes, square: Square | None) -> bytes:
 def read_landmark_list(
     path: str | Path, root: str | Path | None = None, *, five: bool = True
 ) -> LandmarkDataset:
-    """Open a CelebA-style list.
+    """Open a list like CelebA's or WFLW's.
 
     Args:
         path: The list, UTF-8 text.
         root: The folder of the images. By default the first of these that has the first image:
-            `img`, `images` or `Img` beside the list, the list's own folder, and in the official
-            layout (`Anno/list_landmarks_*.txt`) `Img/img_align_celeba` or `Img/img_celeba`.
+            `img`, `images` or `Img` beside the list, the list's own folder, in CelebA's official
+            layout (`Anno/list_landmarks_*.txt`) `Img/img_align_celeba` or `Img/img_celeba`, and in
+            WFLW's (`WFLW_annotations/list_98pt_*/list_98pt_*.txt`) `WFLW_images`.
         five: Reduce larger markups to the template's five points.
 
     Raises:
@@ -181,10 +187,9 @@ def read_landmark_list(
             points fall together, or an image is missing.
     """
     path = Path(path)
-    names, landmarks = _read_list(path)
-    folder = _image_folder(path, names[0]) if root is None else Path(root)
-    # The first two lines are the count and the names of the points.
-    numbers = range(3, len(names) + 3)
+    names, landmarks, first = _read_list(path)
+    folder = _image_folder(path, names[0], first) if root is None else Path(root)
+    numbers = range(first, len(names) + first)
     files = [str(folder / name) for name in names]
     require_files(path, files, numbers)
     return LandmarkDataset(
@@ -193,14 +198,14 @@ def read_landmark_list(
 
 
 def is_landmark_list(path: str | Path) -> bool:
-    """Tell a CelebA-style list by its first lines, which no list of labels has."""
+    """Tell a list like CelebA's or WFLW's by its first lines, which no list of labels has."""
     try:
         with Path(path).open("rb") as file:
             lines = file.read(8192).decode("utf-8-sig", "replace").splitlines()
     except OSError:
         return False
     fields = [line.split() for line in islice(lines, 4)]
-    return any(
+    return _is_wflw(fields) or any(
         len(row) - 1 in [2 * points for points in MARKUPS] and _all_numbers(row[1:])
         for row in fields
     )
@@ -290,11 +295,13 @@ def read_pts(path: str | Path) -> np.ndarray:
     return points
 
 
-def _read_list(path: Path) -> tuple[list[str], np.ndarray]:
-    """Return the names and the points (N, P, 2) of a CelebA-style list."""
+def _read_list(path: Path) -> tuple[list[str], np.ndarray, int]:
+    """Return the names, the points (N, P, 2), and the number of the first image's line."""
     lines = read_lines(path)
     while lines and not lines[-1].strip():
         lines.pop()
+    if _is_wflw([line.split() for line in lines[:1]]):
+        return *_read_wflw(path, lines), 1
     points = _points_named(path, lines)
     rows = lines[2:]
     said = lines[0].strip(" \t\r")  # What else Python strips, int() may refuse.
@@ -316,6 +323,28 @@ def _read_list(path: Path) -> tuple[list[str], np.ndarray]:
         names.append(name)
         landmarks.append(np.array(numbers, np.float64).reshape(points, 2))
         _check_spread(landmarks[-1], f"{path} line {index + 3}")
+    return names, np.stack(landmarks), 3
+
+
+def _is_wflw(rows: list[list[str]]) -> bool:
+    """Whether the first line is one of WFLW: numbers, and at the end a name."""
+    return bool(rows) and len(rows[0]) - 1 in WFLW_NUMBERS and _all_numbers(rows[0][:-1])
+
+
+def _read_wflw(path: Path, lines: list[str]) -> tuple[list[str], np.ndarray]:
+    """Return the names and the points (N, 98, 2) of a list of WFLW."""
+    count = len(lines[0].split()) - 1
+    names, landmarks = [], []
+    for number, row in enumerate(lines, 1):
+        *numbers, name = row.strip().split(maxsplit=count) or [""]
+        if len(numbers) != count or not _all_numbers(numbers) or not _is_name(name):
+            raise FacedistillError(
+                f"{path} line {number}: {row.strip()[:80]!r} is not {count} numbers and an image's "
+                "name, as the first line is"
+            )
+        names.append(name)
+        landmarks.append(np.array(numbers[: WFLW_NUMBERS[0]], np.float64).reshape(-1, 2))
+        _check_spread(landmarks[-1], f"{path} line {number}")
     return names, np.stack(landmarks)
 
 
@@ -348,7 +377,7 @@ def _all_numbers(fields: list[str]) -> bool:
     return all(_NUMBER.fullmatch(field) for field in fields)
 
 
-def _image_folder(path: Path, name: str) -> Path:
+def _image_folder(path: Path, name: str, line: int) -> Path:
     beside, above = path.parent, path.parent.parent
     # The aligned release's list goes with its images, which bear the same names as the photographs.
     official = _CELEBA_FOLDERS if "align" in path.name else _CELEBA_FOLDERS[::-1]
@@ -356,14 +385,15 @@ def _image_folder(path: Path, name: str) -> Path:
         *(beside / folder for folder in ("img", "images", "Img")),
         beside,
         *(base / folder for folder in official for base in (above / "Img", beside)),
+        *(base / _WFLW_FOLDER for base in (beside, above, above.parent)),
     ]
     for folder in tried:
         # Unlike Path, takes a name too long for the system for one that is not there.
         if os.path.isfile(os.path.join(folder, name)):  # noqa: PTH113, PTH118
             return folder
     raise FacedistillError(
-        f"{path} line 3: no image {name} in {', '.join(str(folder) for folder in tried[:4])}, nor "
-        f"in {above / 'Img'}: put the images in `img` beside the list"
+        f"{path} line {line}: no image {name} in {', '.join(map(str, tried[:4]))}, nor in "
+        f"{above / 'Img'}: put the images in `img` beside the list"
     )
 
 

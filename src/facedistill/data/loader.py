@@ -311,7 +311,11 @@ class _AugmentedFaces(Dataset[AugmentedSample]):
             sample = self.source[index]
         except FacedistillError as error:
             return AugmentedSample(image=None, problem=str(error))
-        image, flipped = self.augmentation(sample.image, sample_rng(self.seed, epoch, index))
+        rng = sample_rng(self.seed, epoch, index)
+        try:
+            image, flipped = self.augmentation(sample.image, rng, sample.landmarks)
+        except FacedistillError as error:
+            return AugmentedSample(image=None, problem=f"{self.source.where(index)}: {error}")
         clean = sample.image if self.keep_clean else None
         landmarks = self.landmarks(sample, place)
         return AugmentedSample(image, sample.label, sample.key, flipped, clean, landmarks)

@@ -31,7 +31,7 @@ SUMMARY_SAMPLE = 1000
 """How many images a summary reads, evenly spread."""
 
 
-def open_dataset(source: str | Path, *, relabel: bool = False) -> FaceDataset:
+def open_dataset(source: str | Path, *, relabel: bool = False, five: bool = True) -> FaceDataset:
     """Open whatever holds faces.
 
     Args:
@@ -40,6 +40,7 @@ def open_dataset(source: str | Path, *, relabel: bool = False) -> FaceDataset:
             (.txt, .lst, .csv, .tsv) of labels or of landmarks, or a
             `procedural:identities=600,images=20` specification.
         relabel: Number the identities anew instead of refusing labels with holes.
+        five: Reduce larger markups of landmarks to the template's five points.
 
     Returns:
         The data set, its labels checked.
@@ -51,7 +52,7 @@ def open_dataset(source: str | Path, *, relabel: bool = False) -> FaceDataset:
         return parse_procedural(str(source))
     path = Path(source)
     if path.is_dir():
-        return _open_folder(path, relabel)
+        return _open_folder(path, relabel, five)
     if not path.exists():
         raise FacedistillError(_missing(path))
     suffix = path.suffix.lower()
@@ -59,7 +60,7 @@ def open_dataset(source: str | Path, *, relabel: bool = False) -> FaceDataset:
         return RecordIODataset(path, relabel=relabel)
     if suffix in LIST_SUFFIXES:
         if is_landmark_list(path):
-            return read_landmark_list(path)
+            return read_landmark_list(path, five=five)
         return ListDataset(path, relabel=relabel)
     raise FacedistillError(_other_kind(path, suffix))
 
@@ -79,10 +80,10 @@ def is_landmark_set(source: str | Path) -> bool:
     return path.suffix.lower() in LIST_SUFFIXES and is_landmark_list(path)
 
 
-def _open_folder(path: Path, relabel: bool) -> FaceDataset:
+def _open_folder(path: Path, relabel: bool, five: bool) -> FaceDataset:
     if _has_records(path):
         return RecordIODataset(path, relabel=relabel)
-    return read_pts_folder(path) if has_pts_files(path) else FolderDataset(path)
+    return read_pts_folder(path, five=five) if has_pts_files(path) else FolderDataset(path)
 
 
 def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """How well a network finds landmarks.
 
 The error of a face is its mean distance between a point found and where it is, divided by the
-distance of its two true eyes: inter-ocular, the eyes being the first two of the five points; of a
-larger markup inter-pupil, between the eyes' centres, which are their contours' means or pupils. The
-average over faces is the NME. A face fails at a limit if its error is larger. The cumulative curve
-gives the share of faces up to an error, and its area, AUC, is taken from 0 to the limit and divided
-by it, so that 1 is the best.
+distance of its two true eyes: inter-ocular, the eyes being the first two of the five points, and in
+a larger markup their outer corners, as in the tables of 300-W and WFLW. The average over faces is
+the NME. A face fails at a limit if its error is larger. The cumulative curve gives the share of
+faces up to an error, and its area, AUC, is taken from 0 to the limit and divided by it, so that 1
+is the best.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from facedistill.data.resized import Resized
 from facedistill.data.sample import FaceDataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.statistics import Estimate, Interval, bootstrap_clusters
-from facedistill.faces.landmarks import FIVE, reduce_to_five
+from facedistill.faces.landmarks import FIVE, eye_distance, reduce_to_five
 from facedistill.models.input_spec import InputSpec
 from facedistill.progress import track
 
@@ -61,7 +61,8 @@ class LandmarkReport:
         auc: Area under the cumulative curve up to a limit, by limit.
         found: float32 (N, P, 2), fractions of the images' sides.
         truth: float32 (N, P, 2).
-        errors: float64 (N, P), each point's distance over the distance of the eyes.
+        errors: float64 (N, P), each point's distance over the distance of the eyes (see
+            `faces.landmarks.eye_distance`).
     """
 
     name: str
@@ -147,8 +148,7 @@ def normalised_errors(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     found, truth = np.asarray(found, np.float64), np.asarray(truth, np.float64)
     if found.shape != truth.shape or found.ndim != 3:
         raise FacedistillError(f"found landmarks are {found.shape}, the true ones {truth.shape}")
-    eyes = reduce_to_five(truth)[:, :2]
-    apart = np.linalg.norm(eyes[:, 0] - eyes[:, 1], axis=1)
+    apart = eye_distance(truth)
     broken = ~np.isfinite(found).all(axis=(1, 2))
     if broken.any():
         raise FacedistillError(f"landmarks found are not finite of face {int(np.argmax(broken))}")
@@ -233,7 +233,7 @@ def evaluate_landmarks(
     """Measure a network on faces with landmarks.
 
     Where the markups of network and faces differ in their number of points, both are reduced to the
-    template's five.
+    template's five, and errors are over the distance of the eyes' centres.
 
     Args:
         network: Finds landmarks.
@@ -317,8 +317,7 @@ def _names(points: int) -> list[str]:
 
 
 def _normalised_by(points: int) -> str:
-    """What 300-W and WFLW call inter-ocular, between the outer corners, is neither."""
-    return "inter-ocular" if points == FIVE else "inter-pupil (eye centres)"
+    return "inter-ocular" if points == FIVE else "inter-ocular (outer corners)"
 
 
 def _percent(estimate: Estimate) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from facedistill.errors import FacedistillError
 from facedistill.faces.alignment import transform_points
-from facedistill.faces.landmarks import mirror, to_fractions, to_pixels
+from facedistill.faces.landmarks import mirror, reduce_to_five, to_fractions, to_pixels
 from facedistill.faces.mask import MaskParameters, render_mask
 
 
@@ -72,8 +72,9 @@ class Augmentation:
 
     Attributes:
         flip: Probability of a mirror image.
-        mask: Probability that the person wears a face mask (see `faces.mask`), drawn where an
-            aligned crop has its nose and mouth; images must have sides of 16 pixels or more.
+        mask: Probability that the person wears a face mask (see `faces.mask`), drawn over nose and
+            mouth: by the image's landmarks, or where it has none, where an aligned crop has them.
+            Images must have sides of 16 pixels or more.
         affine: Probability that shift, scale and rotation are applied (in one warp).
         shift: Largest shift in each direction, as a fraction of the side, 0..0.5.
         scale: Largest relative change of size, 0..0.9: the factor is within 1 -+ scale.
@@ -148,16 +149,24 @@ class Augmentation:
         )
         return not self.moves and max(others) == 0
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+    def __call__(
+        self, image: np.ndarray, rng: np.random.Generator, landmarks: np.ndarray | None = None
+    ) -> tuple[np.ndarray, bool]:
         """Augment one image.
 
         Args:
             image: uint8 RGB (H, W, 3); it is not changed.
             rng: Where the random numbers come from, say `sample_rng(seed, epoch, index)`.
+            landmarks: The image's, (P, 2), fractions of its sides; P one of
+                `faces.landmarks.MARKUPS`. For a mask, and without any the crop must be aligned.
 
         Returns:
             The augmented image, uint8 RGB (H, W, 3) and contiguous (`image` itself if nothing
             happened to it), and whether it was flipped.
+
+        Raises:
+            FacedistillError: If a mask is to be drawn on an image too small for it, or where the
+                landmarks show no face.
         """
         if self.flip_only:
             flipped = rng.random() < self.flip
@@ -167,7 +176,7 @@ class Augmentation:
         if flipped:
             image = cv2.flip(image, 1)
         if draws[_Draw.MASK] < self.mask:
-            image = _put_on_mask(image, draws[_Draw.MASK_SEED])
+            image = _put_on_mask(image, draws[_Draw.MASK_SEED], landmarks, flipped)
         if self.moves and draws[_Draw.AFFINE] < self.affine:
             image = self._move(image, draws)
         if draws[_Draw.OCCLUSION] < self.occlusion:
@@ -280,11 +289,18 @@ def _span(side: int, fraction: float, place: float) -> slice:
     return slice(start, start + length)
 
 
-def _put_on_mask(image: np.ndarray, uniform: float) -> np.ndarray:
+def _put_on_mask(
+    image: np.ndarray, uniform: float, landmarks: np.ndarray | None, flipped: bool
+) -> np.ndarray:
+    """Draw a mask on a face whose landmarks were had before the image was mirrored."""
+    points = None
+    if landmarks is not None:
+        five = reduce_to_five(np.asarray(landmarks))
+        points = to_pixels(mirror(five) if flipped else five, image.shape)
     # One number decides the mask, so that masks may be drawn in other ways one day and leave all
     # other draws as they are. A uniform float64 has 53 random bits.
     rng = np.random.default_rng(int(uniform * (1 << 53)))
-    return render_mask(image, MaskParameters.draw(rng))
+    return render_mask(image, MaskParameters.draw(rng), points)
 
 
 def _downscale(image: np.ndarray, factor: float) -> np.ndarray:

@@ -97,6 +97,8 @@ _REDUCED = {
     68: (tuple(range(36, 42)), tuple(range(42, 48)), (30,), (48,), (54,)),
     98: ((96,), (97,), (54,), (76,), (82,)),
 }
+_EYES = {FIVE: (0, 1), 49: (19, 28), 68: (36, 45), 98: (60, 72)}
+"""The two eyes of the template, and the outer corners of the larger markups."""
 MARKUPS = tuple(sorted(_REDUCED))
 """Numbers of points whose meaning is known: 5, 49 and 68 (Multi-PIE, 300-W), 98 (WFLW)."""
 
@@ -130,6 +132,25 @@ def reduce_to_five(landmarks: np.ndarray) -> np.ndarray:
     """
     groups = _known(landmarks.shape[-2], _REDUCED)
     return np.stack([landmarks[..., group, :].mean(axis=-2) for group in groups], axis=-2)
+
+
+def eye_distance(landmarks: np.ndarray) -> np.ndarray:
+    """Return how far apart the eyes are: inter-ocular, by which errors are divided.
+
+    It is between the two eyes of five points, and between their outer corners in larger markups, as
+    the tables of 300-W and WFLW have it.
+
+    Args:
+        landmarks: (..., P, 2), in any unit that is the same for x and y, P one of `MARKUPS`.
+
+    Returns:
+        (...).
+
+    Raises:
+        FacedistillError: If P is another.
+    """
+    left, right = _known(landmarks.shape[-2], _EYES)
+    return np.linalg.norm(landmarks[..., left, :] - landmarks[..., right, :], axis=-1)
 
 
 def _known(points: int, table: dict[int, tuple]) -> tuple:

@@ -15,6 +15,7 @@ from facedistill.data.pairs import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.teacher import Teacher
 from facedistill.errors import FacedistillError
+from facedistill.faces.landmarks import FIVE
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.training.measurement import TestSet
 from facedistill.training.teachers import check_views
@@ -37,7 +38,7 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
         FacedistillError: If a landmark network is to learn from faces without landmarks.
     """
     data = recipe.data
-    faces = open_dataset(data.train, relabel=data.relabel)
+    faces = open_dataset(data.train, relabel=data.relabel, five=_five(recipe))
     identities = check_labels(faces.labels, faces.name)
     if data.validation_images:
         if recipe.student.landmarks is None:
@@ -69,8 +70,13 @@ def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
         FacedistillError: If it is not there or not readable.
     """
     if recipe.student.landmarks is not None:
-        return open_dataset(source.pairs)
+        return open_dataset(source.pairs, five=_five(recipe))
     return open_pairs(source.pairs)
+
+
+def _five(recipe: Recipe) -> bool:
+    """Whether larger markups of landmarks are reduced: not where a network is to find them."""
+    return recipe.student.landmarks in (None, FIVE)
 
 
 def create_order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -> Order:
