@@ -47,6 +47,13 @@ def test_maps_of_both_networks_come_on_their_own_grids(networks, tmp_path, centr
     assert cv2.imread(str(tmp_path / "fields.png")).std() > 10
 
 
+@pytest.mark.parametrize(
+    ("side", "axis"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (7, [1, 3, 5]), (8, [1, 4, 6])]
+)
+def test_the_centres_shown_one_by_one_are_spread(side, axis):
+    assert receptive_fields._spread(side) == [y * side + x for y in axis for x in axis]
+
+
 def test_what_centres_look_at_is_bright_in_its_place():
     heat = torch.zeros(4, 4)
     heat[0, 3] = 1.0

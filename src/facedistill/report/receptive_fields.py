@@ -130,7 +130,8 @@ def _grid(axes: Axes, values: torch.Tensor, title: str, top: float) -> None:
 
 def _spread(side: int) -> list[int]:
     """Indices of up to nine centres spread over the grid."""
-    axis = sorted({round(i) for i in np.linspace(0, side - 1, min(side, _SHOWN) + 2)[1:-1]})
+    shown = min(side, _SHOWN)
+    axis = [(2 * i + 1) * side // (2 * shown) for i in range(shown)]
     return [y * side + x for y in axis for x in axis]
 
 
