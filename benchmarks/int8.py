@@ -5,8 +5,8 @@
 MobileFaceNet of two widths, mbf and IResNet-50 are exported to ONNX and to ONNX INT8, raw uint8
 pixels in, one face at a time. ONNX Runtime runs them on one thread and on all; the files take
 turns of a few calls on real faces. Ratios are over the ONNX file as exported. Beside it stands the
-same file with its PReLUs written as max(x, a x) in floating point, since ONNX Runtime's own PReLU
-is slow: what INT8 saves against that is due to integers alone. Weights are fresh unless --model is
+same file with its PReLUs written as max(x, a x) in floating point, since recent ONNX Runtimes' own
+PReLU is slow: what INT8 saves against that is due to integers alone. Weights are fresh unless --model is
 given, with batch norm statistics and slopes as in a trained network: only these matter to times.
 """
 

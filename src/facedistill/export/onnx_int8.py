@@ -13,9 +13,9 @@ channels are made alike, and only then it is quantised, with ranges measured on 
 6. `quantised_graph.py`, `bias_correction.py`: bytes between layers, biases that undo the rounding.
 
 The file is standard ONNX: convolutions between QuantizeLinear and DequantizeLinear, and Max of
-uint8. Weights are int8 with a scale a channel, activations uint8 with one a value. On x86 without
-VNNI instructions (before about 2019) ONNX Runtime adds products of two bytes in 16 bits, which can
-overflow: check the accuracy on such a machine.
+uint8, which ONNX Runtime has had since 1.24. Weights are int8 with a scale a channel, activations
+uint8 with one a value. On x86 without VNNI instructions (before about 2019) ONNX Runtime adds
+products of two bytes in 16 bits, which can overflow: check the accuracy on such a machine.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 
 from facedistill.errors import FacedistillError
 from facedistill.export import onnx as floating
@@ -45,6 +46,8 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
 from facedistill.runtime import FileInput
 
+LEAST_RUNTIME = (1, 24)
+"""Of ONNX Runtime; earlier ones have no maximum of bytes."""
 LEAST_FACES = 32
 """Faces below which ranges would be guessed."""
 LEAST_SHARE = 0.5
@@ -55,6 +58,7 @@ _EQUALISED_ON = 128  # faces at least, where there are so many; extents settle q
 
 def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     """Write a quantised file, unchecked: see `target.TargetModule.write`."""
+    _check_runtime(onnxruntime.__version__)
     document = exported_metadata(network, options, precision="int8")
     faces = _calibration_faces(options, document, path)
     graph = _floating_graph(network, options)
@@ -80,6 +84,15 @@ def open_engine(path: Path, *, threads: int | None = None) -> Engine:
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
     return floating.read_metadata(path)
+
+
+def _check_runtime(version: str) -> None:
+    if tuple(map(int, version.split(".")[:2])) < LEAST_RUNTIME:
+        wanted = ".".join(map(str, LEAST_RUNTIME))
+        raise FacedistillError(
+            f"target onnx-int8 needs ONNX Runtime {wanted} or later, and this is {version}: "
+            f"pip install 'onnxruntime>={wanted}'"
+        )
 
 
 def _calibration_faces(options: ExportOptions, document: dict[str, Any], path: Path) -> np.ndarray:

@@ -1,15 +1,15 @@
 """PReLUs become a maximum, for which engines have int8 kernels.
 
 With slopes a of at most 1, PReLU(x) = max(x, a x), also where a is negative; a channel with a
-larger one takes the minimum. ONNX Runtime has no int8 PReLU and computes it in floating point, one
-element and one branch at a time; of bytes it takes 64 maxima at once. Where the slope goes:
+larger one takes the minimum. ONNX Runtime has no int8 PReLU: left as it is, it would be computed in
+floating point, between a conversion from bytes and one back. Where the slope goes:
 
 - Into a second copy of the convolution before, of weights a W and bias a b, where that is cheap.
   Both copies may then be stored with the range of the maximum: what they lose below it, the maximum
   throws away. In int8 both copies hold the same whole numbers, with other scales.
 - Else into a 1 x 1 depthwise convolution of weights a, which reads x and so needs x's whole range.
 - Behind a grouped convolution, which stays in floating point, into a plain product: the maximum
-  stays there too, many times as fast as ONNX Runtime's PReLU.
+  stays there too, since recent ONNX Runtimes take many times as long for a PReLU.
 """
 
 from __future__ import annotations
