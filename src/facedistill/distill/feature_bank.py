@@ -79,13 +79,20 @@ class FeatureBank(nn.Module):
             ValueError: If it is of a bank of another shape or storage.
         """
         for name, ours in self.get_extra_state().items():
-            theirs = state[name]
-            if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
-                raise ValueError(
-                    f"{name} of a feature bank are {theirs.dtype} {tuple(theirs.shape)}, "
-                    f"not {ours.dtype} {tuple(ours.shape)}"
-                )
-            ours.copy_(theirs)
+            restore(ours, state[name], f"{name} of a feature bank")
+
+
+def restore(ours: torch.Tensor, theirs: torch.Tensor, name: str) -> None:
+    """Copy what a checkpoint kept.
+
+    Raises:
+        ValueError: If it is of another shape or storage.
+    """
+    if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
+        raise ValueError(
+            f"{name} are {theirs.dtype} {tuple(theirs.shape)}, not {ours.dtype} {tuple(ours.shape)}"
+        )
+    ours.copy_(theirs)
 
 
 def last_occurrence(identities: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from facedistill.data.batch import Batch
-from facedistill.distill.feature_bank import DTYPES, Storage, check_storage
+from facedistill.distill.feature_bank import DTYPES, Storage, check_storage, restore
 from facedistill.distill.objective import Gather, Loss, Objective, Setting, objective
 from facedistill.distill.relation import check_penalty, penalty, relations, unit
 from facedistill.models.embed import embedding_of
@@ -82,13 +82,7 @@ class FeatureQueue(nn.Module):
             ValueError: If it is of a queue of another shape or storage.
         """
         for name in ("students", "teachers"):
-            ours, theirs = getattr(self, name), state[name]
-            if theirs.shape != ours.shape or theirs.dtype != ours.dtype:
-                raise ValueError(
-                    f"{name} of a queue are {theirs.dtype} {tuple(theirs.shape)}, "
-                    f"not {ours.dtype} {tuple(ours.shape)}"
-                )
-            ours.copy_(theirs)
+            restore(getattr(self, name), state[name], f"{name} of a queue")
         self.filled, self.place = int(state["filled"]), int(state["place"])
 
 

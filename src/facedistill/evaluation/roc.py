@@ -176,6 +176,10 @@ def tar_at_far(curve: RocCurve, target: float) -> OperatingPoint:
     # Quotients round correctly, so 3 of 3,000 is the same number as 0.001 and does not exceed it.
     furthest = int(np.searchsorted(curve.far, target, side="right")) - 1
     place = int(np.searchsorted(curve.true_accepts, curve.true_accepts[furthest], side="left"))
+    return _point(curve, target, place)
+
+
+def _point(curve: RocCurve, target: float, place: int) -> OperatingPoint:
     return OperatingPoint(
         target,
         curve.impostors,
@@ -209,14 +213,8 @@ def tar_at_nearest_far(curve: RocCurve, target: float) -> OperatingPoint:
         np.diff(curve.true_accepts[1:], 2) != 0
     )
     places = np.flatnonzero(corner)[::-1]
-    place = places[np.argmin(np.abs(curve.far[places] - target))]
-    return OperatingPoint(
-        target,
-        curve.impostors,
-        far=int(curve.false_accepts[place]) / curve.impostors,
-        tar=int(curve.true_accepts[place]) / curve.genuine,
-        threshold=float(curve.thresholds[place]),
-    )
+    place = int(places[np.argmin(np.abs(curve.far[places] - target))])
+    return _point(curve, target, place)
 
 
 def decision_thresholds(
