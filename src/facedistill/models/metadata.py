@@ -14,7 +14,7 @@ class ModelMetadata(BaseModel):
             was set for, e.g. `{"1e-3": 0.31}`.
         teacher: Name of the teacher it was distilled from.
         teacher_licence: Licence of that teacher's weights; it may bind the student.
-        training_data: The training images: their name, how many, of how many people.
+        training_data: The training images: their name, how many, and of how many people.
         data_licence: Licence of the training images.
         recipe_hash: Hash of the recipe that made it.
         metrics: Figures measured on it, by name.

@@ -44,7 +44,7 @@ def saver(
             name=f"{recipe.name}-{recipe.student.network}",
             teacher=teacher_name,
             teacher_licence=teacher_licence,
-            training_data=Path(faces.name).name,  # of a path only what tells nothing of the machine
+            training_data=_called(recipe.data.train, faces),
             data_licence=stated(recipe.data.licence),
             recipe_hash=recipe.hash,
             metrics={f"validation.{key}": value for key, value in figures.items()},
@@ -56,3 +56,10 @@ def saver(
             save_head(head, head_path(path), network)
 
     return save
+
+
+def _called(source: str, faces: FaceDataset) -> str:
+    """Return what training data is called; of a path only what tells nothing of the machine."""
+    people = int(faces.labels.max()) + 1
+    text = f"{Path(source).resolve().name}: {len(faces):,} images"
+    return f"{text} of {people:,} people" if people else text
