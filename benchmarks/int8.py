@@ -6,8 +6,9 @@ MobileFaceNet of two widths, mbf and IResNet-50 are exported to ONNX and to ONNX
 pixels in, one face at a time. ONNX Runtime runs them on one thread and on all; the files take
 turns of a few calls on real faces. Ratios are over the ONNX file as exported. Beside it stands the
 same file with its PReLUs written as max(x, a x) in floating point, since recent ONNX Runtimes' own
-PReLU is slow: what INT8 saves against that is due to integers alone. Weights are fresh unless --model is
-given, with batch norm statistics and slopes as in a trained network: only these matter to times.
+PReLU is slow: what INT8 saves against that is due to integers alone. Weights are fresh unless
+--model is given, with batch norm statistics and slopes as in a trained network: only these matter
+to times.
 """
 
 from __future__ import annotations
