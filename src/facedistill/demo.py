@@ -1,16 +1,18 @@
-"""The whole story in minutes: faces, teacher, bank, two students, one table, one picture."""
+"""The whole story in minutes: faces, teacher, bank, students, tables, one picture."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from facedistill.atomic import atomic_path
+from facedistill.comparison import Comparison, Trial, plan
 from facedistill.data.opening import open_dataset
 from facedistill.data.packing import pack
-from facedistill.data.pairs import PairSet
+from facedistill.data.pairs import PairSet, write_bin
 from facedistill.distill.embed import embed_teacher
 from facedistill.evaluation.pairs import PairReport, evaluate_pairs
 from facedistill.evaluation.statistics import compare_paired
@@ -20,8 +22,11 @@ from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.model_file import load_model
 from facedistill.progress import Say
 from facedistill.recipe import Recipe, load_recipe
+from facedistill.report.comparison import cells_of, columns_of, crashes
+from facedistill.report.comparison_page import write_comparison
 from facedistill.report.story import plot_story
 from facedistill.report.table import markdown_table
+from facedistill.training.comparison import run_comparison
 from facedistill.training.metrics import read_metrics
 from facedistill.training.run import run
 
@@ -52,8 +57,15 @@ QUICK = Scale(
 )
 """Enough to see that every part runs; the figures mean nothing."""
 
-FOLDERS = {"teacher": "teacher", "plain student": "plain", "distilled student": "distilled"}
-"""Where each network's run is, in the demo's folder."""
+FOLDERS = {
+    "teacher": "teacher",
+    "plain student": "runs/plain/seed-0",
+    "distilled student": "runs/fcd/seed-0",
+}
+"""Where each network's run is, in the demo's folder: students' where the comparison has them."""
+
+_LABELS = "objectives.margin_softmax={head: arcface, scale: 24, m: 0.1}"
+"""What is learned from labels alone."""
 
 _TEST_FROM = 1_000_000
 """First identity of the test people: far from every training identity."""
@@ -99,7 +111,8 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
     """Run the whole story; a second call goes on where the first was cut off.
 
     Procedural faces -> a teacher from labels -> its bank -> two students alike, one from labels,
-    one from the bank -> verification on unseen people -> ONNX -> `table.md`, `demo.png`.
+    one from the bank -> verification on unseen people -> ONNX -> `table.md`, `demo.png` -> the two
+    beside two more methods, one of them for a third of their length -> `comparison.html`.
 
     Args:
         out: Folder for everything.
@@ -109,21 +122,26 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
     out, scale, started = Path(out), QUICK if quick else Scale(), time.monotonic()
     say(f"faces: {scale.images} pictures of each of {scale.people} invented people")
     faces = _draw(out / "faces", scale.people, scale.images)
-    recipes = _recipes(out, faces, scale)
+    settings = _settings(faces, scale)
+    comparison = _comparison(out, settings, scale)
+    students = {trial.row: trial for trial in plan(comparison, out)}
 
     say("teacher: an IResNet learns people from labels")
-    teacher = load_model(run(recipes["teacher"], out / "teacher", _quiet).model)
+    teacher = load_model(run(_teacher(settings, scale), out / "teacher", _quiet).model)
     say("bank: what the teacher says of every face")
     embed_teacher(teacher, open_dataset(faces), out / "bank", flip=False, batch_size=128)
     say("plain student: learns from the same labels")
-    run(recipes["plain student"], out / "plain", _quiet)
+    _train(students["plain"])
     say("distilled student: the same network learns from the bank")
-    run(recipes["distilled student"], out / "distilled", _quiet)
+    _train(students["fcd"])
 
     say("test: pairs of people nobody has seen")
     pairs = _test_pairs(out, scale)
     rows = [_measure(name, out / folder, pairs) for name, folder in FOLDERS.items()]
     _publish(out, rows, pairs, say)
+
+    say("comparison: two methods more, the slower one for a third as long")
+    _compare(comparison, out, pairs, say)
     say(f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
 
 
@@ -136,27 +154,71 @@ def _draw(folder: Path, people: int, images: int, first: int = 0) -> Path:
     return folder
 
 
-def _recipes(out: Path, faces: Path, scale: Scale) -> dict[str, Recipe]:
-    """The demo's student recipe, and the same run from labels; the teacher is a larger one."""
-    student = [f"data.train={faces}", f"training.epochs={scale.student_epochs}"]
+def _settings(faces: Path, scale: Scale) -> list[str]:
+    """What all runs share."""
+    settings = [f"data.train={faces}", f"training.epochs={scale.student_epochs}"]
     if scale is QUICK:
-        student += ["data.validation_identities=10", "data.validation_pairs=40"]
-    labels = [
-        "teacher=null",
-        "objectives.fcd=null",
-        "objectives.margin_softmax={head: arcface, scale: 24, m: 0.1}",
-    ]
-    teacher = [
+        settings += ["data.validation_identities=10", "data.validation_pairs=40"]
+    return settings
+
+
+def _teacher(settings: list[str], scale: Scale) -> Recipe:
+    """A larger network, longer, from labels."""
+    larger = [
         "name=teacher",
         "student.network=iresnet18",
         "training.batch_size=64",
         f"training.epochs={scale.teacher_epochs}",
     ]
-    return {
-        "teacher": load_recipe("demo", student + labels + teacher),
-        "plain student": load_recipe("demo", [*student, *labels, "name=plain"]),
-        "distilled student": load_recipe("demo", [*student, f"teacher.bank={out / 'bank'}"]),
+    return load_recipe("demo", [*settings, "teacher=null", "objectives.fcd=null", _LABELS, *larger])
+
+
+def _comparison(out: Path, settings: list[str], scale: Scale) -> Comparison:
+    """Students of the demo's recipe: from labels, from the bank, and by two methods more.
+
+    Unified receptive fields need the teacher's maps, so that it looks at every face anew; as it is
+    a CNN, it has no prompts.
+    """
+    online = f"teacher={{model: '{out / FOLDERS['teacher']}', licence: Apache-2.0}}"
+    fields = "objectives.urfm={width: 128, heads: 4, position: relative}"
+    third = f"training.epochs={scale.student_epochs / 3}"
+    rows = {
+        "plain": ["name=plain", "teacher=null", "objectives.fcd=null", _LABELS],
+        "fcd": [],
+        "coupleface": [
+            "name=coupleface",
+            "objectives.rad={start: 0.5}",
+            _LABELS,
+            "objectives.margin_softmax.weight=0.01",
+        ],
+        "cakd-third": ["name=cakd", online, "objectives.fcd=null", fields, _LABELS, third],
     }
+    return Comparison.model_validate(
+        {
+            "name": "four students of one teacher",
+            "settings": [*settings, f"teacher.bank={out / 'bank'}"],
+            "evaluation": {"unseen": str(out / "unseen.bin")},
+            "rows": {row: {"recipe": "demo", "settings": own} for row, own in rows.items()},
+        }
+    )
+
+
+def _train(trial: Trial) -> None:
+    run(trial.recipe, trial.folder, _quiet)
+
+
+def _compare(comparison: Comparison, out: Path, pairs: PairSet, say: Say) -> None:
+    """Run what is missing, and print and write the comparison."""
+    (tests,) = comparison.evaluation.values()
+    if not Path(tests.pairs).exists():
+        write_bin(pairs, tests.pairs)
+    rows = run_comparison(comparison, out, jobs=0, say=_quiet)
+    shown = re.compile(r"row|step_ratio|.*\|(accuracy|-.*)")  # The first table has the rest.
+    columns = [column for column in columns_of(rows) if shown.fullmatch(column.key)]
+    said = [markdown_table([cells_of(row) for row in rows], columns), *crashes(rows)]
+    say("\n" + "\n".join(said) + "\n")
+    page = next(p for p in write_comparison(comparison.name, rows, out) if p.suffix == ".html")
+    say(f"curves, recipes and a table that sorts: {page}")
 
 
 def _test_pairs(out: Path, scale: Scale) -> PairSet:
