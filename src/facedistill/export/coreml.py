@@ -108,7 +108,7 @@ class CoreMlEngine:
         self.input = FileInput.read(document, path)
         self.batch = self.input.batch
         if sys.platform != "darwin":
-            raise EngineUnavailable(f"{path}: Core ML runs on macOS alone, and this is not macOS")
+            raise EngineUnavailable("Core ML runs on macOS alone, and this is not macOS")
         import coremltools
 
         try:
