@@ -2,17 +2,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from facedistill.data.decode import decode_image
 from facedistill.data.packing import pack
 from facedistill.data.procedural import ProceduralDataset
 from facedistill.data.recordio import RecordIODataset
+from facedistill.data.resized import Resized
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.aligned import AlignedFaces, align_faces, warp, write_crops
+from facedistill.evaluation.landmarks import evaluate_landmarks
 from facedistill.faces.alignment import similarity_transform, template, transform_points
 from facedistill.faces.landmarks import to_fractions, to_pixels
+from facedistill.models.backbone import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
+from facedistill.models.landmark_head import LandmarkHead
 from tests.training import standin  # noqa: F401 - registers a tiny network
 
 SIDE = 112
@@ -145,6 +150,69 @@ def test_crops_miss_the_template_by_no_more_than_the_errors_of_the_points():
     # A similarity has 4 degrees of freedom: of 10 coordinates' variance it keeps 4 tenths.
     error = np.sqrt((np.array(misses) ** 2).sum(axis=2).mean())
     assert error < 1.5 * np.sqrt(2 * 0.4)
+
+
+class Flat(Backbone):
+    """A perceptron on the pixels: learns where spots are within a second."""
+
+    feature_channels = 3
+
+    def __init__(self, embedding_size, input_size):
+        super().__init__()
+        self.embedding_size = embedding_size
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(3 * input_size**2, 128), nn.PReLU(), nn.Linear(128, 64)
+        )
+
+    def forward_features(self, x):
+        return x
+
+    def forward_head(self, features):
+        return self.layers(features)
+
+
+def learned(faces, side=16, steps=250):
+    """A landmark network that has learned from a data set."""
+    torch.manual_seed(0)
+    network = FaceNetwork(
+        Flat(64, side), architecture="flat", arguments={}, input=InputSpec(size=side),
+        landmark_head=LandmarkHead(64, 5),
+    )  # fmt: skip
+    samples = [Resized(faces, side)[i] for i in range(len(faces))]
+    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    wanted = torch.from_numpy(np.stack([sample.landmarks for sample in samples]))
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (network(images, ("landmarks",)).landmarks - wanted).square().sum().backward()
+        optimizer.step()
+    return network
+
+
+def test_a_trained_network_puts_the_landmarks_on_the_template():
+    network = learned(Spots(320, 1, size=SIDE, difficulty=0.0, loose=1.0))
+    faces = Spots(20, 1, size=SIDE, difficulty=0.0, loose=1.0, first_identity=900)
+    nme = evaluate_landmarks(network, faces, resamples=0).nme.value
+    assert nme < 0.2
+    aligned, _ = align_faces(network, faces)
+    goal = template()
+    eyes = np.linalg.norm(goal[0] - goal[1])
+    misses, shapes, loose = [], [], []
+    for index, found in enumerate(aligned.landmarks):
+        truth = faces.face(index)[1]
+        best, used = similarity_transform(truth, goal), similarity_transform(found, goal)
+        shape = np.linalg.norm(transform_points(truth, best) - goal)
+        miss = np.linalg.norm(find(aligned.crop(index)) - goal, axis=1)
+        # Of all similarities the one used fits the points found best, so that the true ones cannot
+        # lie further off than their shape and what was missed by, at the scales of both warps.
+        scales = np.hypot(*best[:, 0]) + np.hypot(*used[:, 0])
+        pixels = 0.6 * np.sqrt(5)
+        assert np.linalg.norm(miss) <= shape + scales * np.linalg.norm(found - truth) + pixels
+        misses.append(miss.mean() / eyes)
+        shapes.append(shape / np.sqrt(5) / eyes)
+        loose.append(np.linalg.norm(truth - goal, axis=1).mean() / eyes)
+    assert np.mean(misses) < np.mean(shapes) + 1.5 * nme
+    assert np.mean(misses) < np.mean(loose)
 
 
 def test_large_faces_are_shrunk_without_aliasing():
