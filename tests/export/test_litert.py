@@ -5,7 +5,6 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
 
 from facedistill.errors import FacedistillError
 from facedistill.export import litert as target
@@ -61,16 +60,6 @@ def test_damaged_files_are_refused(path, tmp_path):
         with pytest.raises(FacedistillError, match=r"a\.tflite") as told:
             target.open_engine(damaged)
         assert "\n" not in str(told.value)
-
-
-@pytest.mark.parametrize("steepest", [0.9, 1.0, 1.5])
-def test_replacing_prelus_changes_nothing(steepest):
-    network = small_network(steepest)
-    before = embeddings(network, faces(4))
-    target._replace_prelus(network.backbone)
-    np.testing.assert_allclose(embeddings(network, faces(4)), before, atol=1e-5)
-    left = [part for part in network.modules() if isinstance(part, torch.nn.PReLU)]
-    assert len(left) == (1 if steepest > 1 else 0)
 
 
 def test_a_dynamic_batch_is_refused(network, tmp_path):

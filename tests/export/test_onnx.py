@@ -14,7 +14,7 @@ from facedistill.errors import FacedistillError
 from facedistill.export import onnx as module
 from facedistill.export.exporting import export_network
 from facedistill.export.metadata import exported_metadata
-from facedistill.export.onnx import open_engine, read_metadata, write
+from facedistill.export.onnx import open_engine, read_metadata, write, write_as_built
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
@@ -136,6 +136,16 @@ def test_file_opens_as_a_network_that_needs_no_telling(network, tmp_path, option
     assert read_metadata(path) == exported_metadata(network, options)
 
 
+def test_prelus_are_maxima_but_for_converters(network, exported, tmp_path):
+    operators = [node.op_type for node in onnx.load(exported.path).graph.node]
+    assert "PRelu" not in operators
+    path = tmp_path / "student.onnx"
+    write_as_built(copy.deepcopy(network).eval(), path, ExportOptions())
+    built = [node.op_type for node in onnx.load(path).graph.node]
+    assert built.count("PRelu") == operators.count("Max") > 0
+    np.testing.assert_allclose(answer(path, faces(3)), answer(exported.path, faces(3)), atol=1e-5)
+
+
 def test_file_is_alone_and_names_no_source_path(exported):
     assert [entry.name for entry in exported.path.parent.iterdir()] == ["student.onnx"]
     assert b".py" not in exported.path.read_bytes()
@@ -144,7 +154,6 @@ def test_file_is_alone_and_names_no_source_path(exported):
 def test_batch_norm_is_folded_into_convolutions(exported):
     operators = {node.op_type for node in onnx.load(exported.path).graph.node}
     assert "BatchNormalization" not in operators
-    assert "PRelu" in operators
 
 
 def test_wrong_size_is_refused_by_the_runtime_with_both_sizes(exported):

@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facedistill.errors import FacedistillError
 from facedistill.export.metadata import exported_metadata
 from facedistill.export.onnx import ExportedGraph
+from facedistill.export.scaled_maximum import replace_prelus
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY, parse_exported
@@ -43,7 +44,8 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     if options.batch is None:
         raise FacedistillError("a LiteRT file takes a fixed number of faces: export with a batch")
     document = exported_metadata(network, options)
-    _replace_prelus(network.backbone)
+    # The converter writes PReLU as five operators, this as two; every delegate has both.
+    replace_prelus(network.backbone)
     raw = options.input == "uint8"
     graph = ExportedGraph(network, preprocessing=raw, normalise=options.normalise).eval()
     side = network.input.size
@@ -137,33 +139,6 @@ class LiteRtEngine:
         self._interpreter.invoke()
         rows: np.ndarray = self._interpreter.get_tensor(self._given)
         return rows
-
-
-class LargerOrScaled(nn.Module):
-    """PReLU with slopes a of at most 1: max(x, a x).
-
-    The converter writes PReLU as five operators, this as two; every delegate has both.
-    """
-
-    slopes: Tensor
-
-    def __init__(self, slopes: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("slopes", slopes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, ...) to the same shape."""
-        slopes = self.slopes.view(1, -1, *[1] * (x.ndim - 2))
-        return torch.maximum(x, slopes * x)
-
-
-def _replace_prelus(module: nn.Module) -> None:
-    """Put `LargerOrScaled` in the place of every PReLU that it is equal to."""
-    for name, part in module.named_children():
-        if isinstance(part, nn.PReLU) and bool((part.weight <= 1).all()):
-            setattr(module, name, LargerOrScaled(part.weight.detach()))
-        else:
-            _replace_prelus(part)
 
 
 def _convert(graph: ExportedGraph, example: Tensor, path: Path, name: str) -> None:

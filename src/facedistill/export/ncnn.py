@@ -49,7 +49,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
         network.backbone = PixelBackbone(network.backbone, network.input)
     with TemporaryDirectory() as folder:
         source = Path(folder) / "network.onnx"
-        onnx.write(network, source, replace(options, input="float"))
+        onnx.write_as_built(network, source, replace(options, input="float"))
         text = _convert(source, path.with_suffix(".bin"), network)
     path.write_text(text, "utf-8")
     write_beside(path, {**document, "digests": _digests(path)})

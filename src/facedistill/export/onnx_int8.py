@@ -111,7 +111,7 @@ def _floating_graph(network: FaceNetwork, options: ExportOptions) -> OnnxGraph:
     """Return the network in floating point, of dynamic batch for the calibration's sake."""
     with TemporaryDirectory(prefix="facedistill-") as folder:
         path = Path(folder) / "floating.onnx"
-        floating.write(network, path, replace(options, batch=None))
+        floating.write_as_built(network, path, replace(options, batch=None))
         return OnnxGraph(onnx.load(path))
 
 

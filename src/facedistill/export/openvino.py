@@ -34,7 +34,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     """Write both files, unchecked: see `target.TargetModule.write`."""
     with TemporaryDirectory() as folder:
         source = Path(folder) / "network.onnx"
-        onnx.write(network, source, options)
+        onnx.write_as_built(network, source, options)
         try:
             # Not `openvino.convert_model`: that one reports its use to its makers.
             model = openvino.Core().read_model(source)
