@@ -2,6 +2,7 @@ import base64
 import csv
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -131,6 +132,8 @@ def test_table_says_figures_differences_and_crashes(rows):
     assert "broken, seed 0: crashed: no bank" in text
     assert "fcd: teacher **UNKNOWN**, training data CC-BY" in text
     assert "plain: training data CC-BY" in text
+    alike = to_markdown("title", [rows[0], rows[1], replace(rows[0], name="third")])
+    assert "- plain, third: training data CC-BY" in alike
     console = Console(file=io.StringIO(), width=100)
     print_comparison("title [/of] [b]mine", rows, console)
     assert "title [/of] [b]mine" in console.file.getvalue()

@@ -132,7 +132,7 @@ def to_markdown(name: str, rows: Sequence[Row]) -> str:
     ]
     if crashes(rows):
         parts.append("\n".join(f"- {line}" for line in crashes(rows)))
-    licences = "\n".join(f"- {row.name}: {_licence_line(row)}" for row in rows)
+    licences = "\n".join(_licence_lines(rows))
     return "\n\n".join([*parts, "## Licences", licences]) + "\n"
 
 
@@ -240,5 +240,10 @@ def _title(figure: str) -> str:
     return figure.upper() if figure in ("auc", "eer") else figure.replace("tar@", "TAR@")
 
 
-def _licence_line(row: Row) -> str:
-    return ", ".join(f"{what} {marked_licence(licence)}" for what, licence in licences_of(row))
+def _licence_lines(rows: Sequence[Row]) -> list[str]:
+    """Return one line for all rows that are bound alike."""
+    alike: dict[str, list[str]] = {}
+    for row in rows:
+        bound = ", ".join(f"{what} {marked_licence(given)}" for what, given in licences_of(row))
+        alike.setdefault(bound, []).append(row.name)
+    return [f"- {', '.join(names)}: {bound}" for bound, names in alike.items()]
