@@ -378,3 +378,11 @@ def read_or_refuse(tmp_path_factory, text):
     again = load_recipe(path)
     assert again == recipe
     assert again.hash == recipe.hash
+
+
+@pytest.mark.parametrize("number", ["0" + "9" * 30, "'" + "9" * 30 + "'", "9" * 30])
+def test_numbers_too_large_to_be_read_again_are_refused(tmp_path, number):
+    path = tmp_path / "large.yaml"
+    path.write_text(load_recipe("fcd").to_yaml().replace("images: 0", f"images: {number}"), "utf-8")
+    with pytest.raises(FacedistillError, match=r"large\.yaml.*a number is too large"):
+        load_recipe(path)

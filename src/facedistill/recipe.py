@@ -351,10 +351,13 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """
     tree = read_tree(source, overrides)
     try:
-        return Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(tree)
+        # Text may be taken for a number, as large as it likes: 0999 is text to YAML.
+        _check_plain(recipe.model_dump(mode="json"))
+        return recipe
     except ValidationError as error:
         raise FacedistillError(f"recipe {source}: {first_problem(error, Recipe)}") from error
-    except FacedistillError as error:
+    except (FacedistillError, ValueError) as error:
         raise FacedistillError(f"recipe {source}: {error}") from error
 
 
