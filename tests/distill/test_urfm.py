@@ -18,7 +18,7 @@ CNN, TRANSFORMER = PixelFeatures("feature_map", 3, 3), PixelFeatures("tokens", 5
 SALIENCY = torch.tensor([[0.0, 6.0], [1.0, 2.0]])
 FLOOR = 0.01
 """Least share of features' mean square that varies. Over 25 draws of `trained` the least was 0.06
-(in a 26th 0.017); left unstandardised, h over the centres ended at no more than 0.003 in 6 draws."""
+(in a 26th 0.017); left unstandardised, h over the centres ended at 0.003 at most in 6 draws."""
 SMALL = {"centres": 4, "width": 4, "heads": 2}
 
 
