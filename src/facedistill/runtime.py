@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,50 @@ class FileInput:
         return [np.concatenate(each, dtype=np.float32) for each in zip(*pieces, strict=True)]
 
 
-class OnnxEngine:
+class FileEngine(ABC):
+    """An exported file, open in the runtime of its target, which `run` asks.
+
+    Args:
+        document: What the file says of itself; None where facedistill did not write it.
+        path: The file.
+
+    Attributes:
+        input: How it is fed.
+        batch: How many faces it takes at once; None for any number.
+
+    Raises:
+        FacedistillError: If facedistill did not export it, or the document is damaged.
+    """
+
+    def __init__(self, document: Mapping[str, Any] | None, path: Path) -> None:
+        if document is None:
+            raise FacedistillError(
+                f"{path} was not exported by facedistill: it does not say how it is fed"
+            )
+        self.input = FileInput.read(document, path)
+        self.batch = self.input.batch
+
+    @abstractmethod
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return the embeddings (batch, D) of faces as the file takes them."""
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Return the embeddings of faces, just as the file gives them.
+
+        Args:
+            images: uint8 RGB (N, size, size, 3).
+
+        Returns:
+            float32 (N, D), of this one view.
+
+        Raises:
+            FacedistillError: If they are not such faces.
+        """
+        (rows,) = self.input.in_batches(images, lambda batch: [self.run(batch)])
+        return rows
+
+
+class OnnxEngine(FileEngine):
     """An exported ONNX file, open in ONNX Runtime on the CPU.
 
     Args:
@@ -144,27 +188,12 @@ class OnnxEngine:
         self.path = Path(path)
         self._session = open_session(self.path, threads or usable_cpus(), _CPU)
         document = carried_document(self._session, self.path)
-        if document is None:
-            raise FacedistillError(
-                f"{path} was not exported by facedistill: it does not say how it is fed"
-            )
-        self.metadata = document
-        self.input = FileInput.read(document, self.path)
-        self.batch = self.input.batch
+        super().__init__(document, self.path)
+        self.metadata = document or {}
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Return the embeddings of faces, just as the file gives them.
-
-        Args:
-            images: uint8 RGB (N, size, size, 3).
-
-        Returns:
-            float32 (N, D), of this one view.
-
-        Raises:
-            FacedistillError: If they are not such faces.
-        """
-        return self._run(images, "embedding")
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return the embeddings (batch, D) of faces as the file takes them."""
+        return self._output("embedding", batch)
 
     def locate(self, images: np.ndarray) -> np.ndarray:
         """Return the landmarks of faces in loose crops.
@@ -180,13 +209,12 @@ class OnnxEngine:
         """
         if "landmarks" not in self.metadata:
             raise FacedistillError(f"{self.path} gives no landmarks")
-        return self._run(images, "landmarks")
+        (rows,) = self.input.in_batches(images, lambda batch: [self._output("landmarks", batch)])
+        return rows
 
-    def _run(self, images: np.ndarray, output: str) -> np.ndarray:
-        name = self._session.get_inputs()[0].name
-        (rows,) = self.input.in_batches(
-            images, lambda batch: self._session.run([output], {name: batch})
-        )
+    def _output(self, name: str, batch: np.ndarray) -> np.ndarray:
+        fed = self._session.get_inputs()[0].name
+        (rows,) = self._session.run([name], {fed: batch})
         return rows
 
 

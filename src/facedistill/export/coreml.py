@@ -34,7 +34,7 @@ from facedistill.export.pixel_backbone import PixelBackbone
 from facedistill.export.target import EngineUnavailable, ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY, parse_exported
-from facedistill.runtime import FileInput
+from facedistill.runtime import FileEngine
 
 _SPECIFICATION = Path("Data", "com.apple.CoreML", "model.mlmodel")
 _LARGEST_SPECIFICATION = 1 << 28
@@ -85,7 +85,7 @@ def open_engine(path: Path, *, threads: int | None = None) -> CoreMlEngine:
     return CoreMlEngine(path)
 
 
-class CoreMlEngine:
+class CoreMlEngine(FileEngine):
     """An exported package, open in Core ML.
 
     Args:
@@ -100,13 +100,7 @@ class CoreMlEngine:
     """
 
     def __init__(self, path: Path) -> None:
-        document = read_metadata(path)
-        if document is None:
-            raise FacedistillError(
-                f"{path} was not exported by facedistill: it does not say how it is fed"
-            )
-        self.input = FileInput.read(document, path)
-        self.batch = self.input.batch
+        super().__init__(read_metadata(path), path)
         if sys.platform != "darwin":
             raise EngineUnavailable("Core ML runs on macOS alone, and this is not macOS")
         import coremltools
@@ -118,22 +112,8 @@ class CoreMlEngine:
                 f"{path} is not a usable Core ML package: {_first_line(error)}"
             ) from None
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Return the embeddings of faces, just as the package gives them.
-
-        Args:
-            images: uint8 RGB (N, size, size, 3).
-
-        Returns:
-            float32 (N, D), of this one view.
-
-        Raises:
-            FacedistillError: If they are not such faces.
-        """
-        (rows,) = self.input.in_batches(images, lambda batch: [self._run(batch)])
-        return rows
-
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return the embeddings (batch, D) of faces as the package takes them."""
         from PIL import Image
 
         given = Image.fromarray(batch[0]) if batch.dtype == np.uint8 else batch

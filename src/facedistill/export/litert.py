@@ -31,7 +31,7 @@ from facedistill.export.scaled_maximum import replace_prelus
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY, parse_exported
-from facedistill.runtime import FileInput, usable_cpus
+from facedistill.runtime import FileEngine, usable_cpus
 
 _DOCUMENT = f"{HEADER_KEY}.json"
 _LARGEST_DOCUMENT = 1 << 20
@@ -82,7 +82,7 @@ def open_engine(path: Path, *, threads: int | None = None) -> LiteRtEngine:
     return LiteRtEngine(path, threads=threads)
 
 
-class LiteRtEngine:
+class LiteRtEngine(FileEngine):
     """An exported file, open in LiteRT on the CPU.
 
     Args:
@@ -99,13 +99,7 @@ class LiteRtEngine:
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        document = read_metadata(path)
-        if document is None:
-            raise FacedistillError(
-                f"{path} was not exported by facedistill: it does not say how it is fed"
-            )
-        self.input = FileInput.read(document, path)
-        self.batch = self.input.batch
+        super().__init__(read_metadata(path), path)
         try:
             self._interpreter = Interpreter(str(path), num_threads=threads or usable_cpus())
             self._interpreter.allocate_tensors()
@@ -119,22 +113,8 @@ class LiteRtEngine:
             ) from None
         self._entry, self._given = entry["index"], given["index"]
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Return the embeddings of faces, just as the file gives them.
-
-        Args:
-            images: uint8 RGB (N, size, size, 3).
-
-        Returns:
-            float32 (N, D), of this one view.
-
-        Raises:
-            FacedistillError: If they are not such faces.
-        """
-        (rows,) = self.input.in_batches(images, lambda batch: [self._run(batch)])
-        return rows
-
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return the embeddings (batch, D) of faces as the file takes them."""
         self._interpreter.set_tensor(self._entry, batch)
         self._interpreter.invoke()
         rows: np.ndarray = self._interpreter.get_tensor(self._given)

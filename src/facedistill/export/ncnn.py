@@ -34,7 +34,7 @@ from facedistill.export.metadata import exported_metadata, read_beside, write_be
 from facedistill.export.pixel_backbone import PixelBackbone
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
-from facedistill.runtime import FileInput, usable_cpus
+from facedistill.runtime import FileEngine, usable_cpus
 
 _BLOBS = {"in0": "image", "out0": "embedding"}
 """What pnnx calls input and output, and what they are called here."""
@@ -65,7 +65,7 @@ def open_engine(path: Path, *, threads: int | None = None) -> NcnnEngine:
     return NcnnEngine(path, threads=threads)
 
 
-class NcnnEngine:
+class NcnnEngine(FileEngine):
     """An exported file, open in ncnn on the CPU.
 
     Args:
@@ -79,8 +79,6 @@ class NcnnEngine:
         FacedistillError: If a file is absent or damaged, or facedistill did not export it.
     """
 
-    batch = 1
-
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         document = read_metadata(path)
         if document is None:
@@ -88,30 +86,18 @@ class NcnnEngine:
                 f"{path} was not exported by facedistill: {path.name}.json, which says how it is "
                 "fed, does not lie beside it"
             )
-        self.input = replace(FileInput.read(document, path), batch=1)
+        super().__init__(document, path)
+        self.batch = 1
+        self.input = replace(self.input, batch=1)
         _check_digests(path, document)
         self._net = ncnn.Net()
         self._net.opt.num_threads = threads or usable_cpus()
         if self._net.load_param(str(path)) or self._net.load_model(str(path.with_suffix(".bin"))):
             raise FacedistillError(f"{path} is not a usable ncnn file: ncnn does not load it")
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Return the embeddings of faces, just as the file gives them.
-
-        Args:
-            images: uint8 RGB (N, size, size, 3).
-
-        Returns:
-            float32 (N, D), of this one view.
-
-        Raises:
-            FacedistillError: If they are not such faces.
-        """
-        (rows,) = self.input.in_batches(images, lambda batch: [self._run(batch[0])[None]])
-        return rows
-
-    def _run(self, face: np.ndarray) -> np.ndarray:
-        """Return (D,) of raw pixels (size, size, 3) or normalised planes (3, size, size)."""
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return (1, D) of raw pixels (1, size, size, 3) or planes (1, 3, size, size)."""
+        (face,) = batch
         if face.dtype == np.uint8:
             size = self.input.spec.size
             planes = ncnn.Mat.from_pixels(face, ncnn.Mat.PixelType.PIXEL_RGB, size, size)
@@ -122,7 +108,7 @@ class NcnnEngine:
         failed, embedding = extractor.extract("embedding")
         if failed:
             raise FacedistillError(f"ncnn computed no embedding (its error {failed})")
-        return np.array(embedding)
+        return np.array(embedding)[None]
 
 
 def _convert(source: Path, weights: Path, network: FaceNetwork) -> str:

@@ -27,7 +27,7 @@ from facedistill.export.metadata import exported_metadata
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY, parse_exported
-from facedistill.runtime import FileInput, usable_cpus
+from facedistill.runtime import FileEngine, usable_cpus
 
 
 def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
@@ -65,7 +65,7 @@ def open_engine(path: Path, *, threads: int | None = None) -> OpenVinoEngine:
     return OpenVinoEngine(path, threads=threads)
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(FileEngine):
     """An exported file, open in OpenVINO on the CPU.
 
     Args:
@@ -80,16 +80,10 @@ class OpenVinoEngine:
     """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        document = read_metadata(path)
-        if document is None:
-            raise FacedistillError(
-                f"{path} was not exported by facedistill: it does not say how it is fed"
-            )
+        super().__init__(read_metadata(path), path)
         weights = path.with_suffix(".bin")
         if not weights.is_file():
             raise FacedistillError(f"{weights}, the weights of {path}, does not exist")
-        self.input = FileInput.read(document, path)
-        self.batch = self.input.batch
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads or usable_cpus(),
@@ -104,20 +98,9 @@ class OpenVinoEngine:
                 f"{path} is not a usable OpenVINO file: {_reason(error)}"
             ) from None
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
-        """Return the embeddings of faces, just as the file gives them.
-
-        Args:
-            images: uint8 RGB (N, size, size, 3).
-
-        Returns:
-            float32 (N, D), of this one view.
-
-        Raises:
-            FacedistillError: If they are not such faces.
-        """
-        (rows,) = self.input.in_batches(images, lambda batch: [self._model(batch)["embedding"]])
-        return rows
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return the embeddings (batch, D) of faces as the file takes them."""
+        return np.asarray(self._model(batch)["embedding"])
 
 
 def _reason(error: Exception) -> str:
