@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,15 @@ def test_a_message_is_one_line_that_prints(message, shown):
     error = FacedistillError(message)
     assert str(error) == shown
     assert str(pickle.loads(pickle.dumps(error))) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\nshapes differ\nat line 3"), "shapes differ"),
+        (RuntimeError("  "), "RuntimeError"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_the_first_line_of_any_error(error, line):
+    assert first_line(error) == line

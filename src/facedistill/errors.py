@@ -15,6 +15,11 @@ class FacedistillError(Exception):
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class Interrupted(Exception):
     """A run was asked to stop (SIGTERM, Ctrl-C) and has saved a checkpoint.
 

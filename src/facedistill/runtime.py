@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.models.header import HEADER_KEY, parse_exported, stated_thresholds
 from facedistill.models.input_spec import InputSpec
 
@@ -345,8 +345,7 @@ def open_session(path: Path, threads: int, providers: Sequence[str]) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=chosen)
     except Exception as error:  # onnxruntime's own exceptions share no other base
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FacedistillError(f"{path} is not a usable ONNX file: {first_line}") from None
+        raise FacedistillError(f"{path} is not a usable ONNX file: {first_line(error)}") from None
 
 
 def carried_document(session: Any, path: Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.models.backbone import TokenBackbone, tokens_of
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
@@ -222,7 +222,7 @@ def load_prompts(network: FaceNetwork, path: str | Path) -> PromptedNetwork:
             _check_layout(file, prompted)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise FacedistillError(f"{path} is damaged ({str(error).splitlines()[0]})") from None
+        raise FacedistillError(f"{path} is damaged ({first_line(error)})") from None
     if stated != checksum(document, tensors):
         raise FacedistillError(f"{path} is damaged: its prompts or header are not those written")
     check_finite(tensors, f"{path} is damaged")

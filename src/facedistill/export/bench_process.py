@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.export.timing import time_calls
 
 if TYPE_CHECKING:
@@ -183,8 +183,8 @@ def _serve(pipe: Connection, subject: Subject, threads: int, cpus: Sequence[int]
     except FacedistillError as error:
         pipe.send((str(error), None))
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0]
-        pipe.send((f"{subject.path} does not run: {type(error).__name__}: {reason}", None))
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        pipe.send((f"{subject.path} does not run: {reason}", None))
     sys.exit(1)
 
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.export.metadata import exported_metadata
 from facedistill.export.onnx import ExportedGraph
 from facedistill.export.pixel_backbone import PixelBackbone
@@ -109,7 +109,7 @@ class CoreMlEngine(FileEngine):
             self._model: Any = coremltools.models.MLModel(str(path))
         except Exception as error:  # coremltools passes on whatever Core ML says
             raise FacedistillError(
-                f"{path} is not a usable Core ML package: {_first_line(error)}"
+                f"{path} is not a usable Core ML package: {first_line(error)}"
             ) from None
 
     def run(self, batch: np.ndarray) -> np.ndarray:
@@ -142,7 +142,7 @@ def _convert(graph: ExportedGraph, shape: tuple[int, ...], *, raw: bool, name: s
             )
         except Exception as error:  # the converter raises whatever its passes do
             raise FacedistillError(
-                f"cannot export {name} to Core ML: {_first_line(error)}"
+                f"cannot export {name} to Core ML: {first_line(error)}"
             ) from error
 
 
@@ -219,10 +219,6 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
         place, shift = place + 1, shift + 7
         if byte < 128:
             return number, place
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

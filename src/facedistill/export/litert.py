@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.export.metadata import exported_metadata
 from facedistill.export.onnx import ExportedGraph
 from facedistill.export.scaled_maximum import replace_prelus
@@ -109,7 +109,7 @@ class LiteRtEngine(FileEngine):
             )
         except (ValueError, RuntimeError) as error:
             raise FacedistillError(
-                f"{path} is not a usable LiteRT file: {_first_line(error)}"
+                f"{path} is not a usable LiteRT file: {first_line(error)}"
             ) from None
         self._entry, self._given = entry["index"], given["index"]
 
@@ -130,12 +130,8 @@ def _convert(graph: ExportedGraph, example: Tensor, path: Path, name: str) -> No
             model.export(str(path))
         except Exception as error:  # the converter raises whatever its passes do
             raise FacedistillError(
-                f"cannot export {name} to LiteRT: {_first_line(error)}"
+                f"cannot export {name} to LiteRT: {first_line(error)}"
             ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facedistill import __version__
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.export.metadata import exported_metadata
 from facedistill.export.scaled_maximum import replace_prelus
 from facedistill.export.target import Engine, ExportOptions
@@ -105,7 +105,7 @@ def _to_onnx(graph: ExportedGraph, options: ExportOptions, network: FaceNetwork)
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            reason = first_line(error.__cause__ or error)
             raise FacedistillError(f"cannot export {name} to ONNX: {reason}") from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto

@@ -16,7 +16,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
 from facedistill.models.margin import MarginHead, create_head
@@ -115,7 +115,7 @@ def load_head(path: Path, network: FaceNetwork) -> ClassHead:
             tensors = {"weight": file.get_tensor("weight")}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FacedistillError(
-            f"{path} is damaged ({str(error).splitlines()[0]}): delete it to do without logits"
+            f"{path} is damaged ({first_line(error)}): delete it to do without logits"
         ) from None
     if stated != checksum(document, tensors):
         raise FacedistillError(

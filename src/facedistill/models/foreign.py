@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.iresnet import BLOCKS as IRESNET_BLOCKS
@@ -121,15 +122,16 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise FacedistillError(f"{path} does not exist")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+    except Exception as error:  # torch.load leaks whatever its parsers raise on damaged files
+        if isinstance(error, pickle.UnpicklingError) and re.search(
+            "Unsupported|GLOBAL", str(error)
+        ):
             raise FacedistillError(
                 f"{path} holds more than tensors, and pickled code is never run; "
                 f"save its state dict alone: torch.save(model.state_dict(), ...)"
             ) from None
-        raise FacedistillError(f"{path} is not a readable checkpoint: {_line(error)}") from None
-    except Exception as error:  # torch.load leaks whatever its parsers raise on damaged files
-        raise FacedistillError(f"{path} is not a readable checkpoint: {_line(error)}") from None
+        reason = first_line(error)
+        raise FacedistillError(f"{path} is not a readable checkpoint: {reason}") from None
     weights = _strip(_unnest(content))
     if not weights:
         raise FacedistillError(f"{path} holds no state dict, only {type(content).__name__}")
@@ -327,7 +329,3 @@ def _count(shapes: Shapes, before: str, after: str) -> int:
 def _some(keys: Iterable[str], most: int = 3) -> str:
     keys = sorted(keys)
     return ", ".join(keys[:most]) + (", ..." if len(keys) > most else "")
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.models.backbone import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
@@ -147,8 +147,8 @@ def _empty_network(path: Path, document: dict[str, Any]) -> FaceNetwork:
     except FacedistillError as error:
         raise FacedistillError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
-        first_line = str(error).splitlines()[0]
-        raise FacedistillError(f"{path} has a damaged facedistill header: {first_line}") from None
+        reason = first_line(error)
+        raise FacedistillError(f"{path} has a damaged facedistill header: {reason}") from None
     if document.get("embedding_size") != backbone.embedding_size:
         raise FacedistillError(
             f"{path} says embedding size {document.get('embedding_size')!r}, "

@@ -21,7 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 from facedistill.models.backbone import Backbone, EmbeddingSize, InputSize
 from facedistill.nearest import did_you_mean
 
@@ -128,7 +128,7 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module("timm")
     # With a torchvision made for another torch it fails by whatever comes first.
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise FacedistillError(
             f"architecture {PREFIX}{name} needs timm, which cannot be imported ({reason}): "
             "pip install 'facedistill[timm]'"
@@ -174,7 +174,7 @@ def _probe(name: str, model: Any, input_size: int) -> Tensor:
 
 
 def _unfit(name: str, input_size: int, error: Exception) -> FacedistillError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return FacedistillError(
         f"architecture {PREFIX}{name} does not work on images of side {input_size}: {reason}"
     )

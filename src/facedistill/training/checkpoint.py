@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from facedistill.atomic import atomic_path
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
 
 FORMAT = 1
 
@@ -44,7 +44,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         try:
             torch.save({"format": FORMAT} | state, temporary)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise FacedistillError(f"cannot write {path}, is the disk full? ({reason})") from error
 
 

@@ -22,7 +22,7 @@ from facedistill.data.batch import Batch
 from facedistill.data.loader import Loader
 from facedistill.distill.objective import Parts
 from facedistill.distill.teacher import Teacher
-from facedistill.errors import FacedistillError, Interrupted
+from facedistill.errors import FacedistillError, Interrupted, first_line
 from facedistill.evaluation.landmarks import LandmarkReport
 from facedistill.evaluation.pairs import PairReport
 from facedistill.models.face_network import FaceNetwork
@@ -355,9 +355,9 @@ class Fit:
             try:
                 self._restore(state)
             except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-                reason = str(error).splitlines()[0]
                 raise FacedistillError(
-                    f"checkpoint {path} does not fit this run ({reason}): delete it to start over"
+                    f"checkpoint {path} does not fit this run ({first_line(error)}): "
+                    "delete it to start over"
                 ) from error
         if len(set(gather_object([self.position.step]))) > 1:
             raise FacedistillError(
