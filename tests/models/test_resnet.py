@@ -50,6 +50,12 @@ def test_equals_the_network_by_hand(size):
         torch.testing.assert_close(network(images), embedding, rtol=1e-4, atol=1e-4)
 
 
+def test_blocks_begin_as_the_identity():
+    network = create_backbone("resnet50", input_size=32, width_divisor=8).eval()
+    x = torch.rand(2, 32, 8, 8)
+    assert torch.equal(network.layer1[1](x), x)
+
+
 def test_other_divisors_are_refused():
     with pytest.raises(FacedistillError, match="width_divisor=3"):
         create_backbone("resnet50", width_divisor=3)

@@ -73,6 +73,10 @@ class ResNet(StagedBackbone):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if isinstance(module, Bottleneck):
+                # Blocks begin as the identity (Goyal et al., "Accurate, Large Minibatch SGD",
+                # 2017): else the network is too deep to learn landmarks in a short training.
+                nn.init.zeros_(module.bn3.weight)
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """Return maps of sides S / 4 to S / 32 of (B, 3, S, S)."""
