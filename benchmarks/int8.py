@@ -1,39 +1,36 @@
 """Milliseconds a face of 8-bit integers against floating point, in one run.
 
-    python benchmarks/int8.py FACES [--model STUDENT] [--rounds 20] [--calibration 64]
+    python benchmarks/int8.py FACES [--model STUDENT] [--calls 200] [--calibration 64]
 
 MobileFaceNet of two widths, mbf and IResNet-50 are exported to ONNX and to ONNX INT8, raw uint8
-pixels in, one face at a time. ONNX Runtime runs them on one thread and on all; the files take
-turns of a few calls on real faces. An exported file has max(x, a x) in place of its PReLUs; first
-stands the time of one that keeps them, as other exporters write it, which recent ONNX Runtimes are
-slow at. INT8's ratio is over the exported file. Weights are fresh unless --model is given, with
-batch norm statistics and slopes as in a trained network: only these matter to times.
+pixels in, one face at a time. ONNX Runtime runs them on one thread and on all; each file has a
+process of its own (see `facedistill bench`), and they take turns. An exported file has max(x, a x)
+in place of its PReLUs; first stands the time of one that keeps them, as other exporters write it,
+which recent ONNX Runtimes are slow at. INT8's ratio is over the exported file, with the 95 %
+interval of the turns. Weights are fresh unless --model is given, with batch norm statistics and
+slopes as in a trained network: only these matter to times.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import os
-import platform
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
 from facedistill.data.opening import open_dataset
 from facedistill.data.selection import evenly_spaced
+from facedistill.evaluation.statistics import Estimate
 from facedistill.export import onnx as floating
 from facedistill.export import onnx_int8
+from facedistill.export.bench import bench
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.model_file import load_model
-from facedistill.runtime import usable_cpus
 
 NETWORKS = {
     "mobilefacenet 0.5": ("mobilefacenet", {"width": 0.5}),
@@ -41,8 +38,6 @@ NETWORKS = {
     "mbf": ("mbf", {}),
     "iresnet50": ("iresnet50", {}),
 }
-CALLS = 8
-"""In a row before the next file's turn: of a single call the caches still hold the other file."""
 
 
 def fresh(name: str, faces: np.ndarray) -> FaceNetwork:
@@ -60,56 +55,45 @@ def fresh(name: str, faces: np.ndarray) -> FaceNetwork:
     return network.eval()
 
 
-def milliseconds(paths: list[Path], faces: np.ndarray, threads: int, rounds: int) -> list[float]:
-    """Return the median time of a face through each file; they take turns."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"]
-    sessions = [onnxruntime.InferenceSession(path, options, providers) for path in paths]
-    times: list[list[float]] = [[] for _ in paths]
-    for turn in range(rounds + 1):
-        for session, taken in zip(sessions, times, strict=True):
-            for call in range(CALLS):
-                face = faces[(turn * CALLS + call) % len(faces)][None]
-                start = time.perf_counter()
-                session.run(None, {"image": face})
-                if turn:  # the first turn warms up
-                    taken.append(time.perf_counter() - start)
-    return [1000 * statistics.median(taken) for taken in times]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("faces", help="a data set of aligned crops")
     parser.add_argument("--model", type=Path, help="time this student in place of fresh networks")
     parser.add_argument("--only", choices=list(NETWORKS), help="time one network")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--calibration", type=int, default=64)
     parser.add_argument("--keep", type=Path, help="folder for the files; those there are reused")
     options = parser.parse_args()
     faces = evenly_spaced(open_dataset(options.faces, relabel=True), options.calibration, 112)
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, onnxruntime {onnxruntime.__version__}, "
-        f"batch 1, medians of {options.rounds} x {CALLS} calls"
-    )
-    print(
-        f"{'network':20} threads  PReLU ms    exported  ratio      int8  ratio   MB of float, int8"
-    )
     names = [str(options.model)] if options.model else [options.only] if options.only else NETWORKS
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.keep or Path(temporary)
         for name in names:
-            paths = written(name, folder, faces)
-            megabytes = [path.stat().st_size / 1e6 for path in paths]
-            for threads in sorted({1, usable_cpus()}):
-                prelus, exported, int8 = milliseconds(paths, faces, threads, options.rounds)
-                sizes = f"{megabytes[1]:9.2f} {megabytes[2]:9.2f}"
-                print(
-                    f"{name[-20:]:20} {threads:7} {prelus:9.2f} {exported:11.2f} "
-                    f"{exported / prelus:6.2f} {int8:9.2f} {int8 / exported:6.2f} {sizes}",
-                    flush=True,
-                )
+            compare(name, written(name, options.keep or Path(temporary), faces), options.calls)
+
+
+def compare(name: str, paths: list[Path], calls: int) -> None:
+    """Print the times of a network's files on one thread and on all."""
+    report = bench(paths, batches=[1], calls=calls)
+    print(f"\n{name}: {report.machine.line()}")
+    print(*filter(None, [report.machine.doubt()]), sep="\n")
+    megabytes = [path.stat().st_size / 1e6 for path in paths]
+    print(f"{megabytes[1]:.2f} MB as exported, {megabytes[2]:.2f} MB of integers, batch 1")
+    print("threads  PReLU ms    exported  ratio      int8  ratio (95 %)")
+    for rows in report.tables():
+        prelus, exported, int8 = (row.latency for row in rows)
+        ratio = int8.ratio(exported)
+        print(
+            f"{rows[0].threads:7} {prelus.milliseconds.value:9.2f} "
+            f"{exported.milliseconds.value:11.2f} {exported.ratio(prelus).value:6.2f} "
+            f"{int8.milliseconds.value:9.2f} {ratio.value:6.2f} {interval(ratio)}",
+            flush=True,
+        )
+
+
+def interval(ratio: Estimate) -> str:
+    """Return a ratio's interval as text."""
+    limits = ratio.interval
+    return "" if limits is None else f"({limits.low:.2f} to {limits.high:.2f})"
 
 
 def written(name: str, folder: Path, faces: np.ndarray) -> list[Path]:

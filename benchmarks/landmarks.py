@@ -1,6 +1,6 @@
 """Milliseconds a face of a landmark student against its ResNet-50 teacher, in one run.
 
-    python benchmarks/landmarks.py [--size 112] [--runs 200]
+    python benchmarks/landmarks.py [--size 112] [--calls 200]
 
 Both networks have a landmark head of five points and are exported to ONNX with raw uint8 pixels
 as input, as `facedistill export` does it; ONNX Runtime runs them on one core. Their weights are
@@ -10,22 +10,15 @@ fresh: neither time nor parameters depend on training.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
 import tempfile
 from pathlib import Path
 
-import onnxruntime
 import torch
 
+from facedistill.export.bench import bench
 from facedistill.export.exporting import export_network
-from facedistill.export.latency import median_milliseconds
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
-
-ROUNDS = 5
-"""The networks take turns, so that a busy moment of the machine meets both."""
 
 NETWORKS = {
     "resnet50 (teacher)": ("resnet50", {"width_divisor": 1}),
@@ -53,25 +46,19 @@ def exported(folder: Path, name: str, size: int) -> tuple[Path, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=112)
-    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--calls", type=int, default=200)
     options = parser.parse_args()
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, onnxruntime {onnxruntime.__version__}, "
-        f"one thread, {options.size} x {options.size}"
-    )
     with tempfile.TemporaryDirectory() as folder:
         files = {name: exported(Path(folder), name, options.size) for name in NETWORKS}
-        times: dict[str, list[float]] = {name: [] for name in NETWORKS}
-        for _ in range(ROUNDS):
-            for name, (path, _) in files.items():
-                runs = max(1, options.runs // ROUNDS)
-                times[name].append(median_milliseconds(path, threads=1, runs=runs))
-    teacher = statistics.median(times[next(iter(NETWORKS))])
-    for name, (_, parameters) in files.items():
-        mine = statistics.median(times[name])
+        paths = [path for path, _ in files.values()]
+        report = bench(paths, threads=[1], batches=[1], calls=options.calls)
+    print(f"{report.machine.line()}, {options.size} x {options.size}")
+    teacher = report.rows[0].latency
+    for (name, (_, parameters)), row in zip(files.items(), report.rows, strict=True):
         print(
-            f"{name:<20} {parameters / 1e6:7.3f} M parameters  {mine:7.2f} ms a face  "
-            f"{teacher / mine:6.2f} times the teacher's speed"
+            f"{name:<20} {parameters / 1e6:7.3f} M parameters  "
+            f"{row.latency.milliseconds.value:7.2f} ms a face  "
+            f"{teacher.ratio(row.latency).value:6.2f} times the teacher's speed"
         )
 
 
