@@ -81,7 +81,8 @@ def test_a_bank_names_itself(bank):
 
 
 def test_logits_are_scaled_cosines_with_each_identitys_mean(bank, faces):
-    teacher = BankTeacher(bank, scale=16.0)
+    teacher = BankTeacher(bank)
+    teacher.scale = 16.0
     teacher.learn_prototypes(faces)
     teacher.check({"embedding", "logits"})
     logits = teacher(batch_of(faces), {"embedding", "logits"}).logits

@@ -7,6 +7,7 @@ import torch
 
 from facedistill.data.opening import open_dataset
 from facedistill.distill.embed import embed_teacher
+from facedistill.distill.teacher import BankTeacher
 from facedistill.errors import Interrupted
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -34,17 +35,17 @@ TERMS = {
 
 
 @pytest.fixture
-def recipe(tmp_path):
+def taught(tmp_path):
     torch.manual_seed(5)
     teacher = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
     embed_teacher(teacher, open_dataset(DATA), tmp_path / "bank")
+    return [f"data.train={DATA}", f"teacher.bank={tmp_path / 'bank'}"]
+
+
+@pytest.fixture
+def recipe(taught):
     terms = [f"objectives.{name}={options}" for name, options in TERMS.items()]
-    return tiny_recipe(
-        f"data.train={DATA}",
-        f"teacher.bank={tmp_path / 'bank'}",
-        "data.images_per_person=2",
-        *terms,
-    )
+    return tiny_recipe(*taught, "data.images_per_person=2", *terms)
 
 
 def test_a_run_of_many_methods_goes_on_where_it_stopped(tmp_path, monkeypatch, recipe):
@@ -72,3 +73,17 @@ def test_a_run_of_many_methods_goes_on_where_it_stopped(tmp_path, monkeypatch, r
             del done["adadistill"]
         total = sum(options.get("weight", 1) * record[name] for name, options in done.items())
         assert record["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_centres_that_move_give_logits_of_their_own_scale_to_compare(tmp_path, monkeypatch, taught):
+    scales, ask = set(), BankTeacher.__call__
+
+    def ask_and_tell(teacher, batch, needs):
+        scales.add(teacher.scale)
+        return ask(teacher, batch, needs)
+
+    monkeypatch.setattr(BankTeacher, "__call__", ask_and_tell)
+    terms = ["adadistill={scale: 12}", "kd={}", "gkd={}", "margin_softmax=null"]
+    recipe = tiny_recipe(*taught, *(f"objectives.{term}" for term in terms))
+    run(recipe, tmp_path / "run", lambda line: None)
+    assert scales == {12}

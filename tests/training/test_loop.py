@@ -249,10 +249,12 @@ def test_evaluation_leaves_training_alone(tmp_path):
     close(weights_of(tmp_path / "often"), weights_of(tmp_path / "once"), 0)
 
 
-def test_a_compiled_student_learns_the_same(tmp_path):
+@pytest.mark.parametrize("weight", ["1.0", "auto:0.3"])
+def test_a_compiled_student_learns_the_same(tmp_path, weight):
     if not any(map(shutil.which, ("g++", "clang++"))):
         pytest.skip("torch.compile needs a C++ compiler on a CPU")
     settings = ["training.steps=2", "student.arguments={norm: false}"]
+    settings.append(f"objectives.triplet={{weight: {weight}, sampling: all}}")
     train(tmp_path / "plain", *settings)
     train(tmp_path / "compiled", *settings, "training.compile=true")
     close(weights_of(tmp_path / "compiled"), weights_of(tmp_path / "plain"), 1e-4)

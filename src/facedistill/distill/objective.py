@@ -184,6 +184,11 @@ class Objective(nn.Module, ABC):
 class Classifier(Objective):
     """An objective that classifies identities and so can give the student's logits to others."""
 
+    @property
+    @abstractmethod
+    def scale(self) -> float:
+        """What its logits multiply cosines by."""
+
     @abstractmethod
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return the (B, M) class scores of an embedding, without margin."""

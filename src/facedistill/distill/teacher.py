@@ -113,17 +113,20 @@ class BankTeacher(Teacher):
         bank: The bank.
         view: `same` teaches a mirrored image the flipped view and needs both in the bank;
             `clean` teaches every image the plain view, whatever augmentation did to it.
-        scale: Scale s of its logits s cos(f, prototype), had after `learn_prototypes`.
+
+    Attributes:
+        scale: Scale s of its logits s cos(f, prototype), had after `learn_prototypes`. A run sets
+            it to that of the student's, so that both mean the same by a temperature.
     """
 
-    def __init__(self, bank: Bank, view: View = "same", scale: float = 64.0) -> None:
+    def __init__(self, bank: Bank, view: View = "same") -> None:
         self.bank = bank
         self.view = view
         self.name = f"bank {bank.folder}"
         self.fingerprint = bank.info.teacher
         self.embedding_size = bank.info.dimension
         self.gives = frozenset({"embedding"})
-        self.scale = scale
+        self.scale = 64.0
         self.prototypes: torch.Tensor | None = None
 
     def learn_prototypes(self, faces: FaceDataset) -> torch.Tensor:

@@ -54,17 +54,12 @@ def _has_compiler() -> bool:
 
 
 def check_micro_batches(recipe: Recipe, accelerator: Accelerator) -> None:
-    """Refuse batches that cannot be divided, and shares of gradients that come once only.
+    """Refuse batches that cannot be divided.
 
     Raises:
-        FacedistillError: Naming the settings that do not go together.
+        FacedistillError: If a micro-batch would have fewer than 2 images.
     """
     training, world = recipe.training, accelerator.num_processes
-    if training.compile and any(term.share for term in recipe.objectives.values()):
-        raise FacedistillError(
-            "weight: auto needs gradients that a compiled student gives once only: set "
-            "training.compile to false, or weights to numbers"
-        )
     if training.batch_size < 2 * training.accumulate * world:
         raise FacedistillError(
             f"training.batch_size {training.batch_size} among {world} processes in "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import nn
+from torch.compiler import set_stance
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objective import Classifier, Gather, Objective, Parts
@@ -69,17 +71,23 @@ class TrainingStep(nn.Module):
         """
         if self._trainable is not None:
             teacher = self._trainable(batch, self.teacher_needs)
-        student = self.student(batch.images, self.student_needs - {"logits"})
-        if "logits" in self.student_needs:
-            student.logits = self._classifier().logits(student.embedding)
+        student = self._ask_student(batch, done)
+        said = {
+            name: others[self.taught_by[name]] if others and name in self.taught_by else teacher
+            for name in self.objectives
+        }
+        for name, objective in zip(self.objectives, self._each(), strict=True):
+            objective.observe(student, said[name], batch)
+        # Only now: to observe may move the class centres.
+        if self.classifier and "logits" in self.student_needs:
+            assert student.embedding is not None
+            student.logits = self.classifier.logits(student.embedding)
         losses: dict[str, torch.Tensor] = {}
         parts: Parts = {}
         for name, objective in zip(self.objectives, self._each(), strict=True):
-            said = others[self.taught_by[name]] if others and name in self.taught_by else teacher
-            objective.observe(student, said, batch)
             if not self.weights[name].on(done):
                 continue
-            loss, details = objective(student, said, batch)
+            loss, details = objective(student, said[name], batch)
             losses[name] = loss
             parts[name] = loss.detach()
             parts |= {f"{name}.{key}": value for key, value in details.items()}
@@ -91,6 +99,13 @@ class TrainingStep(nn.Module):
             if isinstance(weight, torch.Tensor):
                 parts[f"{name}.weight"] = weight.detach().clone()
         return total, parts
+
+    def _ask_student(self, batch: Batch, done: float) -> Outputs:
+        """Ask a compiled student as it was built where more than one gradient is needed of it."""
+        compiled = nullcontext() if not self.auto.sought(done) else set_stance("force_eager")
+        with compiled:
+            outputs: Outputs = self.student(batch.images, self.student_needs - {"logits"})
+        return outputs
 
     def finish_step(self, gather: Gather) -> None:
         """Tell the objectives that an optimiser step is over; see `Objective.finish_step`."""
@@ -105,6 +120,11 @@ class TrainingStep(nn.Module):
         """Whether an objective compares the logits of the teacher `other` with the student's."""
         both = {"student.logits", "teacher.logits"}
         return any(both <= objective.needs for objective in self._listeners(other))
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The first objective that classifies identities: it gives the student's logits."""
+        return next((o for o in self._each() if isinstance(o, Classifier)), None)
 
     @property
     def leaves_weights_out(self) -> bool:
@@ -166,9 +186,6 @@ class TrainingStep(nn.Module):
     def _each(self) -> list[Objective]:
         return [o for o in self.objectives.values() if isinstance(o, Objective)]
 
-    def _classifier(self) -> Classifier:
-        return next(o for o in self._each() if isinstance(o, Classifier))
-
     def _silent(self) -> list[str]:
         """Names of the objectives that give the student no gradient."""
         each = zip(self.objectives, self._each(), strict=True)
@@ -201,9 +218,7 @@ class TrainingStep(nn.Module):
                 f"the objectives need student.{', student.'.join(sorted(missing))}, but "
                 f"{self.student.architecture} gives only {', '.join(sorted(self.student.gives))}"
             )
-        if "logits" in self.student_needs and not any(
-            isinstance(o, Classifier) for o in self._each()
-        ):
+        if "logits" in self.student_needs and self.classifier is None:
             raise FacedistillError(
                 "an objective needs student.logits and no objective classifies: add margin_softmax"
             )

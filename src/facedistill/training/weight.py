@@ -117,6 +117,13 @@ class AutoScales(nn.Module):
             scale = shares[name] * total / (norms[name] * self.weights[name].value)
             self.scales[self.names.index(name)] = scale
 
+    def sought(self, done: float) -> bool:
+        """Whether `find` has a scale to find when the share `done` of training lies behind.
+
+        It asks for gradients of several terms then.
+        """
+        return any(self.weights[n].on(done) and not self._known(n) for n in self._waiting)
+
     def of(self, name: str) -> torch.Tensor | float:
         """Return the scale of a term's weight: 1 of a number, 0 of a share not yet found."""
         return self.scales[self.names.index(name)] if name in self.names else 1.0
