@@ -143,7 +143,9 @@ def test_values_that_contradict_each_other_are_refused(write):
     assert "lower accumulate" in refused(path, "training.accumulate=65")
     assert "is not before stop" in refused(path, "objectives.fcd.start=0.5")
     masked = ("student.landmarks=5", "evaluation.marked={pairs: list.txt, mask: one}")
-    assert "evaluation.marked.mask: masks are drawn on pairs" in refused(path, *masked)
+    assert "evaluation.marked.mask is for pairs" in refused(path, *masked)
+    grouped = ("student.landmarks=5", "evaluation.marked={pairs: list.txt, groups: people.csv}")
+    assert "evaluation.marked.groups is for pairs" in refused(path, *grouped)
 
 
 def test_evaluation_pairs_have_a_short_and_a_long_form(write):

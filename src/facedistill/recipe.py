@@ -17,9 +17,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -265,11 +267,24 @@ class PairsRecipe(Section):
     mask: Literal["one", "both"] | None = Field(
         None, description="draw face masks on the second image of each pair, or on both"
     )
+    groups: str | None = Field(
+        None, description="CSV table of groups of people, whose errors are compared"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"pairs": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _groups_where_there_are_some(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs from before this key was known are to be known again by their hash.
+        return {k: v for k, v in dump(self).items() if k != "groups" or v is not None}
+
+    @property
+    def for_pairs_only(self) -> str | None:
+        """A key that is set and means nothing for faces with landmarks; None without one."""
+        return "mask" if self.mask else "groups" if self.groups else None
 
 
 class Recipe(Section):
@@ -305,12 +320,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _masks_on_pairs(self) -> Recipe:
+    def _masks_and_groups_on_pairs(self) -> Recipe:
         for name, each in self.evaluation.items():
-            if each.mask and self.student.landmarks is not None:
+            if self.student.landmarks is not None and (key := each.for_pairs_only):
                 raise ValueError(
-                    f"evaluation.{name}.mask: masks are drawn on pairs, and the student finds "
-                    "landmarks: leave it out"
+                    f"evaluation.{name}.{key} is for pairs, and the student finds landmarks: "
+                    "leave it out"
                 )
         return self
 

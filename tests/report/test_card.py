@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from facedistill.evaluation.fairness import fairness
 from facedistill.evaluation.pairs import report_scores
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -65,9 +66,18 @@ def test_pictures_are_linked_where_there_are_some():
 
 
 def test_fairness_is_told_where_it_was_measured(report, tmp_path):
-    fairness = [{"attribute": "age", "groups": [{"group": "young", "fnmr": 0.125, "x": {}}]}]
-    reports = {"lfw": {**report, "fairness": fairness}}
+    rng = np.random.default_rng(1)
+    same = np.arange(4000) % 2 == 0
+    sides = rng.integers(0, 2, 4000)
+    scores = np.clip((0.3 + 0.1 * sides) * same + 0.2 * rng.normal(size=4000), -1, 1)
+    groups = np.stack([sides, sides], axis=1)
+    ages = fairness(scores, same, groups, ["old", "young"], attribute="age", resamples=50)
+    reports = {"lfw": {**report, "fairness": [ages.to_dict()]}}
     path = write_card(tmp_path, network(), recipe="", data="faces", reports=reports)
     assert path == tmp_path / CARD
-    assert "On lfw, by age:\n\n| group | fnmr |" in path.read_text()
-    assert "| young | 0.1250 |" in path.read_text()
+    text = path.read_text()
+    assert f"On lfw, by age. One threshold for all, cosine {ages.threshold:.4f}" in text
+    for group in ages.groups:
+        assert f"| {group.group} | {100 * group.fmr.value:.3f} " in text
+        assert f" | {100 * group.fnmr.value:.3f} " in text
+    assert f"FNMR of old is {ages.fnmr.worst_to_best.value:.2f} " in text

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from facedistill.data.pairs import open_pairs
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import load_model, save_model
 from facedistill.recipe import load_recipe, shipped_recipes
 from facedistill.training import data as data_module
+from facedistill.training import measurement
 from facedistill.training import run as run_module
 from facedistill.training.folder import claim
 from facedistill.training.metrics import read_metrics
@@ -104,12 +107,39 @@ def test_masked_pairs_are_measured_and_labelled_as_masked(tmp_path, monkeypatch)
         f"evaluation={{plain: '{pairs}', masked: {{pairs: '{pairs}', mask: one}}}}",
         "training.steps=1",
     ]
-    monkeypatch.setattr(run_module, "evaluate_pairs", quick_pairs(run_module.evaluate_pairs))
+    monkeypatch.setattr(measurement, "evaluate_pairs", quick_pairs(measurement.evaluate_pairs))
     lines = []
     figures = train(tmp_path, *settings, say=lines.append).evaluation
     assert (figures["plain"]["masked"], figures["masked"]["masked"]) == (None, "one")
     assert figures["plain"]["auc"] != figures["masked"]["auc"]
     assert ["(second image masked)" in line for line in lines[-2:]] == [False, True]
+
+
+def test_groups_of_people_are_compared_and_told_in_the_card(tmp_path, monkeypatch):
+    table = tmp_path / "people.csv"
+    table.write_text("identity,side\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(16)))
+    pairs = "procedural:identities=16,images=6,size=16"
+    settings = [f"evaluation.drawn={{pairs: '{pairs}', groups: {table}}}", "training.steps=1"]
+    monkeypatch.setattr(measurement, "evaluate_pairs", quick_pairs(measurement.evaluate_pairs))
+    lines = []
+    figures = train(tmp_path / "run", *settings, say=lines.append).evaluation["drawn"]
+    (sides,) = figures["fairness"]
+    assert [group["group"] for group in sides["groups"]] == ["a", "b"]
+    assert "by side at cosine" in lines[-1]
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert "On drawn, by side." in card
+    for group in sides["groups"]:
+        refused = f"{100 * group['fnmr']['value']:.3f}"
+        assert re.search(rf"\| {group['group']} \| [^|]+ \| {refused} ", card)
+    # Who is in which group is part of the measurement, and a table of nobody is no table.
+    tests, source = open_pairs(pairs), load_recipe(tmp_path / "run/recipe.yaml").evaluation["drawn"]
+    known = measurement.fingerprint(tests, source)
+    table.write_text(table.read_text().replace("0,a", "0,b"))
+    assert measurement.fingerprint(tests, source) != known
+    table.write_text("identity,side\n0,a\n1,a\n")
+    monkeypatch.setattr(run_module, "create_student", None)
+    with pytest.raises(FacedistillError, match=r"people\.csv, side: fewer than two groups"):
+        train(tmp_path / "other", *settings)
 
 
 def test_a_run_goes_on_with_another_number_of_workers(tmp_path):

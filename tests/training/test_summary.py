@@ -1,17 +1,18 @@
 import pytest
 
 from facedistill.errors import FacedistillError
+from facedistill.training import measurement
 from facedistill.training import run as run_module
 from tests.training.tiny_run import quick_pairs, train
 
 
 def test_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
     settings = ["evaluation.drawn=procedural:identities=8,images=4,size=16"]
-    monkeypatch.setattr(run_module, "evaluate_pairs", quick_pairs(run_module.evaluate_pairs))
+    monkeypatch.setattr(measurement, "evaluate_pairs", quick_pairs(measurement.evaluate_pairs))
     first = train(tmp_path, *settings)
     before = {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in tmp_path.iterdir()}
     monkeypatch.setattr(run_module, "split_data", None)
-    monkeypatch.setattr(run_module, "evaluate_pairs", None)
+    monkeypatch.setattr(measurement, "evaluate_pairs", None)
     lines = []
     again = train(tmp_path, *settings, say=lines.append)
     assert len(lines) == 1

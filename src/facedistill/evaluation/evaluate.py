@@ -27,14 +27,14 @@ from facedistill.evaluation.altered import Which
 from facedistill.evaluation.comparison import ReportComparison, compare_reports
 from facedistill.evaluation.distractors import DistractorReport, distractor_rates
 from facedistill.evaluation.embedding import Network, embed_images
-from facedistill.evaluation.fairness import FairnessReport, fairness
+from facedistill.evaluation.fairness import FairnessReport, check_groups, fairness
 from facedistill.evaluation.ijb import FARS as IJB_FARS
 from facedistill.evaluation.ijb import IjbReport, check_ijb, embed_ijb, evaluate_ijb
 from facedistill.evaluation.landmarks import LandmarkReport
 from facedistill.evaluation.masked import Masked
 from facedistill.evaluation.pairs import PairReport, evaluate_pairs
 from facedistill.evaluation.robustness import RobustnessReport, robustness
-from facedistill.evaluation.roc import FARS
+from facedistill.evaluation.roc import FARS, far_name
 from facedistill.evaluation.stored import StoredEmbeddings, evaluate_stored_pairs, open_stored
 from facedistill.evaluation.templates import Variant
 from facedistill.models.device import best_device, device_of
@@ -42,6 +42,9 @@ from facedistill.models.thresholds import write_thresholds
 
 Faces = Network | StoredEmbeddings
 """What is measured: a network, or what it has said already."""
+
+GROUP_FAR = 1e-2
+"""False match rate over all pairs at whose threshold groups of people are compared."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def evaluate(
     *,
     against: Faces | None = None,
     groups: GroupTable | None = None,
-    group_far: float = 1e-2,
+    group_far: float = GROUP_FAR,
     kfold_protocol: kfold.Protocol = "insightface",
     flip: bool = True,
     mask: Masked | None = None,
@@ -220,21 +223,9 @@ def evaluate(
         other = _evaluate_pairs(against, protocol, flip, masks, {**settings, "resamples": 0})
         difference = compare_reports(report, other, resamples=resamples or 1000, seed=seed)
     found = []
-    for attribute in groups.attributes if groups is not None else ():
-        assert groups is not None
-        codes, names = pair_groups(protocol, groups, attribute)
-        found.append(
-            fairness(
-                report.scores,
-                report.same,
-                codes,
-                names,
-                attribute=attribute,
-                far=group_far,
-                identities=report.identities,
-                resamples=resamples,
-                seed=seed,
-            )
+    if groups is not None:
+        found = compare_groups(
+            report, protocol, groups, far=group_far, resamples=resamples, seed=seed
         )
     spoilt = None
     if altered is not None:
@@ -247,6 +238,67 @@ def evaluate(
             faces, protocol, report, altered, flip=flip, mask_seed=mask_seed, **settings
         )
     return Evaluation(report, difference, found, spoilt)
+
+
+def compare_groups(
+    report: PairReport,
+    pairset: PairSet,
+    groups: GroupTable,
+    *,
+    far: float = GROUP_FAR,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[FairnessReport]:
+    """Return errors by group, one report per attribute of the table.
+
+    Args:
+        report: What was measured.
+        pairset: On which pairs.
+        groups: Groups of their people or images.
+        far: False match rate over all pairs at whose threshold groups are compared.
+        resamples: Bootstrap resamples of the intervals; 0 for none.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        FacedistillError: If the groups cannot be compared on these pairs.
+    """
+    reports = []
+    for attribute in groups.attributes:
+        codes, names = pair_groups(pairset, groups, attribute)
+        reports.append(
+            fairness(
+                report.scores,
+                report.same,
+                codes,
+                names,
+                attribute=attribute,
+                far=far,
+                identities=report.identities,
+                resamples=resamples,
+                seed=seed,
+            )
+        )
+    return reports
+
+
+def check_comparable(pairset: PairSet, groups: GroupTable, far: float = GROUP_FAR) -> None:
+    """Refuse groups that `compare_groups` could not compare, before anything is embedded.
+
+    Raises:
+        FacedistillError: Naming the table.
+    """
+    impostors = int((~pairset.same).sum())
+    if impostors * far < 1:
+        raise FacedistillError(
+            f"{groups.name}: groups are compared at FAR {far_name(far)}, which {impostors:,} "
+            f"impostor pairs of {pairset.name} cannot show: leave the table out, or give more pairs"
+        )
+    for attribute in groups.attributes:
+        codes, names = pair_groups(pairset, groups, attribute)
+        try:
+            check_groups(codes, names, len(codes))
+        except FacedistillError as error:
+            raise FacedistillError(f"{groups.name}, {attribute}: {error}") from error
 
 
 def _check_asked(

@@ -171,7 +171,7 @@ def fairness(
             measured on these pairs.
     """
     scores, same = check_scores(scores, same)
-    groups = _check_groups(groups, names, len(scores))
+    groups = check_groups(groups, names, len(scores))
     target = far if threshold is None else None
     if threshold is None:
         point = tar_at_far(roc_curve(scores, same), far)
@@ -228,7 +228,12 @@ def gini(rates: np.ndarray) -> np.ndarray:
         return differences / ((count - 1) * ordered.sum(axis=-1))
 
 
-def _check_groups(groups: np.ndarray, names: Sequence[str], pairs: int) -> np.ndarray:
+def check_groups(groups: np.ndarray, names: Sequence[str], pairs: int) -> np.ndarray:
+    """Return the groups of `fairness` as an array.
+
+    Raises:
+        FacedistillError: If they are not two for each pair, or fewer than two are there to compare.
+    """
     groups = np.asarray(groups)
     if groups.shape != (pairs, 2) or not np.issubdtype(groups.dtype, np.integer):
         raise FacedistillError(

@@ -13,6 +13,7 @@ from facedistill.atomic import atomic_path
 from facedistill.evaluation.rows import figures_of
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
+from facedistill.report.fairness import GROUP_COLUMNS, threshold_line
 from facedistill.report.table import Column, markdown_table
 
 UNKNOWN = "unknown"
@@ -163,14 +164,29 @@ def _cosines(thresholds: Mapping[str, float]) -> dict[str, str]:
 
 def _fairness(reports: Mapping[str, Mapping[str, Any]]) -> str:
     """Errors of each group, where they were measured."""
-    parts = []
-    for name, report in reports.items():
-        for attribute in report.get("fairness", ()):
-            groups = attribute["groups"]
-            columns = [key for key in groups[0] if not isinstance(groups[0][key], Mapping | list)]
-            table = markdown_table(groups, columns)
-            parts.append(f"On {name}, by {attribute['attribute']}:\n\n{table}")
+    parts = [
+        _by_group(name, attribute)
+        for name, report in reports.items()
+        for attribute in report.get("fairness", ())
+    ]
     return "\n\n".join(parts) or (
-        "Not measured. `facedistill evaluate MODEL PAIRS --groups people.csv` compares groups of "
-        "people at one threshold."
+        "Not measured. `evaluation.NAME.groups` in a recipe, or `facedistill evaluate MODEL PAIRS "
+        "--groups people.csv`, compares groups of people at one threshold."
     )
+
+
+def _by_group(name: str, report: Mapping[str, Any]) -> str:
+    """A `FairnessReport` as plain values: a table of groups, and how far they lie apart."""
+    rows = [{**group, **figures_of(group)} for group in report["groups"]]
+    table = markdown_table(rows, GROUP_COLUMNS)
+    apart = "\n".join(f"- {_differential(report[rate])}" for rate in ("fmr", "fnmr"))
+    setting = threshold_line(report["threshold"], report["target"])
+    return f"On {name}, by {report['attribute']}. {setting}.\n\n{table}\n\n{apart}"
+
+
+def _differential(apart: Mapping[str, Any]) -> str:
+    ratio = figures_of(apart).get("worst_to_best")
+    if ratio is None:
+        return f"{apart['rate']}: {apart['reason']}."
+    times = Column("times", digits=2).text(ratio)
+    return f"{apart['rate']} of {apart['worst']} is {times} times that of {apart['best']}."

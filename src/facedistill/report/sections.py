@@ -35,6 +35,7 @@ from facedistill.report.charts import (
     draw_scores,
     lowest_measured,
 )
+from facedistill.report.fairness import GROUP_COLUMNS, threshold_line
 from facedistill.report.page import drawing_uri, face_uri
 from facedistill.report.table import Column
 
@@ -681,21 +682,11 @@ def _add_fairness(made: Section, report: FairnessReport) -> None:
         }
         for group in report.groups
     ]
-    columns = [
-        Column("group"),
-        Column("fmr", "FMR", digits=3, percent=True),
-        Column("fnmr", "FNMR", digits=3, percent=True),
-        Column("genuine", "genuine pairs"),
-        Column("impostors", "impostor pairs"),
-        Column("left_out", "left out of the summary"),
-    ]
-    setting = "" if report.target is None else f", FMR {far_name(report.target)} over all pairs"
     remark = (
-        f"One threshold for all, cosine {report.threshold:.4f}{setting}. Impostor pairs are within "
-        f"the group; {report.mixed:,} pairs of two groups and {report.unknown:,} with somebody of "
-        "no known group are left out."
+        f"{threshold_line(report.threshold, report.target)}; {report.mixed:,} pairs of two groups "
+        f"and {report.unknown:,} with somebody of no known group are left out."
     )
-    made.tables.append(Table(f"Errors by {report.attribute}", columns, rows, remark))
+    made.tables.append(Table(f"Errors by {report.attribute}", [*GROUP_COLUMNS], rows, remark))
     made.tables.append(_differentials(report))
     made.drawings.append(
         Drawing(

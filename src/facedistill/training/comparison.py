@@ -132,9 +132,9 @@ def _tasks_of(recipes: Sequence[Recipe], own: Mapping[str, PairsRecipe]) -> dict
         sources[VALIDATION] = None
     tasks = {}
     for name, source in sources.items() if recipes else ():
-        if source is not None and source.mask and finds_landmarks(recipes[0]):
+        if source is not None and finds_landmarks(recipes[0]) and (key := source.for_pairs_only):
             raise FacedistillError(
-                f"evaluation.{name}.mask is for pairs, and these rows find landmarks: leave it out"
+                f"evaluation.{name}.{key} is for pairs, and these rows find landmarks: leave it out"
             )
         tests = open_tests(recipes[0], source)
         tasks[name] = Task(source, tests, fingerprint(tests, source))

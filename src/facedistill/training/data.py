@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from accelerate import Accelerator
 
+from facedistill.data.groups import read_groups
 from facedistill.data.identity_order import IdentityOrder
 from facedistill.data.labels import Subset, check_labels, split_identities, split_images
 from facedistill.data.loader import Loader, Order
@@ -15,6 +16,7 @@ from facedistill.data.pairs import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.teacher import Teacher
 from facedistill.errors import FacedistillError
+from facedistill.evaluation.evaluate import check_comparable
 from facedistill.faces.landmarks import FIVE
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.training.measurement import TestSet
@@ -67,11 +69,14 @@ def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
     """Open what a recipe's network is measured on: pairs, or landmarks if it finds them.
 
     Raises:
-        FacedistillError: If it is not there or not readable.
+        FacedistillError: If it is not there or not readable, or its groups cannot be compared.
     """
     if recipe.student.landmarks is not None:
         return open_dataset(source.pairs, five=_five(recipe))
-    return open_pairs(source.pairs)
+    pairset = open_pairs(source.pairs)
+    if source.groups:
+        check_comparable(pairset, read_groups(source.groups))
+    return pairset
 
 
 def _five(recipe: Recipe) -> bool:

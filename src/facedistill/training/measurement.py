@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from facedistill.atomic import atomic_path
+from facedistill.data.groups import read_groups
 from facedistill.data.labels import UNLABELLED, Subset
 from facedistill.data.landmark_list import LandmarkDataset
 from facedistill.data.pairs import PairSet
 from facedistill.data.sample import FaceDataset
+from facedistill.evaluation.evaluate import Evaluation, compare_groups
 from facedistill.evaluation.landmarks import LandmarkReport, evaluate_landmarks
 from facedistill.evaluation.pairs import (
     PairReport,
@@ -35,12 +37,14 @@ _SAMPLED = 64
 
 
 def fingerprint(tests: TestSet, recipe: PairsRecipe | None) -> str:
-    """Return a hash of the pairs or faces, some of their images, and what is drawn on them.
+    """Return a hash of the pairs or faces, some of their images, what is drawn on them and groups.
 
     Of a landmark list it goes over all landmarks, so that a corrected one is measured anew.
     """
-    drawn = recipe.model_dump_json(exclude={"pairs"}) if recipe else "nothing"
+    drawn = recipe.model_dump_json(exclude={"pairs", "groups"}) if recipe else "nothing"
     digest = hashlib.blake2b(f"{len(tests)} {drawn}".encode(), digest_size=16)
+    if recipe and recipe.groups:
+        digest.update(repr(read_groups(recipe.groups)).encode())
     pairs = isinstance(tests, PairSet)
     faces = tests.faces if isinstance(tests, PairSet) else tests
     arrays: tuple[np.ndarray | None, ...] = (
@@ -98,21 +102,41 @@ def measure(
     known = read_measurement(folder, name, mark)
     if known is not None:
         return known
-    network = load_model(folder / BEST).to(device)
-    report: PairReport | LandmarkReport
-    if isinstance(tests, PairSet):
-        report = evaluate_pairs(network, tests, mask=recipe.mask if recipe else None)
+    evaluation = evaluate_best(folder, tests, recipe, device)
+    report = evaluation.report
+    if isinstance(report, PairReport):
         items, scores = report.result.correct, report.scores
     else:
-        report = evaluate_landmarks(network, tests)
+        assert isinstance(report, LandmarkReport)
         items, scores = report.face_errors, report.errors
-    document = {"model": model_hash(folder), "tests": mark, "report": report.to_dict()}
+    figures = evaluation.to_dict()
+    document = {"model": model_hash(folder), "tests": mark, "report": figures}
     with (
         atomic_path(measurement_path(folder, name)) as temporary,
         temporary.open("wb") as file,
     ):
         np.savez(file, document=json.dumps(document), scores=scores, items=items)
-    return Measured(report.to_dict(), items)
+    return Measured(figures, items)
+
+
+def evaluate_best(
+    folder: Path, tests: TestSet, recipe: PairsRecipe | None, device: torch.device
+) -> Evaluation:
+    """Return what a run's best weights do on pairs or landmarks, by group where there are groups.
+
+    Args:
+        folder: The run's folder.
+        tests: Pairs, or faces with landmarks.
+        recipe: What is drawn on them, and the groups of their people; None for neither.
+        device: Where to embed.
+    """
+    network = load_model(folder / BEST).to(device)
+    if not isinstance(tests, PairSet):
+        return Evaluation(evaluate_landmarks(network, tests))
+    report = evaluate_pairs(network, tests, mask=recipe.mask if recipe else None)
+    if recipe is None or recipe.groups is None:
+        return Evaluation(report)
+    return Evaluation(report, fairness=compare_groups(report, tests, read_groups(recipe.groups)))
 
 
 def read_measurement(folder: Path, name: str, mark: str) -> Measured | None:

@@ -21,7 +21,6 @@ from facedistill.distill.teacher import Teacher
 from facedistill.evaluation.landmarks import evaluate_landmarks
 from facedistill.evaluation.pairs import evaluate_pairs
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.model_file import load_model
 from facedistill.progress import Say, say_nothing
 from facedistill.recipe import Recipe
 from facedistill.training.accelerator import check_micro_batches, expect_gradients, open_accelerator
@@ -30,7 +29,7 @@ from facedistill.training.data import create_order, open_loader, open_test_set, 
 from facedistill.training.folder import BEST, PROMPTS, RECIPE, claim
 from facedistill.training.interrupt import stoppable
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Report
-from facedistill.training.measurement import TestSet
+from facedistill.training.measurement import TestSet, evaluate_best
 from facedistill.training.memory import keep_freed_memory
 from facedistill.training.objectives import create_training_step
 from facedistill.training.optimizer import create_optimizer
@@ -117,7 +116,7 @@ def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Su
         folder / BEST,
         position.step,
         abs(position.best) if validation else None,
-        _measure(folder / BEST, recipe, test_sets, accelerator.device, say),
+        _measure(folder, recipe, test_sets, accelerator.device, say),
         sorted(position.skipped),
         fit.images_per_second,
         fit.seconds_per_step,
@@ -231,21 +230,16 @@ def _validate_on(held_out: TestSet) -> Evaluate:
 
 
 def _measure(
-    model: Path, recipe: Recipe, test_sets: dict[str, TestSet], device: torch.device, say: Say
+    folder: Path, recipe: Recipe, test_sets: dict[str, TestSet], device: torch.device, say: Say
 ) -> dict[str, Any]:
     """Measure the best weights on the evaluation sets, once, when training is over."""
-    if not test_sets:
-        return {}
-    network = load_model(model).to(device)
-    reports: dict[str, Report] = {
-        name: evaluate_pairs(network, test_set, mask=recipe.evaluation[name].mask)
-        if isinstance(test_set, PairSet)
-        else evaluate_landmarks(network, test_set)
+    evaluations = {
+        name: evaluate_best(folder, test_set, recipe.evaluation[name], device)
         for name, test_set in test_sets.items()
     }
-    for report in reports.values():
-        say(report.line())
-    return {name: report.to_dict() for name, report in reports.items()}
+    for evaluation in evaluations.values():
+        say(evaluation.line())
+    return {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
 
 
 def _opening_line(
