@@ -1,6 +1,9 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from facedistill.distill import saliency
 from facedistill.distill.class_centres import class_centres, first_of_each
@@ -23,7 +26,9 @@ class Raw:
     input = InputSpec(size=8)
 
     def __call__(self, images, needs=("embedding",)):
-        quarters = images.permute(0, 3, 1, 2).double().unflatten(3, (2, 4)).unflatten(2, (2, 4))
+        quarters = (
+            (images - 100.0).permute(0, 3, 1, 2).double().unflatten(3, (2, 4)).unflatten(2, (2, 4))
+        )
         return Outputs(
             embedding=torch.from_numpy(embed(images.numpy())),
             feature_map=quarters.mean(dim=(3, 5)),
@@ -36,7 +41,7 @@ PIXELS = PixelFeatures("feature_map", 3, 2)
 def norms_by_hand(faces, indices):
     total = np.zeros((2, 2))
     for index in indices:
-        image = faces[index].image.astype(float)
+        image = faces[index].image - 100.0
         for y in range(2):
             for x in range(2):
                 mean = image[4 * y : 4 * y + 4, 4 * x : 4 * x + 4].mean(axis=(0, 1))
@@ -52,6 +57,54 @@ def test_it_is_the_mean_norm_scaled(tmp_path, faces):
     wanted = 6 * (norms - norms.min()) / (norms.max() - norms.min())
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert (float(found.min()), float(found.max())) == (0, 6)
+
+
+def last_tokens(network, images):
+    """Of the network without the norm, which there is none to leave out of, (B, N, C)."""
+    bare = copy.deepcopy(network).eval()
+    bare.backbone.norm = nn.Identity()
+    with torch.no_grad():
+        return bare(images, {"tokens"}).tokens
+
+
+@pytest.mark.parametrize("architecture", ["swin_nano", "vit_t"])
+def test_tokens_are_measured_before_their_last_norm(architecture):
+    network = FaceNetwork.create(architecture, InputSpec(size=32), embedding_size=4)
+    faces = Faces(range(3), size=32)
+    images = torch.from_numpy(np.stack([faces[i].image for i in range(3)]))
+    pixels = find_pixel_features(network)
+    before = network.eval()(images, {"tokens"}).tokens
+    wanted = last_tokens(network, images).norm(dim=2).mean(0).unflatten(0, (pixels.side, -1))
+    found = mean_norms(network, pixels, faces)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert torch.equal(network(images, {"tokens"}).tokens, before)
+
+
+def test_a_strong_place_is_seen_through_a_norm_that_makes_all_places_alike(tmp_path):
+    network = FaceNetwork.create("vit_t", InputSpec(size=32), embedding_size=4)
+    with torch.no_grad():
+        network.backbone.pos_embed[0, 5] *= 1000
+    faces = Faces(range(3), size=32)
+    found = saliency_map(network, find_pixel_features(network), faces, tmp_path / "vit.safetensors")
+    assert int(found.argmax()) == 5
+    assert found.flatten().sort().values[-2] < 1
+
+
+def test_a_network_that_is_as_strong_everywhere_is_warned_of_each_time(tmp_path, faces):
+    pixels = PixelFeatures("feature_map", 3, 2)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"even are about as strong .* over 0.00% of its mean"):
+            found = saliency_map(Even(), pixels, faces, tmp_path / "teacher.onnx")
+        assert torch.equal(found, torch.zeros(2, 2))
+
+
+class Even(Raw):
+    """Says the same of each place."""
+
+    name = "even"
+
+    def __call__(self, images, needs=("embedding",)):
+        return Outputs(feature_map=torch.ones(len(images), 3, 2, 2))
 
 
 def test_it_is_kept_beside_the_teacher_for_these_weights_and_faces(tmp_path, faces, monkeypatch):

@@ -79,11 +79,12 @@ class Tokens(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 8, 8)
         self.cls_token = nn.Parameter(torch.randn(1, 1, 6))
+        self.norm = nn.LayerNorm(6)
         self.head = nn.Linear(6, num_classes)
 
     def forward_features(self, x):
         patches = self.stem(x).flatten(2).transpose(1, 2)
-        return torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1)
+        return self.norm(torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1))
 
     def reset_classifier(self, num_classes):
         assert num_classes == 0
@@ -164,6 +165,8 @@ def test_features_are_a_map_and_the_head_gives_the_embedding(name, channels):
     assert network.feature_channels == channels
     assert embedding.shape == (3, 5)
     patches = network.model.stem(IMAGES)
+    if name == "standin_vit":
+        patches = network.model.norm(patches.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     if name == "standin_swin":
         patches = patches + network.model.places.permute(2, 0, 1)
     if name != "edgenext_x_small":
@@ -184,6 +187,13 @@ def test_only_networks_with_tokens_promise_tokens():
     network = FaceNetwork.create("timm:standin_vit", InputSpec(size=SIDE)).eval()
     said = network(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8), {"tokens"})
     assert said.tokens.shape == (2, 16, 6)
+
+
+@pytest.mark.usefixtures("standin")
+def test_the_last_norm_is_what_timm_calls_so():
+    vit = create_backbone("timm:standin_vit", input_size=SIDE)
+    assert vit.last_norm is vit.model.norm
+    assert create_backbone("timm:edgenext_x_small", input_size=SIDE).last_norm is None
 
 
 @pytest.mark.usefixtures("standin")
@@ -259,3 +269,4 @@ def test_timm_itself(name):
         assert network.forward_head(features).shape == (2, 16)
     assert features.shape[1] == network.feature_channels
     assert ("tokens" in network.gives) == name.startswith("deit")
+    assert isinstance(network.last_norm, nn.LayerNorm) == (not name.startswith("edgenext"))

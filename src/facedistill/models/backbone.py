@@ -36,6 +36,11 @@ class Backbone(nn.Module, ABC):
     embedding_size: int
     feature_channels: int
 
+    @property
+    def last_norm(self) -> nn.Module | None:
+        """The norm that the last spatial map comes out of, place by place; None without one."""
+        return None
+
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last spatial map (B, C, H, W) of float images (B, 3, S, S)."""
@@ -72,6 +77,7 @@ class TokenBackbone(Backbone):
     Attributes:
         patch: Side in pixels of the patches that become tokens.
         prompt_widths: Channels of the prompts of each stage.
+        norm: The layer norm of the last tokens.
         checkpointing: Whether blocks are computed again in the backward pass: less memory for more
             time, and the same gradients. It may be switched at any time.
     """
@@ -79,7 +85,13 @@ class TokenBackbone(Backbone):
     gives: frozenset[str] = frozenset({"embedding", "feature_map", "tokens"})
     patch: int
     prompt_widths: tuple[int, ...]
+    norm: nn.LayerNorm
     checkpointing: bool
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The layer norm of the last tokens."""
+        return self.norm
 
     @abstractmethod
     def forward_prompted(

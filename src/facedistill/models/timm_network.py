@@ -75,6 +75,12 @@ class TimmBackbone(Backbone):
         if self._to_map(features).shape[3] != side:
             raise FacedistillError(f"architecture {PREFIX}{name} ends in a map that is not square")
 
+    @property
+    def last_norm(self) -> nn.Module | None:
+        """The norm that the features come out of, which timm calls `norm`; None without one."""
+        norm = getattr(self.model, "norm", None)
+        return norm if isinstance(norm, nn.Module) else None
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last spatial map (B, C, H, W) of float images (B, 3, S, S)."""
         return self._to_map(self.model.forward_features(x))
