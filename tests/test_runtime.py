@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -201,6 +202,30 @@ def test_what_facedistill_did_not_export_is_refused(student, tmp_path):
         Recogniser.load(tmp_path / "b.onnx")
     with pytest.raises(FacedistillError, match="does not exist"):
         Recogniser.load(tmp_path / "c.onnx")
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("1.23.2", r"does not run on ONNX Runtime 1\.23\.2 .*: pip install 'onnxruntime>=1\.24'"),
+        ("1.9.0", r"does not run on ONNX Runtime 1\.9\.0 .*: pip install 'onnxruntime>=1\.24'"),
+        ("1.24.0", r"is not a usable ONNX file: .* implementation for Max"),
+    ],
+)
+def test_an_operator_that_an_old_runtime_lacks_is_told_from_damage(
+    tmp_path, monkeypatch, version, message
+):
+    kind = onnx.TensorProto.BFLOAT16  # of which no ONNX Runtime for CPUs has a maximum
+    values = [onnx.helper.make_tensor_value_info(name, kind, [2]) for name in ("a", "b", "c")]
+    maximum = onnx.helper.make_node("Max", ["a", "b"], ["c"])
+    graph = onnx.helper.make_graph([maximum], "maximum", values[:2], values[2:])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "a.onnx"
+    )
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    with pytest.raises(FacedistillError, match=rf"a\.onnx {message}"):
+        OnnxEngine(tmp_path / "a.onnx")
 
 
 def test_documents_from_before_the_batch_was_named_say_any_number():

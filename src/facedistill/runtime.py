@@ -31,6 +31,8 @@ FORMAT = 1
 
 _KINDS = ("uint8_nhwc_rgb", "float32_nchw")
 _CPU = ("CPUExecutionProvider",)
+_LEAST_OF_INTEGERS = (1, 24)
+"""ONNX Runtime that runs files of 8-bit integers; earlier ones have no maximum of bytes."""
 
 
 @dataclass(frozen=True)
@@ -345,7 +347,20 @@ def open_session(path: Path, threads: int, providers: Sequence[str]) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=chosen)
     except Exception as error:  # onnxruntime's own exceptions share no other base
-        raise FacedistillError(f"{path} is not a usable ONNX file: {first_line(error)}") from None
+        raise _refused(path, error, onnxruntime.__version__) from None
+
+
+def _refused(path: Path, error: Exception, version: str) -> FacedistillError:
+    """Return what to tell of a file that ONNX Runtime of that version does not load."""
+    reason = first_line(error)
+    old = tuple(map(int, version.split(".")[:2])) < _LEAST_OF_INTEGERS
+    if old and type(error).__name__ == "NotImplemented":
+        wanted = ".".join(map(str, _LEAST_OF_INTEGERS))
+        return FacedistillError(
+            f"{path} does not run on ONNX Runtime {version} ({reason}); files of 8-bit integers "
+            f"need {wanted}: pip install 'onnxruntime>={wanted}'"
+        )
+    return FacedistillError(f"{path} is not a usable ONNX file: {reason}")
 
 
 def carried_document(session: Any, path: Path) -> dict[str, Any] | None:

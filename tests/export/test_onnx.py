@@ -136,6 +136,33 @@ def test_file_opens_as_a_network_that_needs_no_telling(network, tmp_path, option
     assert read_metadata(path) == exported_metadata(network, options)
 
 
+def test_the_document_is_read_without_a_runtime(exported, tmp_path, monkeypatch):
+    monkeypatch.delattr(onnxruntime, "InferenceSession")
+    assert read_metadata(exported.path)["name"]
+    foreign = onnx.load(exported.path)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    assert read_metadata(tmp_path / "foreign.onnx") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "does not exist"),
+        (b"", "is not a usable ONNX file: it holds no graph"),
+        (b"no graph", "is not a usable ONNX file: "),
+        (b":\0r\x10\n\x0bfacedistill\x12\x01\xff", "damaged facedistill metadata: "),
+    ],
+    ids=["absent", "empty", "text", "no UTF-8"],
+)
+def test_what_is_no_onnx_file_has_no_document(tmp_path, content, reason):
+    path = tmp_path / "a.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FacedistillError, match=rf"a\.onnx:? {reason}"):
+        read_metadata(path)
+
+
 def test_prelus_are_maxima_but_for_converters(network, exported, tmp_path):
     operators = [node.op_type for node in onnx.load(exported.path).graph.node]
     assert "PRelu" not in operators

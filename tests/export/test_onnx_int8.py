@@ -134,10 +134,3 @@ def test_a_network_of_other_layers_is_refused(network, faces, tmp_path, monkeypa
     monkeypatch.setattr(onnx_int8, "_floating_graph", lambda *_: graph)
     with pytest.raises(FacedistillError, match=f"0% of the weights of {network.name}: export"):
         write(network, tmp_path / "student.onnx", ExportOptions(calibration=faces))
-
-
-@pytest.mark.parametrize("version", ["1.23.2", "1.9.0"])
-def test_a_runtime_without_a_maximum_of_bytes_is_named(network, tmp_path, monkeypatch, version):
-    monkeypatch.setattr(onnxruntime, "__version__", version)
-    with pytest.raises(FacedistillError, match=rf"1\.24 or later, and this is {version}: pip"):
-        write(network, tmp_path / "student.onnx", ExportOptions())

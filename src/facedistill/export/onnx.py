@@ -23,6 +23,7 @@ from typing import Any
 import onnx
 import torch
 import torch.nn.functional as F
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from facedistill import __version__
@@ -31,8 +32,8 @@ from facedistill.export.metadata import exported_metadata
 from facedistill.export.scaled_maximum import replace_prelus
 from facedistill.export.target import Engine, ExportOptions
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.header import HEADER_KEY
-from facedistill.runtime import OnnxEngine, carried_document, open_session
+from facedistill.models.header import HEADER_KEY, parse_exported
+from facedistill.runtime import OnnxEngine
 
 _LARGEST_BYTES = 2**31 - 1  # of a protobuf message
 
@@ -83,7 +84,16 @@ def open_engine(path: Path, *, threads: int | None = None) -> Engine:
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
-    return carried_document(open_session(path, 1, ("CPUExecutionProvider",)), path)
+    if not path.is_file():
+        raise FacedistillError(f"{path} does not exist")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise FacedistillError(f"{path} is not a usable ONNX file: {first_line(error)}") from None
+    if not model.HasField("graph"):
+        raise FacedistillError(f"{path} is not a usable ONNX file: it holds no graph")
+    carried = {entry.key: entry.value for entry in model.metadata_props}
+    return parse_exported(carried[HEADER_KEY], path) if HEADER_KEY in carried else None
 
 
 def _to_onnx(graph: ExportedGraph, options: ExportOptions, network: FaceNetwork) -> onnx.ModelProto:

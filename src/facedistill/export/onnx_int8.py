@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from facedistill.errors import FacedistillError
 from facedistill.export import onnx as floating
@@ -46,8 +45,6 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
 from facedistill.runtime import FileInput
 
-LEAST_RUNTIME = (1, 24)
-"""Of ONNX Runtime; earlier ones have no maximum of bytes."""
 LEAST_FACES = 32
 """Faces below which ranges would be guessed."""
 LEAST_SHARE = 0.5
@@ -58,7 +55,6 @@ _EQUALISED_ON = 128  # faces at least, where there are so many; extents settle q
 
 def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     """Write a quantised file, unchecked: see `target.TargetModule.write`."""
-    _check_runtime(onnxruntime.__version__)
     document = exported_metadata(network, options, precision="int8")
     faces = _calibration_faces(options, document, path)
     graph = _floating_graph(network, options)
@@ -84,15 +80,6 @@ def open_engine(path: Path, *, threads: int | None = None) -> Engine:
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
     return floating.read_metadata(path)
-
-
-def _check_runtime(version: str) -> None:
-    if tuple(map(int, version.split(".")[:2])) < LEAST_RUNTIME:
-        wanted = ".".join(map(str, LEAST_RUNTIME))
-        raise FacedistillError(
-            f"target onnx-int8 needs ONNX Runtime {wanted} or later, and this is {version}: "
-            f"pip install 'onnxruntime>={wanted}'"
-        )
 
 
 def _calibration_faces(options: ExportOptions, document: dict[str, Any], path: Path) -> np.ndarray:
