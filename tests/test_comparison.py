@@ -117,6 +117,10 @@ def test_methods_differ_in_nothing_but_their_method(tmp_path):
         for name, term in recipe.objectives.items():
             if name != "embedding_mse":
                 assert term.weight == of_its_own.objectives[name].weight
+            options = term.model_extra or {}
+            if "scale" in options:
+                assert options["scale"] == 24
+                assert options.get("m", 0.1) == 0.1
 
 
 def test_methods_take_a_users_own_bank(tmp_path):
