@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from facedistill.distill.fcd import FeatureConsistency
 from facedistill.errors import FacedistillError
 from facedistill.recipe import load_recipe
 from facedistill.training import loop
@@ -80,13 +81,44 @@ def test_a_later_term_joins_at_its_share_and_one_without_gradient_waits():
     weights = {"a": Weight(), "b": Weight(share=0.5), "c": Weight(share=0.25, start=0.5)}
     auto = AutoScales(weights)
     a, b, c = (says**2).sum(), (says**4).sum(), says.sin().sum()
+    assert auto.late == []
     auto.find({"a": a, "b": b * 0}, network.parameters())
     assert auto.scale("b") == 0
+    assert auto.late == ["b"]
     auto.find({"a": a, "b": b}, network.parameters())
+    assert auto.late == []
     parts = [norm(loss, network.parameters()) for loss in (a, b, c)]
     assert auto.scale("b") * parts[1] == pytest.approx(parts[0], rel=1e-4)
     auto.find({"a": a, "b": b, "c": c}, network.parameters())
     assert auto.scale("c") * parts[2] == pytest.approx(2 * parts[0] / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-10, 1e-6, 1.0, 3e3])
+def test_half_precision_neither_swallows_small_gradients_nor_ends_at_large_ones(size):
+    torch.manual_seed(0)
+    network, images = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4)), torch.randn(8, 6)
+
+    def scale():
+        auto = AutoScales({"fixed": Weight(), "sought": Weight(share=0.5)})
+        says = network(images).float()
+        losses = {"fixed": says.square().mean(), "sought": size * says.sin().sum()}
+        auto.find(losses, network.parameters())
+        return auto.scale("sought")
+
+    exact = scale()
+    with torch.autocast("cpu", torch.float16):
+        assert scale() == pytest.approx(exact, rel=0.02)
+
+
+def test_a_weight_that_is_never_found_is_told(tmp_path, monkeypatch):
+    make_bank(tmp_path / "bank", "procedural:identities=8,images=4,size=16")
+    recipe = tiny_recipe(
+        f"teacher.bank={tmp_path / 'bank'}", "teacher.licence=own",
+        "objectives.fcd={weight: auto:0.3}", "training.steps=1",
+    )  # fmt: skip
+    monkeypatch.setattr(FeatureConsistency, "forward", lambda *_: (torch.zeros(()), {}))
+    with pytest.warns(UserWarning, match="the automatic weight of fcd is not found yet"):
+        run(recipe, tmp_path / "run", lambda line: None)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -265,6 +266,7 @@ class Fit:
     def _evaluate(self, log: MetricsLog | None) -> None:
         """Measure the weights of now and write `last`, and `best` if they are."""
         if self.accelerator.is_main_process:
+            self._tell_late_weights()
             student = self.shipped()
             report = self.evaluate(student) if self.evaluate else None
             if log and report:
@@ -277,6 +279,15 @@ class Fit:
                 self.position.best = score
                 self.save(student, "best", report)
         self.accelerator.wait_for_everyone()
+
+    def _tell_late_weights(self) -> None:
+        for name in self.bare_step.auto.late:
+            warnings.warn(
+                f"the automatic weight of {name} is not found yet: no batch so far gave gradients "
+                "to compare, by it and by terms whose weights are known. Until one does it counts "
+                "for nothing: if that stays so, set its weight to a number",
+                stacklevel=2,
+            )
 
     def shipped(self) -> FaceNetwork:
         """Return the network as it would be shipped now: averaged weights where there are such."""

@@ -12,6 +12,9 @@ from torch import distributed, nn
 
 from facedistill.errors import FacedistillError
 
+_HALF_FACTORS = (2.0**16, 2.0**8, 1.0)
+"""Of losses whose gradients are float16, which ends at 6e-8: the first that does not overflow."""
+
 Shape = Literal["constant", "linear", "cosine"]
 """How a weight goes from its value to `final` times it."""
 
@@ -85,7 +88,7 @@ class AutoScales(nn.Module):
         self.weights, self.silent = dict(weights), frozenset(silent)
         self.names = [name for name, weight in weights.items() if weight.share is not None]
         self._check()
-        self._waiting = set(self.names)
+        self._waiting, self._tried = set(self.names), set[str]()
         self.scales: torch.Tensor
         if self.names:  # A run without shares has nothing to remember.
             self.register_buffer("scales", torch.zeros(len(self.names)))
@@ -101,6 +104,7 @@ class AutoScales(nn.Module):
         new = [name for name in losses if name in self._waiting]
         if not new:
             return
+        self._tried.update(new)
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         norms = {name: _gradient_norm(loss, trained) for name, loss in losses.items()}
         known = sum(
@@ -123,6 +127,11 @@ class AutoScales(nn.Module):
         It asks for gradients of several terms then.
         """
         return any(self.weights[n].on(done) and not self._known(n) for n in self._waiting)
+
+    @property
+    def late(self) -> list[str]:
+        """Terms that have been on and still have no scale: till then they count for nothing."""
+        return [name for name in self.names if name in self._tried and not self._known(name)]
 
     def of(self, name: str) -> torch.Tensor | float:
         """Return the scale of a term's weight: 1 of a number, 0 of a share not yet found."""
@@ -159,14 +168,28 @@ class AutoScales(nn.Module):
 
 def _gradient_norm(loss: torch.Tensor, parameters: list[nn.Parameter]) -> float:
     """The norm over all parameters, of several processes the mean."""
-    gradients: tuple[torch.Tensor | None, ...] = ()
-    if loss.requires_grad:
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    had = [gradient.float() for gradient in gradients if gradient is not None]
-    norm = torch.nn.utils.get_total_norm(had) if had else torch.zeros(())
+    norm = torch.zeros(())
+    for factor in _HALF_FACTORS if _in_half(loss) else (1.0,):
+        norm = _own_norm(loss * factor, parameters) / factor
+        if torch.isfinite(norm):
+            break
     # Without a gradient here too: the other processes may have one, and wait.
     if distributed.is_available() and distributed.is_initialized():
         norm = norm.to(loss.device)
         distributed.all_reduce(norm)
         norm = norm / distributed.get_world_size()
     return float(norm)
+
+
+def _own_norm(loss: torch.Tensor, parameters: list[nn.Parameter]) -> torch.Tensor:
+    gradients: tuple[torch.Tensor | None, ...] = ()
+    if loss.requires_grad:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    had = [gradient.float() for gradient in gradients if gradient is not None]
+    return torch.nn.utils.get_total_norm(had) if had else torch.zeros(())
+
+
+def _in_half(loss: torch.Tensor) -> bool:
+    """Whether gradients on the way from this loss to the weights are float16."""
+    kind = loss.device.type
+    return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
