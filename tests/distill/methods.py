@@ -16,7 +16,7 @@ RELATIONS = ["cckd", "darkrank", "mrd", "pkt", "rkd_angle", "rkd_distance", "sp"
 LABELLED = ["crd", "ekd", "triplet_distillation"]
 CENTRES = ["adadistill", "arcdistill", "margin_distillation"]
 METHODS = [*RELATIONS, *LABELLED, *CENTRES, "gkd"]
-WHOLE_BATCH = [*RELATIONS, "ekd", "triplet_distillation", "margin_distillation", "adadistill"]
+WHOLE_BATCH = [*RELATIONS, "triplet", *LABELLED, "margin_distillation", "adadistill"]
 """Those whose value depends on the batch as a whole."""
 
 

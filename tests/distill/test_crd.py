@@ -66,10 +66,10 @@ def test_memories_are_running_means_of_people():
 
 def test_negatives_are_drawn_among_all_people_once():
     objective = made("crd", setting(people=40), negatives=10)
-    drawn = [objective._draw(40) for _ in range(30)]
+    drawn = [objective._draw(40, torch.device("cpu")) for _ in range(30)]
     assert all(len(set(people.tolist())) == 10 for people in drawn)
     assert len({tuple(people.tolist()) for people in drawn}) > 1
-    assert torch.equal(made("crd")._draw(PEOPLE), torch.arange(PEOPLE))
+    assert torch.equal(made("crd")._draw(PEOPLE, torch.device("cpu")), torch.arange(PEOPLE))
 
 
 def test_a_checkpoint_keeps_the_memories():

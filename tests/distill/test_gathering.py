@@ -22,17 +22,20 @@ from tests.distill.by_hand import batch_of, said
 from tests.distill.methods import LABELS, WHOLE_BATCH, cast, made, spoken
 
 # A mean over a process's images, each of which sees the whole batch: it counts by its images.
-PER_IMAGE = {"adadistill", "margin_distillation"}
+PER_IMAGE = {"adadistill", "margin_distillation", "crd"}
+OPTIONS = {"crd": {"negatives": 3}, "triplet": {"margin": 1.0}}
 torch.manual_seed(7)
 ours, theirs = spoken()
 rank = int(sys.argv[1])
 mine = slice(0, 5) if rank == 0 else slice(5, 8)
 
 def learn(name, part, parallel):
-    objective = made(name).double()
+    objective = made(name, **OPTIONS.get(name, {})).double()
     torch.manual_seed(3)
     layer = torch.nn.Linear(5, 5).double()
     model = DistributedDataParallel(layer) if parallel else layer
+    # What is drawn is the first process's, wherever the others' generators stand.
+    torch.manual_seed(rank if parallel else 0)
     batch = batch_of(LABELS[part])
     student, teacher = said(model(ours.embedding[part])), said(theirs.embedding[part])
     objective.observe(student, teacher, batch)
@@ -40,7 +43,7 @@ def learn(name, part, parallel):
     if parallel and name in PER_IMAGE:
         loss = loss * 2 * len(batch) / len(LABELS)
     loss.backward()
-    state = [x.double().flatten() for x in objective.state_dict().values()]
+    state = [x.double().flatten() for x in objective.state_dict().values() if torch.is_tensor(x)]
     return loss.detach(), layer.weight.grad, torch.cat([*state, torch.zeros(1)])
 
 whole = {name: learn(name, slice(0, 8), False) for name in WHOLE_BATCH}

@@ -151,9 +151,11 @@ def test_centres_classify_and_do_not_train(name):
         ("gkd", {"primary": -1}, "primary and binary are -1"),
         ("ekd", {"hardest": 0}, "hardest is 0"),
         ("ekd", {"positive": -1}, "positive and negative are -1"),
-        ("ekd", {"momentum": 0}, "tau and momentum are 0.01 and 0"),
+        ("ekd", {"momentum": 0}, "'ekd': momentum is 0, it must be above 0 and at most 1$"),
+        ("ekd", {"tau": 2}, "'ekd': tau is 2, it must be above 0 and at most 1$"),
         ("crd", {"negatives": 0}, "dimension and negatives are 128 and 0"),
-        ("crd", {"momentum": 1}, "momentum is 1"),
+        ("crd", {"momentum": 1}, "'crd': momentum is 1, it must be 0 or more and below 1$"),
+        ("crd", {"tau": 0}, "'crd': tau is 0, it must be above 0 and at most 1$"),
         ("rkd_angle", {"normalise": 2}, "normalise is 2"),
     ],
 )

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
 from facedistill.distill.feature_bank import FeatureBank
+from facedistill.distill.gathering import agreed, gathered
 from facedistill.distill.objective import Gather, Loss, Objective, Setting, objective
 from facedistill.distill.precision import at_least_float32
 from facedistill.distill.relation import unit
@@ -26,7 +27,7 @@ class ContrastiveRepresentation(Objective):
     pair and log(1 + h(v_s, n)) for each of K negatives n of the teacher's memory; the same again
     for v_t and the student's memory. Sum over negatives, mean over the batch, sum of both sides; 0
     to infinity, about 2 log K + 4 for a student that starts. z, the mean of exp(a . n / tau), is
-    of the first batch.
+    of the first batch, of all processes.
 
     The memories hold a person's latest embeddings as a running mean and negatives are of other
     people, drawn once for the whole batch. The source has a row for every training image, draws for
@@ -62,8 +63,10 @@ class ContrastiveRepresentation(Objective):
             raise ValueError(
                 f"dimension and negatives are {dimension} and {negatives}: at least 2 and 1"
             )
-        if not 0 < tau <= 1 or not 0 <= momentum < 1:
-            raise ValueError(f"tau is {tau}, it is in 0..1; momentum is {momentum}, it is below 1")
+        if not 0 < tau <= 1:
+            raise ValueError(f"tau is {tau}, it must be above 0 and at most 1")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum is {momentum}, it must be 0 or more and below 1")
         self.negatives, self.tau, self.momentum = negatives, tau, momentum
         self.student_map = nn.Linear(setting.student_size, dimension)
         self.teacher_map = nn.Linear(teacher_size, dimension)
@@ -97,7 +100,7 @@ class ContrastiveRepresentation(Objective):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, and the share of pairs told from their negatives' mean odds."""
         ours, theirs = self.mapped(student, teacher)
-        drawn = self._draw(len(self.students.rows)).to(ours.device)
+        drawn = self._draw(len(self.students.rows), ours.device)
         # Autocast would multiply in half precision.
         with torch.autocast(ours.device.type, enabled=False):
             own = (ours * theirs).sum(dim=1) / self.tau
@@ -116,13 +119,16 @@ class ContrastiveRepresentation(Objective):
         parts = {"told": (own > log_count[:, None]).float().mean()}
         return (positive + negative).sum(dim=0).mean(), parts
 
-    def _draw(self, identities: int) -> torch.Tensor:
-        """People to tell from, int64 (K,)."""
+    def _draw(self, identities: int, device: torch.device) -> torch.Tensor:
+        """People to tell from, int64 (K,), in every process the same."""
         if identities <= self.negatives:
-            return torch.arange(identities)
-        return torch.randperm(identities)[: self.negatives]
+            return torch.arange(identities, device=device)
+        return agreed(torch.randperm(identities)[: self.negatives].to(device))
 
     def _start(self, sides: torch.Tensor) -> None:
+        """Set z by all processes' (2, B, K) logits of the pairs with negatives."""
+        (rows,) = gathered(sides.transpose(0, 1))
+        sides = rows.transpose(0, 1)
         log_mean = sides.flatten(1).logsumexp(dim=1) - math.log(sides[0].numel())
         self.log_mean.copy_(log_mean)
         self.started.fill_(True)

@@ -72,10 +72,10 @@ class EvaluationOriented(Objective):
         setting.require_labels("ekd")
         if min(positive, negative) < 0:
             raise ValueError(f"positive and negative are {positive} and {negative}: not below 0")
-        if not 0 < tau <= 1 or not 0 < momentum <= 1:
-            raise ValueError(
-                f"tau and momentum are {tau} and {momentum}, they must be above 0 and at most 1"
-            )
+        if not 0 < tau <= 1:
+            raise ValueError(f"tau is {tau}, it must be above 0 and at most 1")
+        if not 0 < momentum <= 1:
+            raise ValueError(f"momentum is {momentum}, it must be above 0 and at most 1")
         if hardest < 1:
             raise ValueError(f"hardest is {hardest}, it must be 1 or more")
         self.positive, self.negative = positive, negative

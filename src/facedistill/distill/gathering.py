@@ -27,6 +27,17 @@ def gathered(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return tuple(_Gathered.apply(tensor, counts) for tensor in tensors)
 
 
+def agreed(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the first process's tensor, what all of them have drawn at random, say.
+
+    Every process must call it alike, with a tensor of one shape.
+    """
+    if _several_processes():
+        tensor = tensor.clone()
+        distributed.broadcast(tensor, src=0)
+    return tensor
+
+
 def _several_processes() -> bool:
     started = distributed.is_available() and distributed.is_initialized()
     return started and distributed.get_world_size() > 1

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
+from facedistill.distill.gathering import gathered
 from facedistill.distill.objective import Loss, Objective, Setting, objective
 from facedistill.distill.precision import at_least_float32
 from facedistill.models.embed import embedding_of
@@ -89,9 +90,9 @@ class Triplet(Objective):
     """[d(a, p) - d(a, n) + margin]_+ on L2-normalised embeddings.
 
     Sources: FaceNet (Schroff et al., CVPR 2015), Hermans et al. (arXiv 1703.07737), as the
-    verification task of Wang, Lan and Zhang (arXiv 1709.02929). Triplets are of one micro-batch of
-    one process: `data.images_per_person` sees to it that there are such. Mean over the triplets
-    looked at; with `all` over the active ones only, since almost all others cost nothing.
+    verification task of Wang, Lan and Zhang (arXiv 1709.02929). Triplets are of one micro-batch,
+    of all processes: `data.images_per_person` sees to it that there are such. Mean over the
+    triplets looked at; with `all` over the active ones only, since almost all others cost nothing.
 
     Args:
         setting: Facts about the run.
@@ -124,9 +125,10 @@ class Triplet(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, how many triplets it looked at, and the share that is active."""
-        between = distances(embedding_of(student), self.squared)
+        ours, labels = gathered(at_least_float32(embedding_of(student)), batch.labels)
+        between = distances(ours, self.squared)
         sample = {"batch_hard": batch_hard, "semi_hard": semi_hard, "all": all_triplets}
-        near, far = sample[self.sampling](between, batch.labels)
+        near, far = sample[self.sampling](between, labels)
         costs = (near - far + self.margin).clamp_min(0)
         active = (costs.detach() > 0).sum()
         counted = active if self.sampling == "all" else torch.tensor(len(costs))
