@@ -45,7 +45,7 @@ class Scale:
     """
 
     people: int = 440
-    images: int = 24
+    images: int = 22
     test_people: int = 250
     pairs: int = 8000
     teacher_epochs: float = 5
