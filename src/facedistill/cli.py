@@ -1,6 +1,7 @@
 """The command line: parse, call one function of one room, print. No logic.
 
-Rooms are imported inside the commands, so that `facedistill --help` starts at once.
+Rooms are imported inside the commands, so that `facedistill --help` starts at once; at the top is
+only what imports next to nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from facedistill.errors import FacedistillError, Interrupted
+from facedistill.export.target import TARGETS
 
 app = typer.Typer(
     name="facedistill",
@@ -70,7 +72,8 @@ def demo(
     """The whole story on built-in procedural faces: teacher, student, table, ONNX file."""
     from facedistill.demo import run_demo
 
-    run_demo(out, quick=quick, say=typer.echo)
+    if not run_demo(out, quick=quick, say=typer.echo):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -494,15 +497,17 @@ def evaluate(
 def export(
     model: Annotated[Path, typer.Argument(help="A .safetensors model file.")],
     out: Out,
-    target: Annotated[
-        str, typer.Option(help="onnx, onnx-int8, openvino, ncnn, litert or coreml.")
-    ] = "onnx",
+    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "onnx",
     input: Annotated[
         InputKind | None,
         typer.Option(help="Take raw uint8 NHWC RGB (default), or float NCHW, normalised."),
     ] = None,
     batch: Annotated[
-        str | None, typer.Option(metavar="dynamic|N", help="Faces at a time; default: any number.")
+        str | None,
+        typer.Option(
+            metavar="dynamic|N",
+            help="Faces at a time; default: any number where the target can, else 1.",
+        ),
     ] = None,
     normalise: Annotated[bool, typer.Option(help="Give unit embeddings.")] = False,
     opset: Annotated[int | None, typer.Option(help="Of ONNX: 18 or higher.")] = None,

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ from facedistill.export import bench as bench_module
 from facedistill.export.bench import bench
 from facedistill.export.bench_process import Measured
 from facedistill.export.machine import usable_processors
+from facedistill.export.target import TARGETS, Runtime, Target
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
@@ -124,6 +126,15 @@ def test_an_onnx_file_of_anybody_is_timed_too(files, here):
     (row,) = bench([files / "foreign.onnx"], threads=[1], batches=[2], calls=3).rows
     assert (row.name, row.engine, row.batch) == ("foreign.onnx", "ONNX Runtime", 2)
     assert row.faces_per_second == pytest.approx(2 / 0.004)
+
+
+def test_files_of_every_target_have_a_runtime(monkeypatch):
+    runtime = Runtime("Fake", "fake_runtime", "fake-runtime")
+    target = Target("fake", "Fake", "fake_target", ".fake", runtime)
+    monkeypatch.setitem(TARGETS, "fake", target)
+    assert bench_module.runtime_of(Path("a.fake")) is runtime
+    with pytest.raises(FacedistillError, match=r"a\.txt: what can be timed is .*\.onnx, .*\.fake"):
+        bench_module.runtime_of(Path("a.txt"))
 
 
 def test_names_are_where_paths_part_and_weights_beside_a_file_count(tmp_path):

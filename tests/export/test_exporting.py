@@ -11,15 +11,16 @@ from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet
 from facedistill.errors import FacedistillError
 from facedistill.export.exporting import draw_faces, export_network
-from facedistill.export.target import TARGETS, EngineUnavailable, ExportOptions, Target
+from facedistill.export.target import TARGETS, EngineUnavailable, ExportOptions, Runtime, Target
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from tests.training import standin  # noqa: F401 - registers a tiny network
 
 SIDE = 16
+RUNTIME = Runtime("Fake", "fake_runtime", "fake-runtime")
 
 
-class Runtime:
+class FakeTarget:
     """A target of two files, whose engine is the network itself, less what a test spoils."""
 
     def __init__(self):
@@ -45,10 +46,10 @@ class Runtime:
 
 @pytest.fixture
 def runtime(monkeypatch):
-    made = Runtime()
+    made = FakeTarget()
     module = SimpleNamespace(write=made.write, open_engine=made.open_engine)
     monkeypatch.setitem(sys.modules, "fake_target", module)
-    fake = Target("fake", "Fake", "fake_target", ".fake", defaults=ExportOptions(batch=2))
+    fake = Target("fake", "Fake", "fake_target", ".fake", RUNTIME, defaults=ExportOptions(batch=2))
     monkeypatch.setitem(TARGETS, "fake", fake)
     return made
 

@@ -7,6 +7,7 @@ from facedistill.errors import FacedistillError
 from facedistill.export.target import (
     TARGETS,
     ExportOptions,
+    Runtime,
     Target,
     open_engine,
     read_metadata,
@@ -14,6 +15,8 @@ from facedistill.export.target import (
     target_named,
     target_of,
 )
+
+RUNTIME = Runtime("Fake", "fake_runtime", "fake-runtime")
 
 
 def test_targets_are_found_by_name_and_suffix():
@@ -40,33 +43,43 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(monkeypatch, fu
 
     module = SimpleNamespace(write=needs, open_engine=needs, read_metadata=needs)
     monkeypatch.setitem(sys.modules, "fake_target", module)
-    target = Target("fake", "Fake", "fake_target", ".fake", extra="tomorrow")
+    target = Target("fake", "Fake", "fake_target", ".fake", RUNTIME, extra="tomorrow")
     arguments = {"write": [None, None, None]}.get(function, [None])
     with pytest.raises(FacedistillError) as error:
         getattr(target, function)(*arguments)
     assert str(error.value) == (
-        "target fake needs the package onnx_of_tomorrow: pip install 'facedistill[tomorrow]'"
+        "target fake needs packages that cannot be imported (No module named 'onnx_of_tomorrow'): "
+        "pip install 'facedistill[tomorrow]'"
     )
 
 
-def test_a_target_whose_module_needs_a_missing_package_names_it(monkeypatch, tmp_path):
-    (tmp_path / "target_of_tomorrow.py").write_text("import onnx_of_tomorrow\n")
+@pytest.mark.parametrize(
+    "code",
+    ["import onnx_of_tomorrow", "raise OSError('libodd.so: undefined symbol')", "len.of_tomorrow"],
+)
+def test_a_target_whose_packages_are_missing_or_broken_says_so(monkeypatch, tmp_path, code):
+    (tmp_path / "target_of_tomorrow.py").write_text(f"{code}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    target = Target("fake", "Fake", "target_of_tomorrow", ".fake", extra="tomorrow")
+    target = Target("fake", "Fake", "target_of_tomorrow", ".fake", RUNTIME, extra="tomorrow")
     with pytest.raises(FacedistillError, match=r"pip install 'facedistill\[tomorrow\]'"):
         target.open_engine(tmp_path / "a.fake")
 
 
-def test_a_fault_of_ones_own_is_no_missing_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "facedistill.export.nothing", raising=False)
-    with pytest.raises(ModuleNotFoundError):
-        Target("fake", "Fake", "facedistill.export.nothing", ".f", extra="extra").read_metadata(
-            "a.f"
-        )
+def test_faults_of_ones_own_are_no_missing_extra(monkeypatch):
+    def fails(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(sys.modules, "fake_target", SimpleNamespace(read_metadata=fails))
+    with pytest.raises(OSError, match="No space left"):
+        Target("fake", "Fake", "fake_target", ".f", RUNTIME, extra="extra").read_metadata("a.f")
+    with pytest.raises(ModuleNotFoundError, match=r"facedistill\.export\.nothing"):
+        Target(
+            "fake", "Fake", "facedistill.export.nothing", ".f", RUNTIME, extra="extra"
+        ).read_metadata("a.f")
 
 
 def test_options_are_the_targets_own_less_what_is_stated():
-    target = Target("fake", "Fake", "fake", ".fake", defaults=ExportOptions(batch=1))
+    target = Target("fake", "Fake", "fake", ".fake", RUNTIME, defaults=ExportOptions(batch=1))
     assert target.options() == ExportOptions(batch=1)
     assert target.options(batch="dynamic", input="float") == ExportOptions(input="float")
     assert target.options(batch="7", normalise=True, opset=20) == ExportOptions(

@@ -5,15 +5,17 @@ import pytest
 
 from facedistill.errors import FacedistillError
 from facedistill.export.metadata import read_beside, write_beside
-from facedistill.export.target import TARGETS, Target
+from facedistill.export.target import TARGETS, Runtime, Target
 from facedistill.report.inspection import inspect_source
+
+RUNTIME = Runtime("Fake", "fake_runtime", "fake-runtime")
 
 
 @pytest.fixture
 def student(monkeypatch, tmp_path):
     """A file of a target whose document lies beside it."""
     monkeypatch.setitem(sys.modules, "fake_target", SimpleNamespace(read_metadata=read_beside))
-    target = Target("fake", "Fake", "fake_target", ".fake", companions=(".bin",))
+    target = Target("fake", "Fake", "fake_target", ".fake", RUNTIME, companions=(".bin",))
     monkeypatch.setitem(TARGETS, "fake", target)
     (tmp_path / "student.fake").write_bytes(bytes(5))
     (tmp_path / "student.bin").write_bytes(bytes(7))

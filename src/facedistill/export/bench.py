@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from facedistill.errors import FacedistillError
 from facedistill.export.bench_process import Apart, Subject
 from facedistill.export.latency import Latency
 from facedistill.export.machine import Machine, this_machine, usable_processors
-from facedistill.export.target import read_metadata, stored_bytes
+from facedistill.export.target import TARGETS, Runtime, read_metadata, stored_bytes, target_of
 from facedistill.export.timing import TURNS, time_in_turns
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.opening import CHECKPOINTS, open_network
@@ -27,31 +26,7 @@ CALLS = 100
 BATCHES = (1, 16)
 
 
-class Runtime(NamedTuple):
-    """What runs a kind of file.
-
-    Attributes:
-        title: What its makers call it.
-        package: What Python imports.
-        distribution: What is installed.
-    """
-
-    title: str
-    package: str
-    distribution: str
-
-
 _TORCH = (".safetensors", *CHECKPOINTS)
-
-_RUNTIMES = {
-    **dict.fromkeys(_TORCH, Runtime("PyTorch", "torch", "torch")),
-    ".onnx": Runtime("ONNX Runtime", "onnxruntime", "onnxruntime"),
-    ".xml": Runtime("OpenVINO", "openvino", "openvino"),
-    ".param": Runtime("ncnn", "ncnn", "ncnn"),
-    ".tflite": Runtime("LiteRT", "ai_edge_litert", "ai-edge-litert"),
-    ".mlpackage": Runtime("Core ML", "coremltools", "coremltools"),
-}
-"""By suffix of the file."""
 
 _AS_NETWORK = ("facedistill.export.network_engine", "NetworkEngine")
 _AS_ONNX = ("facedistill.runtime", "OnnxEngine")
@@ -164,9 +139,13 @@ def runtime_of(path: Path) -> Runtime:
         FacedistillError: If nothing does.
     """
     suffix = path.suffix.lower()
-    if suffix not in _RUNTIMES:
-        raise FacedistillError(f"{path}: what can be timed is a {', '.join(_RUNTIMES)} file")
-    return _RUNTIMES[suffix]
+    if suffix in _TORCH:
+        return Runtime("PyTorch", "torch", "torch")
+    exported = dict.fromkeys(target.suffix for target in TARGETS.values())
+    if suffix not in exported:
+        known = ", ".join((*_TORCH, *exported))
+        raise FacedistillError(f"{path}: what can be timed is a {known} file")
+    return target_of(path).runtime
 
 
 def _check(threads: Sequence[int], batches: Sequence[int], calls: int, cpus: int) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from facedistill.errors import FacedistillError, first_line
 from facedistill.export.timing import time_calls
+from facedistill.extra import import_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,8 +94,8 @@ class Measured:
 
 def _opening(subject: Subject) -> Callable[..., Engine]:
     """What opens the file, its libraries loaded: they are not counted as the network's memory."""
-    with suppress(ModuleNotFoundError):  # Opening says what is missing.
-        import_module(subject.package)
+    with suppress(ImportError):  # Opening says what is missing.
+        import_extra(subject.package)
     module, name = subject.opener
     opener: Callable[..., Engine] = getattr(import_module(module), name)
     return opener

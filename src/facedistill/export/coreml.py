@@ -32,6 +32,7 @@ from facedistill.export.metadata import exported_metadata
 from facedistill.export.onnx import ExportedGraph
 from facedistill.export.pixel_backbone import PixelBackbone
 from facedistill.export.target import EngineUnavailable, ExportOptions
+from facedistill.extra import import_extra
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY, parse_exported
 from facedistill.runtime import FileEngine
@@ -103,8 +104,7 @@ class CoreMlEngine(FileEngine):
         super().__init__(read_metadata(path), path)
         if sys.platform != "darwin":
             raise EngineUnavailable("Core ML runs on macOS alone, and this is not macOS")
-        import coremltools
-
+        coremltools = import_extra("coremltools")
         try:
             self._model: Any = coremltools.models.MLModel(str(path))
         except Exception as error:  # coremltools passes on whatever Core ML says
@@ -123,8 +123,7 @@ class CoreMlEngine(FileEngine):
 def _convert(graph: ExportedGraph, shape: tuple[int, ...], *, raw: bool, name: str) -> Any:
     """Return the graph as a Core ML program."""
     with _quiet(), torch.no_grad():
-        import coremltools
-
+        coremltools = import_extra("coremltools")
         kind = coremltools.ImageType if raw else coremltools.TensorType
         layout = {"color_layout": coremltools.colorlayout.RGB} if raw else {"dtype": np.float32}
         try:
@@ -150,9 +149,7 @@ def _check(
     path: Path, shape: tuple[int, ...], outputs: list[str], document: dict[str, Any], *, raw: bool
 ) -> None:
     """Read the package back and refuse one that is not what was asked for."""
-    import coremltools
-
-    specification = coremltools.utils.load_spec(str(path))
+    specification = import_extra("coremltools").utils.load_spec(str(path))
     (entry,) = specification.description.input
     if raw:
         image = entry.type.imageType

@@ -29,6 +29,7 @@ from facedistill.export.metadata import exported_metadata
 from facedistill.export.onnx import ExportedGraph
 from facedistill.export.scaled_maximum import replace_prelus
 from facedistill.export.target import ExportOptions
+from facedistill.extra import import_extra
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY, parse_exported
 from facedistill.runtime import FileEngine, usable_cpus
@@ -97,11 +98,12 @@ class LiteRtEngine(FileEngine):
     """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
+        interpreter = import_extra("ai_edge_litert.interpreter")
         super().__init__(read_metadata(path), path)
         try:
-            self._interpreter = Interpreter(str(path), num_threads=threads or usable_cpus())
+            self._interpreter = interpreter.Interpreter(
+                str(path), num_threads=threads or usable_cpus()
+            )
             self._interpreter.allocate_tensors()
             (entry,), (given,) = (
                 self._interpreter.get_input_details(),
@@ -123,8 +125,7 @@ class LiteRtEngine(FileEngine):
 
 def _convert(graph: ExportedGraph, example: Tensor, path: Path, name: str) -> None:
     with _quiet():
-        import litert_torch
-
+        litert_torch = import_extra("litert_torch")
         try:
             model = litert_torch.convert(graph, (example,))
             model.export(str(path))

@@ -33,6 +33,7 @@ from facedistill.export import onnx
 from facedistill.export.metadata import exported_metadata, read_beside, write_beside
 from facedistill.export.pixel_backbone import PixelBackbone
 from facedistill.export.target import ExportOptions
+from facedistill.extra import import_extra
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime import FileEngine, usable_cpus
 
@@ -113,8 +114,7 @@ class NcnnEngine(FileEngine):
 
 def _convert(source: Path, weights: Path, network: FaceNetwork) -> str:
     """Write the weights of an ONNX file as ncnn wants them; return the text of the .param file."""
-    import pnnx  # Only writing needs it: a device has ncnn alone.
-
+    pnnx = import_extra("pnnx")  # Only writing needs it: a device has ncnn alone.
     size = network.input.size
     graph = source.with_suffix(".param")
     command = [

@@ -9,7 +9,9 @@ optional package. It has three functions:
 - `read_metadata(path)` returns the document of `metadata.exported_metadata` that it carries.
 
 A new target is a module with these functions, a line in `TARGETS` and, where it needs packages, an
-optional dependency of its name in pyproject.toml.
+optional dependency of its name in pyproject.toml; commands and benchmarks know it by that line.
+
+Nothing here imports torch or NumPy: the command line names the targets in its help.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
-import numpy as np
+from facedistill.errors import FacedistillError, first_line
+from facedistill.extra import import_extra
 
-from facedistill.errors import FacedistillError
-from facedistill.models.face_network import FaceNetwork
+if TYPE_CHECKING:
+    import numpy as np
+
+    from facedistill.models.face_network import FaceNetwork
 
 InputKind = Literal["uint8", "float"]
 
@@ -139,6 +143,20 @@ class TargetModule(Protocol):
         ...
 
 
+class Runtime(NamedTuple):
+    """What runs a kind of file.
+
+    Attributes:
+        title: What its makers call it.
+        package: What Python imports.
+        distribution: What is installed.
+    """
+
+    title: str
+    package: str
+    distribution: str
+
+
 @dataclass(frozen=True)
 class Target:
     """A kind of file that a network can be exported to.
@@ -148,6 +166,7 @@ class Target:
         title: What its makers call it.
         module: Name of its module.
         suffix: What its files' names end in.
+        runtime: What runs its files.
         companions: What the names of files end in that belong to one and lie beside it.
         extra: Optional dependency of facedistill that it needs; None where it needs none.
         defaults: Options of its own choice where the user states none.
@@ -162,6 +181,7 @@ class Target:
     title: str
     module: str
     suffix: str
+    runtime: Runtime
     companions: tuple[str, ...] = ()
     extra: str | None = None
     defaults: ExportOptions = field(default_factory=ExportOptions)
@@ -212,22 +232,24 @@ class Target:
             return self._load().read_metadata(path)
 
     def _load(self) -> TargetModule:
-        return cast(TargetModule, import_module(self.module))
+        return cast(TargetModule, import_extra(self.module))
 
     @contextmanager
     def _extra_at_hand(self) -> Iterator[None]:
-        """Say how to install a package that is missing."""
+        """Say how to install packages that are missing or do not load."""
         try:
             yield
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             package = (error.name or "").partition(".")[0]
-            if self.extra is None or package in ("", "facedistill"):
+            if self.extra is None or package == "facedistill":
                 raise
             raise FacedistillError(
-                f"target {self.name} needs the package {package}: "
+                f"target {self.name} needs packages that cannot be imported ({first_line(error)}): "
                 f"pip install 'facedistill[{self.extra}]'"
             ) from None
 
+
+_ONNX_RUNTIME = Runtime("ONNX Runtime", "onnxruntime", "onnxruntime")
 
 TARGETS = {
     target.name: target
@@ -237,6 +259,7 @@ TARGETS = {
             "ONNX",
             "facedistill.export.onnx",
             ".onnx",
+            _ONNX_RUNTIME,
             least_cosine=1 - 1e-5,
             landmarks=True,
         ),
@@ -245,6 +268,7 @@ TARGETS = {
             "ONNX of 8-bit integers",
             "facedistill.export.onnx_int8",
             ".onnx",
+            _ONNX_RUNTIME,
             least_cosine=0.95,
             calibration=512,
         ),
@@ -253,6 +277,7 @@ TARGETS = {
             "OpenVINO",
             "facedistill.export.openvino",
             ".xml",
+            Runtime("OpenVINO", "openvino", "openvino"),
             companions=(".bin",),
             extra="openvino",
         ),
@@ -261,6 +286,7 @@ TARGETS = {
             "ncnn",
             "facedistill.export.ncnn",
             ".param",
+            Runtime("ncnn", "ncnn", "ncnn"),
             companions=(".bin", ".param.json"),
             extra="ncnn",
             defaults=ExportOptions(batch=1),
@@ -270,6 +296,7 @@ TARGETS = {
             "LiteRT",
             "facedistill.export.litert",
             ".tflite",
+            Runtime("LiteRT", "ai_edge_litert", "ai-edge-litert"),
             extra="litert",
             defaults=ExportOptions(batch=1),
         ),
@@ -278,6 +305,7 @@ TARGETS = {
             "Core ML",
             "facedistill.export.coreml",
             ".mlpackage",
+            Runtime("Core ML", "coremltools", "coremltools"),
             extra="coreml",
             defaults=ExportOptions(batch=1),
         ),

@@ -11,7 +11,6 @@ a linear layer for one: what becomes of a class token is left out.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from math import isqrt
 from types import ModuleType
@@ -22,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from facedistill.errors import FacedistillError, first_line
+from facedistill.extra import import_extra
 from facedistill.models.backbone import Backbone, EmbeddingSize, InputSize
 from facedistill.nearest import did_you_mean
 
@@ -131,9 +131,8 @@ def timm_factory(name: str) -> Callable[..., TimmBackbone]:
 
 def _import(name: str) -> ModuleType:
     try:
-        return importlib.import_module("timm")
-    # With a torchvision made for another torch it fails by whatever comes first.
-    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        return import_extra("timm")
+    except ImportError as error:
         reason = first_line(error)
         raise FacedistillError(
             f"architecture {PREFIX}{name} needs timm, which cannot be imported ({reason}): "

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from facedistill.atomic import atomic_path
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, first_line
+from facedistill.extra import import_extra
 from facedistill.training.folder import METRICS
 
 
@@ -109,9 +110,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _summary_writer(folder: Path, step: int) -> Any:
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        tensorboard = import_extra("torch.utils.tensorboard")
     except ImportError as error:
         raise FacedistillError(
-            "training.tensorboard needs the extra: pip install 'facedistill[tensorboard]'"
-        ) from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+            f"training.tensorboard needs packages that cannot be imported ({first_line(error)}): "
+            "pip install 'facedistill[tensorboard]'"
+        ) from None
+    return tensorboard.SummaryWriter(str(folder / "tensorboard"), purge_step=step)
