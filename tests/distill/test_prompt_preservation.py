@@ -9,8 +9,10 @@ from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.prompt_preservation import divergence
 from facedistill.distill.prompted import PromptedNetwork
 from facedistill.errors import FacedistillError
+from facedistill.models.class_head import ClassHead
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
+from facedistill.models.margin import create_head
 from facedistill.models.outputs import Outputs
 
 from .by_hand import batch_of, dot, softmax, times, unit
@@ -72,6 +74,23 @@ def test_classes_is_the_margin_softmax_with_the_given_centres():
         right += cosines.index(max(cosines)) == y
     assert loss.item() == pytest.approx(total / 5, abs=1e-5)
     assert parts["accuracy"].item() == pytest.approx(right / 5)
+
+
+@pytest.mark.parametrize("by", ["logits-kl", "classes"])
+@pytest.mark.parametrize("sub_centres", [1, 3])
+def test_the_teachers_own_centres_come_before_its_means(by, sub_centres):
+    own = create_head("arcface", 5, 4, sub_centres=sub_centres, scale=7.0)
+
+    def preservation(teacher_head):
+        setting = Setting(5, 5, 4, teacher_centres=centres, teacher_head=teacher_head)
+        return create_objective("prompt_preservation", setting, by=by, scale=8.0)
+
+    objective = preservation(lambda: ClassHead(own, "people", "faces"))
+    assert torch.equal(objective.head.weight, own.weight)
+    assert not objective.head.weight.requires_grad
+    embedding = torch.randn(6, 5)
+    torch.testing.assert_close(objective.head.logits(embedding), 8 / 7 * own.logits(embedding))
+    assert preservation(lambda: None).head.weight.norm(dim=1).tolist() == pytest.approx([1] * 4)
 
 
 def test_nothing_of_it_trains():

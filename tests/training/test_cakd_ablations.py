@@ -1,16 +1,20 @@
 """Every switch of cross-architecture distillation, from the shipped recipe to what is trained."""
 
+import shutil
 from typing import Annotated
 
 import pytest
 import torch
 from pydantic import Field
 
+from facedistill.data.opening import open_dataset
 from facedistill.distill.facial_position import bucket_index, facial_distance
 from facedistill.distill.prompted import load_prompts
 from facedistill.models.backbone import EmbeddingSize, InputSize
+from facedistill.models.class_head import ClassHead, head_path, save_head
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
+from facedistill.models.margin import create_head
 from facedistill.models.model_file import load_model, save_model
 from facedistill.models.registry import register
 from facedistill.models.vit import ViT
@@ -161,6 +165,21 @@ def test_places(made):
     urfm = urfm_of(step)
     assert urfm.student_centres.places.shape == (49, 16)
     assert [len(local.places) for local in (urfm.student_local, urfm.teacher_local)] == [4, 16]
+
+
+@pytest.mark.parametrize("same_people", [True, False])
+def test_classes_are_the_teachers_own_where_they_are_these_people(
+    made, teachers, tmp_path, same_people
+):
+    data = "procedural:identities=6,images=4,size=32"
+    people = open_dataset(data).fingerprint if same_people else "others"
+    path = tmp_path / "swin.safetensors"
+    shutil.copy(teachers["swin_nano"], path)
+    own = ClassHead(create_head("arcface", 12, 6), people, data)
+    save_head(own, head_path(path), load_model(path))
+    step, _ = made(f"teacher.model={path}", "objectives.prompt_preservation.by=classes")
+    weight = step.objectives["prompt_preservation"].head.weight
+    assert torch.equal(weight, own.head.weight) == same_people
 
 
 def test_an_iresnet_learns_from_a_swin_that_is_kept_by_its_classes(cakd, tmp_path):

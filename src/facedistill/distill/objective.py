@@ -17,6 +17,7 @@ from facedistill.data.batch import Batch
 from facedistill.distill.mining import Neighbours
 from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.errors import FacedistillError
+from facedistill.models.class_head import ClassHead
 from facedistill.models.outputs import Outputs
 from facedistill.nearest import did_you_mean
 
@@ -31,6 +32,9 @@ Mine = Callable[[int], Neighbours]
 
 Centres = Callable[[], torch.Tensor]
 """Gives the teacher's class centres: its mean unit embedding (M, D) of each training identity."""
+
+Head = Callable[[], ClassHead | None]
+"""Gives the class head the teacher was trained with, if it has one of the training identities."""
 
 Saliency = Callable[[], torch.Tensor]
 """Gives the teacher's saliency map (side, side), 0 to 6."""
@@ -52,6 +56,8 @@ class Setting:
         mine: Finds the identities that the teacher confuses; None when there is no bank.
         teacher_centres: Gives the teacher's class centres; None when there is no teacher to take
             them from, or the data has no labels.
+        teacher_head: Gives the class head that the teacher was trained with; None when there is no
+            online teacher.
         student_channels: Channels of the student's feature map.
         teacher_channels: Channels of the teacher's feature map; None when it gives none.
         teacher_classes: Classes of which the teacher can give logits; None when there are none.
@@ -65,6 +71,7 @@ class Setting:
     identities: int
     mine: Mine | None = None
     teacher_centres: Centres | None = None
+    teacher_head: Head | None = None
     student_channels: int = 0
     teacher_channels: int | None = None
     teacher_classes: int | None = None

@@ -38,6 +38,10 @@ class PromptPreservation(Objective):
     - `logits-kl`: KL(softmax(s C u) || softmax(s C u_0)) over the M identities;
     - `classes`: the margin softmax of u with the centres C.
 
+    C are the weights of the class head that the teacher was trained with, where that lies beside it
+    and is of the training identities; else its mean unit embedding of each of them
+    (`class_centres`).
+
     Which of them the paper takes, and with what scale s, is not known here.
 
     Args:
@@ -90,8 +94,11 @@ class PromptPreservation(Objective):
 
 
 def _frozen_head(setting: Setting, size: int, head: str, **options: float) -> MarginHead:
-    """Return a margin head whose centres are the teacher's own."""
+    """Return a margin head whose centres are the teacher's."""
     classes = setting.require_labels("prompt_preservation")
-    made = create_head(head, size, classes, **options)
-    made.weight.data.copy_(setting.require_centres("prompt_preservation"))
+    own = setting.teacher_head() if setting.teacher_head else None
+    sub_centres = own.head.sub_centres if own else 1
+    centres = own.head.weight if own else setting.require_centres("prompt_preservation")
+    made = create_head(head, size, classes, sub_centres=sub_centres, **options)
+    made.weight.data.copy_(centres)
     return made.requires_grad_(False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -14,12 +15,19 @@ from facedistill.distill.mining import mine_neighbours
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.pixel_features import find_pixel_features
 from facedistill.distill.saliency import saliency_map
-from facedistill.distill.teacher import BankTeacher, NetworkTeacher, Teacher, TrainableTeacher
+from facedistill.distill.teacher import (
+    BankTeacher,
+    Network,
+    NetworkTeacher,
+    Teacher,
+    TrainableTeacher,
+)
 from facedistill.errors import FacedistillError
+from facedistill.models.class_head import ClassHead
 from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe import Recipe, TeacherRecipe
 from facedistill.training.step import TrainingStep
-from facedistill.training.teachers import best_of
+from facedistill.training.teachers import best_of, head_of
 from facedistill.training.weight import Weight
 
 
@@ -126,10 +134,17 @@ def _online_setting(
         teacher_centres=partial(class_centres, network, faces, beside, device)
         if setting.identities
         else None,
+        teacher_head=partial(_own_head, beside, network, faces),
         student_pixels=find_pixel_features(student),
         teacher_pixels=pixels,
         saliency=partial(saliency_map, network, pixels, faces, beside, device) if pixels else None,
     )
+
+
+def _own_head(model: Path, network: Network, faces: FaceDataset) -> ClassHead | None:
+    """The class head that a teacher was trained with, if its classes are those of these faces."""
+    head = head_of(model, network)
+    return head if head is not None and head.people == faces.fingerprint else None
 
 
 def _classes(teacher: Teacher | None, identities: int) -> int | None:

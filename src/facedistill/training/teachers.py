@@ -12,6 +12,7 @@ from facedistill.distill.bank import Bank
 from facedistill.distill.prompted import PromptedNetwork
 from facedistill.distill.teacher import (
     BankTeacher,
+    Network,
     NetworkTeacher,
     Teacher,
     TrainableTeacher,
@@ -41,7 +42,7 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0) -> Te
         assert network is not None
         if recipe.prompts:
             return _prompted(network, recipe.prompts, recipe.view, seed)
-        return NetworkTeacher(network, recipe.view, _head_of(model, network))
+        return NetworkTeacher(network, recipe.view, head_of(model, network))
     bank = Bank(recipe.bank)
     bank.check_dataset(faces)
     if network is not None:
@@ -70,8 +71,12 @@ def best_of(source: str) -> Path:
     return path / BEST if path.is_dir() else path
 
 
-def _head_of(model: Path | None, network: FaceNetwork | OnnxNetwork) -> ClassHead | None:
-    """The class head that a run has left beside its model file, if there is one."""
+def head_of(model: Path | None, network: Network) -> ClassHead | None:
+    """Return the class head that a run has left beside its model file, if there is one.
+
+    Raises:
+        FacedistillError: If it is damaged, or of another network.
+    """
     if model is None or not isinstance(network, FaceNetwork) or not head_path(model).exists():
         return None
     return load_head(head_path(model), network)
