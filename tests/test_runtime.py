@@ -117,6 +117,16 @@ def test_no_faces_give_no_embeddings(student):
     assert Recogniser.load(student[1]).embed(faces(0)).shape == (0, 8)
 
 
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_an_embedding_without_direction_is_refused(student, monkeypatch, value):
+    recogniser = Recogniser.load(student[1])
+    rows = np.ones((2, 8), np.float32)
+    rows[1] = value
+    monkeypatch.setattr(recogniser.engine, "embed", lambda images: rows)
+    with pytest.raises(FacedistillError, match=r"student\.onnx gives a face an embedding that is"):
+        recogniser.embed(faces(2))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -257,18 +257,24 @@ class Recogniser:
         Args:
             faces: uint8 RGB (N, size, size, 3), crops aligned to the ArcFace template.
             flip: Whether to add the mirrored image's embedding before normalising: twice the time,
-                and what the thresholds hold for.
+                and what the thresholds hold for. A file that normalises for itself gives the sum of
+                two unit embeddings, for which they hold once they were measured with the file.
 
         Returns:
             float32 (N, D) of length 1.
 
         Raises:
-            FacedistillError: If they are not such faces.
+            FacedistillError: If they are not such faces, or one's embedding has no direction.
         """
         embedding = self.engine.embed(faces)
         if flip:
             embedding = embedding + self.engine.embed(faces[:, :, ::-1])
-        return embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+        lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
+        if not (np.isfinite(lengths).all() and lengths.all()):
+            raise FacedistillError(
+                f"{self.engine.path} gives a face an embedding that is all zero or not finite"
+            )
+        return embedding / lengths
 
     def threshold(self, far: float = 1e-3) -> float:
         """Return the smallest cosine that means "same person" at a false accept rate.

@@ -14,7 +14,8 @@ The document is JSON with these keys:
 - `precision`: of its arithmetic, `float32`, `float16` or `int8`.
 - `thresholds`: smallest cosine that means "same person" by false accept rate, `{"1e-3": 0.31}`.
   They hold for the sum of the raw embeddings of an image and its mirror image, as validation
-  measures it; of single images, genuine pairs score a little lower.
+  measures it; of single images, genuine pairs score a little lower. The raw embeddings of a
+  normalised file are not to be had: measure its own with `evaluate --save-thresholds`.
 - `licences`: `teacher` and `data`, null where unknown.
 - `training_data`: what the network was trained on, null where unknown.
 - `name`, `architecture`, `teacher`, `recipe_hash`, `library_version`.
