@@ -1,11 +1,17 @@
 import json
 
+from typer.testing import CliRunner
+
+from facedistill import demo
+from facedistill.cli import app
+from facedistill.comparison import Comparison
 from facedistill.demo import run_demo
+from facedistill.evaluation.rows import Row, RunResult
 
 
 def test_quick_demo_tells_the_whole_story(tmp_path):
     said: list[str] = []
-    run_demo(tmp_path / "demo", quick=True, say=said.append)
+    assert run_demo(tmp_path / "demo", quick=True, say=said.append)
     table = (tmp_path / "demo" / "table.md").read_text()
     for network in ("teacher", "plain student", "distilled student"):
         assert network in table
@@ -24,3 +30,16 @@ def test_quick_demo_tells_the_whole_story(tmp_path):
     assert steps[:3] == [4, 4, 4]
     assert steps[3] in (1, 2)
     assert any("minutes" in line for line in said)
+
+
+def test_a_crashed_row_is_said_and_leaves_with_an_error(tmp_path, monkeypatch):
+    row = Row("fcd", "name: fcd", [RunResult(0, "no bank")])
+    monkeypatch.setattr(demo, "run_comparison", lambda *_, **__: [row])
+    pairs = tmp_path / "unseen.bin"
+    pairs.touch()
+    comparison = Comparison(rows={"fcd": "fcd"}, evaluation={"unseen": str(pairs)})
+    said: list[str] = []
+    assert not demo._compare(comparison, tmp_path, None, said.append)
+    assert "fcd, seed 0: crashed: no bank" in said[0]
+    monkeypatch.setattr(demo, "run_demo", lambda *_, **__: False)
+    assert CliRunner().invoke(app, ["demo", "--out", str(tmp_path)]).exit_code == 1

@@ -107,7 +107,7 @@ class Row:
         }
 
 
-def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
+def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> bool:
     """Run the whole story; a second call goes on where the first was cut off.
 
     Procedural faces -> a teacher from labels -> its bank -> two students alike, one from labels,
@@ -118,6 +118,9 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
         out: Folder for everything.
         quick: A few steps of everything only.
         say: Takes a line about what goes on.
+
+    Returns:
+        Whether every row of the comparison has a result; one that crashed is said.
     """
     out, scale, started = Path(out), QUICK if quick else Scale(), time.monotonic()
     say(f"faces: {scale.images} pictures of each of {scale.people} invented people")
@@ -141,8 +144,9 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> None:
     _publish(out, rows, pairs, say)
 
     say("comparison: two methods more, the slower one for a third as long")
-    _compare(comparison, out, pairs, say)
+    whole = _compare(comparison, out, pairs, say)
     say(f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
+    return whole
 
 
 def _draw(folder: Path, people: int, images: int, first: int = 0) -> Path:
@@ -207,8 +211,8 @@ def _train(trial: Trial) -> None:
     run(trial.recipe, trial.folder, _quiet)
 
 
-def _compare(comparison: Comparison, out: Path, pairs: PairSet, say: Say) -> None:
-    """Run what is missing, and print and write the comparison."""
+def _compare(comparison: Comparison, out: Path, pairs: PairSet, say: Say) -> bool:
+    """Run what is missing, and print and write the comparison; whether no row has crashed."""
     (tests,) = comparison.evaluation.values()
     if not Path(tests.pairs).exists():
         write_bin(pairs, tests.pairs)
@@ -219,6 +223,7 @@ def _compare(comparison: Comparison, out: Path, pairs: PairSet, say: Say) -> Non
     say("\n" + "\n".join(said) + "\n")
     page = next(p for p in write_comparison(comparison.name, rows, out) if p.suffix == ".html")
     say(f"curves, recipes and a table that sorts: {page}")
+    return not any(row.errors for row in rows)
 
 
 def _test_pairs(out: Path, scale: Scale) -> PairSet:
