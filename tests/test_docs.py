@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 
 import cv2
+from dataclasses import replace
 import pytest
 import torch
 from pydantic import BaseModel
@@ -26,6 +27,7 @@ from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.export.exporting import export_network
 from facedistill.export.target import TARGETS
 from facedistill.faces.augmentation import Augmentation
+from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.margin import HEADS, MarginHead
@@ -160,8 +162,8 @@ def shipped_objectives() -> list[str]:
     return [name for name, kind in registered.items() if kind.__module__.startswith("facedistill")]
 
 
-def test_every_option_of_an_objective_is_documented():
-    text = (ROOT / "docs" / "recipes.md").read_text()
+def everything() -> Setting:
+    """What every objective asks of a run."""
     people = Neighbours(torch.eye(3, 8), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
     setting = Setting(
         8, 8, 3, lambda count: people, student_channels=8, teacher_channels=8,
@@ -172,7 +174,7 @@ def test_every_option_of_an_objective_is_documented():
     )  # fmt: skip
     for name in shipped_objectives():
         (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
-        makers = [type(create_objective(name, setting))]
+        makers = [type(create_objective(name, everything()))]
         if name == "margin_softmax":
             makers += [MarginHead, *HEADS.values()]
         for maker in makers:
@@ -206,6 +208,54 @@ def test_every_key_of_a_recipe_is_documented():
 
 @pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
 def test_documented_runs_are_recipes(document):
+
+
+def refused(name: str, setting: Setting) -> bool:
+    try:
+        create_objective(name, setting)
+    except FacedistillError:
+        return True
+    return False
+
+
+def test_what_a_method_needs_is_documented():
+    table, whole = (ROOT / "docs" / "methods.md").read_text(), everything()
+    no_pixels = replace(
+        whole, student_pixels=None, teacher_pixels=None, teacher_channels=None, saliency=None
+    )
+    plain = {"embedding", "logits"}
+    for name in shipped_objectives():
+        (needs,) = re.findall(rf"^\| `{name}` \|(.*?)\|", table, re.M)
+        reads = create_objective(name, whole).needs
+        asked = {need.removeprefix("teacher.") for need in reads if need.startswith("teacher.")}
+        wanted = {
+            "labels": refused(name, replace(whole, identities=0)),
+            "landmarks": "batch.landmarks" in reads,
+            "bank": refused(name, replace(whole, mine=None)),
+            "online": refused(name, no_pixels) or bool(asked - plain),
+            "logits": "logits" in asked,
+            "class loss": "student.logits" in reads,
+        }
+        always = [need.strip() for need in needs.partition(";")[0].split(",")]
+        told = {need for need in always if " with `" not in need}
+        assert told - {"", "whole people"} == {need for need in wanted if wanted[need]}, name
+
+
+def test_the_recipes_weights_and_options_of_a_method_are_documented():
+    table = (ROOT / "docs" / "methods.md").read_text()
+    recipes = [load_recipe(name) for name in shipped_recipes()]
+    for name in shipped_objectives():
+        (cell,) = re.findall(rf"^\| `{name}` (?:\|[^|]*){{2}}\|([^|]*)\|", table, re.M)
+        terms = [recipe.objectives[name] for recipe in recipes if name in recipe.objectives]
+        weights = {f"{t.weight:g}" if isinstance(t.weight, float) else t.weight for t in terms}
+        weight, _, options = cell.strip().partition(",")
+        assert weight.partition(" (")[0] in (weights or {""}), name
+        for option, value in re.findall(r"(\w+) ([\d.]+)", options):
+            assert {term.arguments[option] for term in terms} == {float(value)}, (name, option)
+
+
+def test_every_option_of_an_objective_is_documented():
+    text = (ROOT / "docs" / "recipes.md").read_text()
     runs = [words for words in commands(document.read_text()) if words[0] in ("train", "distill")]
     for words in runs:
         settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]

@@ -46,8 +46,8 @@ def test_is_the_squared_difference_of_normalised_energies():
 
 STAGED = replace(
     PIXELS,
-    student_pixels=PixelFeatures("feature_map", 5, 2, stages=3),
-    teacher_pixels=PixelFeatures("feature_map", 3, 3, stages=4),
+    student_pixels=PixelFeatures("feature_map", 5, 2, (4, 6, 5)),
+    teacher_pixels=PixelFeatures("feature_map", 3, 3, (2, 2, 4, 3)),
 )
 
 

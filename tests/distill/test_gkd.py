@@ -21,10 +21,10 @@ def by_hand(ours, theirs, labels, tau, share):
         inside = sorted(group)
         q_s, q_t = (softmax([row[m] / tau for m in inside]) for row in (z_s, z_t))
         primary += sum(a * math.log(a / b) for a, b in zip(q_t, q_s, strict=True))
-        in_s, in_t = (sum(p[m] for m in inside) for p in (p_s, p_t))
-        if len(group) < len(p_s):
-            binary += in_t * math.log(in_t / in_s)
-            binary += (1 - in_t) * math.log((1 - in_t) / (1 - in_s))
+        rest = [m for m in range(len(p_s)) if m not in group]
+        for part in filter(None, (inside, rest)):
+            of_s, of_t = (sum(p[m] for m in part) for p in (p_s, p_t))
+            binary += of_t * math.log(of_t / of_s)
         size += len(group) / len(p_s)
     count = len(ours)
     return tau**2 * primary / count, tau**2 * binary / count, size / count
@@ -51,6 +51,20 @@ def test_a_group_holds_the_own_class_and_the_likeliest():
         said(logits=logits), said(logits=theirs), batch_of([3])
     )
     assert parts["group"].item() == 0.75
+
+
+def test_a_group_that_the_student_is_sure_of_still_learns_its_mass():
+    # The rest has 1e-11 of the student's probability, which float32 cannot tell from 1 - mass.
+    ours, theirs = torch.tensor([[25.0, 0.0, 0.0]]), torch.tensor([[0.5, 0.0, 0.0]])
+
+    def gradient(dtype):
+        logits = ours.to(dtype, copy=True).requires_grad_()
+        objective = made("gkd", tau=1.0, primary=0.0)
+        objective(said(logits=logits), said(logits=theirs.to(dtype)), batch_of([0]))[0].backward()
+        return logits.grad
+
+    assert gradient(torch.float64)[0, 0] > 0.4
+    torch.testing.assert_close(gradient(torch.float32).double(), gradient(torch.float64))
 
 
 def test_equal_logits_cost_nothing_however_sure():

@@ -49,7 +49,7 @@ def test_a_map_and_its_tokens_are_the_same_rows():
 def test_a_network_is_asked_without_a_trace():
     network = FaceNetwork.create("mobilefacenet", InputSpec(size=48), width=0.25)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    assert find_pixel_features(network) == PixelFeatures("feature_map", 512, 3, stages=3)
+    assert find_pixel_features(network) == PixelFeatures("feature_map", 512, 3, (16, 32, 512))
     assert network.training
     for key, value in network.state_dict().items():
         assert torch.equal(value, before[key]), key

@@ -36,7 +36,8 @@ class AdaDistill(FixedCentres):
     Args:
         setting: Facts about the run.
         head: `arcface`, `cosface`, `adaface`, `combined` or `softmax`.
-        start: Where centres start: `random` as in the source, or `teacher`, the bank's means.
+        start: Where centres start: `random` as in the source, or `teacher`, its mean
+            embeddings.
         projection: Allow a learned linear map on the student side where the dimensions differ.
         **options: The head's own: scale (64), m (0.45 with arcface), gradient, ...
     """

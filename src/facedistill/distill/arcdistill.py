@@ -13,9 +13,9 @@ class ArcDistill(FixedCentres):
     """Margin softmax whose class centres are the teacher's and never move, mean over the batch.
 
     The student learns to place a face where the teacher has its person. The centres are each
-    training identity's mean unit embedding in the bank; the sources take the weights of the
+    training identity's mean unit embedding by the teacher; the sources take the weights of the
     teacher's own classifier, which knows no other people than those it was trained on. 0 to
-    infinity, about twice the scale for a student that starts.
+    infinity.
 
     Sources: ProxylessKD (Shi et al., arXiv 2011.00265); ArcDistill and, with `head: cosface`,
     CosDistill in AdaDistill (Boutros et al., ECCV 2024).

@@ -89,20 +89,19 @@ class GroupedSoftTargets(Objective):
             theirs.masked_fill(~group, _OUTSIDE * self.tau),
             self.tau,
         )
-        mass = self.tau**2 * _binary_divergence(
-            _mass(theirs / self.tau, group), _mass(ours / self.tau, group)
+        mass = self.tau**2 * _divergence(
+            _log_masses(theirs / self.tau, group), _log_masses(ours / self.tau, group)
         )
         parts = {"primary": inside.detach(), "binary": mass.detach(), "group": group.float().mean()}
         return self.primary * inside + self.binary * mass, parts
 
 
-def _mass(logits: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
-    """Probability (B,) of a group, kept off 0 and 1 where a logarithm ends."""
-    mass = (F.softmax(logits, dim=1) * group).sum(dim=1)
-    least = torch.finfo(mass.dtype).eps
-    return mass.clamp(least, 1 - least)
+def _log_masses(logits: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+    """Logarithms (2, B) of the probabilities of group and rest, exact however small one is."""
+    parts = [logits.masked_fill(~part, _OUTSIDE).logsumexp(dim=1) for part in (group, ~group)]
+    return torch.stack(parts) - logits.logsumexp(dim=1)
 
 
-def _binary_divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """KL of (p, 1 - p) from (q, 1 - q), mean over the batch."""
-    return (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
+def _divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """KL of two distributions given by the logarithms (2, B) of group and rest, batch mean."""
+    return (p.exp() * (p - q)).sum(dim=0).mean()

@@ -29,8 +29,8 @@ class MarginDistillation(FixedCentres):
 
     m_i = m_min + (m_max - m_min) D_i / max_j D_j, with D_i = cos(f_t_i, w_{y_i}) of the teacher
     and the maximum over the batch of all processes. A negative D_i, which the source lets lower
-    the margin further, counts as 0. Centres are the bank's means, as in `arcdistill`. Mean over the
-    batch; 0 to infinity.
+    the margin further, counts as 0. Centres are the teacher's means, as in `arcdistill`. Mean over
+    the batch; 0 to infinity.
 
     Source: Svitov and Alyamkin, "MarginDistillation" (arXiv 2003.02586).
 

@@ -26,13 +26,19 @@ class PixelFeatures:
         channels: C.
         side: Of the square grid, row by row from the upper left corner; tokens past side x side
             (prompts) have no place on it.
-        stages: Of how many stages, this one included, the network tells the map at the end.
+        stage_channels: Of the maps at the ends of the stages, the first one's first, where the
+            network tells them.
     """
 
     output: Literal["feature_map", "tokens"]
     channels: int
     side: int
-    stages: int = 1
+    stage_channels: tuple[int, ...] = ()
+
+    @property
+    def stages(self) -> int:
+        """Of how many stages, the last included, the features at the end are had."""
+        return max(1, len(self.stage_channels))
 
     def rows(self, outputs: Outputs) -> torch.Tensor:
         """Return (B, N, C): every pixel's features, and those of prompts behind them.
@@ -72,8 +78,8 @@ def find_pixel_features(network: Network) -> PixelFeatures | None:
         _, channels, height, width = features.shape
         if height != width:
             raise _not_square(network, f"a map of {height} x {width} pixels")
-        stages = len(outputs.stage_maps or [features])
-        return PixelFeatures(output, channels, height, stages)
+        ends = tuple(each.shape[1] for each in outputs.stage_maps or ())
+        return PixelFeatures(output, channels, height, ends)
     _, count, channels = features.shape
     if isqrt(count) ** 2 != count:
         raise _not_square(network, f"{count} tokens")
