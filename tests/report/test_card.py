@@ -30,11 +30,12 @@ def section(card, title):
 def test_a_card_says_where_the_network_comes_from_and_what_was_measured(report):
     student = network(
         teacher="big", teacher_licence="MIT", data_licence="CC-BY", recipe_hash="abc",
+        training_data="faces: 9 images",
         thresholds={"1e-2": 0.3125}, metrics={"validation.accuracy": 0.875},
     )  # fmt: skip
-    card = model_card(student, recipe="name: fcd\n", data="faces", reports={"lfw": report})
+    card = model_card(student, recipe="name: fcd\n", reports={"lfw": report})
     assert "big. Licence of its weights: MIT." in section(card, "Teacher")
-    assert "`faces`. Licence: CC-BY." in section(card, "Training data")
+    assert "`faces: 9 images`. Licence: CC-BY." in section(card, "Training data")
     accuracy = report["verification"]["insightface"]
     assert f"{100 * accuracy['accuracy']:.2f}" in section(card, "Figures")
     assert f"{100 * accuracy['interval']['low']:.2f}" in section(card, "Figures")
@@ -48,18 +49,18 @@ def test_a_card_says_where_the_network_comes_from_and_what_was_measured(report):
 
 
 def test_what_nobody_stated_is_marked(report):
-    card = model_card(network(teacher="big"), recipe="", data="faces", reports={})
-    assert "Licence of its weights: **UNKNOWN**" in section(card, "Teacher")
-    assert "Licence: **UNKNOWN**" in section(card, "Training data")
+    card = model_card(network(teacher="big"), recipe="", reports={})
+    assert "Licence of its weights: 🔴 **UNKNOWN**" in section(card, "Teacher")
+    assert "Licence: 🔴 **UNKNOWN**" in section(card, "Training data")
     assert "Nothing was measured" in section(card, "Figures")
     both = network(teacher="big and small", teacher_licence="MIT and unknown")
-    card = model_card(both, recipe="", data="faces", reports={})
-    assert "Licence of its weights: MIT and **UNKNOWN**" in section(card, "Teacher")
-    assert "learned from labels alone" in model_card(network(), recipe="", data="x", reports={})
+    card = model_card(both, recipe="", reports={})
+    assert "Licence of its weights: MIT and 🔴 **UNKNOWN**" in section(card, "Teacher")
+    assert "learned from labels alone" in model_card(network(), recipe="", reports={})
 
 
 def test_pictures_are_linked_where_there_are_some():
-    about = {"recipe": "", "data": "x", "reports": {}}
+    about = {"recipe": "", "reports": {}}
     assert "Pictures" not in model_card(network(), **about)
     card = model_card(network(), **about, pictures={"where it looks": "fields.png"})
     assert section(card, "Pictures").strip() == "![where it looks](fields.png)"
@@ -73,7 +74,7 @@ def test_fairness_is_told_where_it_was_measured(report, tmp_path):
     groups = np.stack([sides, sides], axis=1)
     ages = fairness(scores, same, groups, ["old", "young"], attribute="age", resamples=50)
     reports = {"lfw": {**report, "fairness": [ages.to_dict()]}}
-    path = write_card(tmp_path, network(), recipe="", data="faces", reports=reports)
+    path = write_card(tmp_path, network(), recipe="", reports=reports)
     assert path == tmp_path / CARD
     text = path.read_text()
     assert f"On lfw, by age. One threshold for all, cosine {ages.threshold:.4f}" in text

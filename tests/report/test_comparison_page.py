@@ -130,7 +130,7 @@ def test_table_says_figures_differences_and_crashes(rows):
     assert f"| {100 * mean:.2f} ±" in line
     assert "| 0 of 1, crashed | - |" in text
     assert "broken, seed 0: crashed: no bank" in text
-    assert "fcd: teacher **UNKNOWN**, training data CC-BY" in text
+    assert "fcd: teacher 🔴 **UNKNOWN**, training data CC-BY" in text
     assert "plain: training data CC-BY" in text
     alike = to_markdown("title", [rows[0], rows[1], replace(rows[0], name="third")])
     assert "- plain, third: training data CC-BY" in alike

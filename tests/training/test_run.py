@@ -128,6 +128,8 @@ def test_groups_of_people_are_compared_and_told_in_the_card(tmp_path, monkeypatc
     assert "by side at cosine" in lines[-1]
     card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
     assert "On drawn, by side." in card
+    assert str(tmp_path) not in card
+    assert f"groups: {table.name}\n" in card
     for group in sides["groups"]:
         refused = f"{100 * group['fnmr']['value']:.3f}"
         assert re.search(rf"\| {group['group']} \| [^|]+ \| {refused} ", card)

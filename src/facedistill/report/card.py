@@ -14,14 +14,12 @@ from facedistill.evaluation.rows import figures_of
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.report.fairness import GROUP_COLUMNS, threshold_line
-from facedistill.report.table import Column, markdown_table
+from facedistill.report.table import Column, figure_column, markdown_table
 
 UNKNOWN = "unknown"
 """What a licence is called that nobody stated."""
 
 CARD = "MODEL_CARD.md"
-
-_SHARES = ("accuracy", "eer", "tar@", "nme", "failures@")
 
 _USE = """\
 It compares aligned face crops{size}: the cosine of two embeddings says how alike two faces are.
@@ -42,8 +40,8 @@ _LIMITS = """\
 
 
 def marked_licence(licence: str | None) -> str:
-    """Return a licence as Markdown that no reader passes over when nobody has stated it."""
-    return (licence or UNKNOWN).replace(UNKNOWN, f"**{UNKNOWN.upper()}**")
+    """Return a licence as Markdown, with a red mark where nobody has stated it."""
+    return (licence or UNKNOWN).replace(UNKNOWN, f"\N{LARGE RED CIRCLE} **{UNKNOWN.upper()}**")
 
 
 def write_card(
@@ -51,7 +49,6 @@ def write_card(
     network: FaceNetwork,
     *,
     recipe: str,
-    data: str,
     reports: Mapping[str, Mapping[str, Any]],
     pictures: Mapping[str, str] | None = None,
 ) -> Path:
@@ -61,13 +58,12 @@ def write_card(
         folder: The run's folder.
         network: Its best weights, with what the model file says of them.
         recipe: Its recipe as YAML.
-        data: What the training data is called.
         reports: Figures by name of the set, as plain values; with `fairness` where that was
             measured.
         pictures: Names of pictures in the folder, by what they show.
     """
     with atomic_path(folder / CARD) as temporary:
-        text = model_card(network, recipe=recipe, data=data, reports=reports, pictures=pictures)
+        text = model_card(network, recipe=recipe, reports=reports, pictures=pictures)
         temporary.write_text(text, "utf-8")
     return folder / CARD
 
@@ -76,7 +72,6 @@ def model_card(
     network: FaceNetwork,
     *,
     recipe: str,
-    data: str,
     reports: Mapping[str, Mapping[str, Any]],
     pictures: Mapping[str, str] | None = None,
 ) -> str:
@@ -88,14 +83,16 @@ def model_card(
         "Teacher": "None: it learned from labels alone."
         if about.teacher is None
         else f"{about.teacher}. Licence of its weights: {marked_licence(about.teacher_licence)}.",
-        "Training data": f"`{data}`. Licence: {marked_licence(about.data_licence)}.",
+        "Training data": f"`{about.training_data or UNKNOWN}`. Licence: "
+        f"{marked_licence(about.data_licence)}.",
         "Figures": _figures(about.metrics, reports),
         "Thresholds": _thresholds(about.thresholds, reports),
         "Fairness": _fairness(reports),
         "Pictures": "\n\n".join(f"![{what}]({name})" for what, name in (pictures or {}).items()),
         "Intended use": use.format(size=f" of {network.input.size} x {network.input.size} pixels"),
         "Limits": _LIMITS,
-        "Recipe": f"Hash {about.recipe_hash}.\n\n```yaml\n{recipe.strip()}\n```",
+        "Recipe": f"Hash {about.recipe_hash}; of absolute paths only the last name.\n\n"
+        f"```yaml\n{recipe.strip()}\n```",
     }
     parts = [f"# {network.name}"]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items() if text]
@@ -121,9 +118,8 @@ def _figures(metrics: Mapping[str, float], reports: Mapping[str, Mapping[str, An
     for name, report in reports.items():
         rows = []
         for figure, estimate in figures_of(report).items():
-            share = figure.startswith(_SHARES)
-            column = Column("figure", digits=2 if share else 4, percent=share)
-            rows.append({"figure": figure + " %" * share, "value, 95 %": column.text(estimate)})
+            column = figure_column(figure, figure)
+            rows.append({"figure": column.title, "value, 95 %": column.text(estimate)})
         parts.append(
             f"On {name} ({_size(report)}):\n\n{markdown_table(rows, ['figure', 'value, 95 %'])}"
         )

@@ -15,9 +15,7 @@ from rich.table import Table
 
 from facedistill.evaluation.rows import Row
 from facedistill.report.card import marked_licence
-from facedistill.report.table import Column, markdown_table
-
-_PERCENT = ("accuracy", "eer", "tar@", "nme", "failures@")
+from facedistill.report.table import Column, figure_column, markdown_table
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
@@ -213,9 +211,7 @@ def _timed_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def _figure_column(name: str, figure: str, label: str) -> Column:
-    percent = figure.startswith(_PERCENT)
-    digits = 2 if percent else 4
-    return Column(f"{name}|{figure}", label + _title(figure), digits=digits, percent=percent)
+    return figure_column(f"{name}|{figure}", figure, label + _title(figure))
 
 
 def _plain(estimates: Mapping[str, Any]) -> dict[str, Any]:

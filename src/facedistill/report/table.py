@@ -11,6 +11,8 @@ from facedistill.evaluation.statistics import Estimate
 MISSING = "-"
 """What stands where a row has no value."""
 
+_SHARES = ("accuracy", "eer", "tar@", "nme", "failures@")
+
 _SYMMETRIC = 0.02  # an interval counts as symmetric if its halves differ by less than this share
 
 
@@ -58,6 +60,12 @@ class Column:
             isinstance(value, int | float | Estimate) for value in values if value is not None
         ]
         return bool(numbers) and all(numbers)
+
+
+def figure_column(key: str, figure: str, header: str | None = None) -> Column:
+    """Return the column of a figure of `evaluation.rows.figures_of`, shares in percent."""
+    share = figure.startswith(_SHARES)
+    return Column(key, header, digits=2 if share else 4, percent=share)
 
 
 def format_estimate(estimate: Estimate, digits: int = 4, scale: float = 1.0) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from facedistill.models.model_file import load_model
 from facedistill.recipe import Recipe
 from facedistill.report.card import write_card
@@ -24,8 +26,16 @@ def write_run_card(recipe: Recipe, folder: Path, reports: Mapping[str, Mapping[s
     write_card(
         folder,
         network,
-        recipe=recipe.to_yaml(),
-        data=recipe.data.train,
+        recipe=yaml.safe_dump(_shareable(recipe.model_dump(mode="json")), sort_keys=False),
         reports=reports,
         pictures={shows: path.name for shows, path in pictures_of(folder).items()},
     )
+
+
+def _shareable(value: Any) -> Any:
+    """A recipe's plain values; of a path only the last name, which tells nothing of the machine."""
+    if isinstance(value, Mapping):
+        return {key: _shareable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_shareable(each) for each in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -47,8 +47,9 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
 
     A finished run is not repeated: its summary is read. The folder then holds `recipe.yaml`,
     `metrics.jsonl`, `checkpoint.pt`, `last.safetensors`,
-    `best.safetensors` (highest accuracy on validation people, or least NME on validation faces)
-    and `summary.json`.
+    `best.safetensors` (highest accuracy on validation people, or least NME on validation faces),
+    `summary.json` and `MODEL_CARD.md`; with `margin_softmax` a class head beside either model
+    file, and the pictures and prompts that objectives and teacher leave.
 
     Args:
         recipe: What to do.
