@@ -1,14 +1,17 @@
 """What the documentation says is what the commands do."""
 
+import argparse
 import inspect
 import re
+import runpy
 import shlex
+import sys
 import tomllib
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
-from dataclasses import replace
 import pytest
 import torch
 from pydantic import BaseModel
@@ -24,10 +27,10 @@ from facedistill.distill import objective
 from facedistill.distill.mining import Neighbours
 from facedistill.distill.objective import Setting, create_objective
 from facedistill.distill.pixel_features import PixelFeatures
+from facedistill.errors import FacedistillError
 from facedistill.export.exporting import export_network
 from facedistill.export.target import TARGETS
 from facedistill.faces.augmentation import Augmentation
-from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.margin import HEADS, MarginHead
@@ -135,6 +138,39 @@ def test_readme_make_targets_exist():
         assert re.search(rf"^{target}:", makefile, re.M)
 
 
+def benchmark_commands() -> list[list[str]]:
+    """Every `python benchmarks/NAME.py ARGS` of the documentation."""
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    lines = [
+        line
+        for document in documents
+        for line in re.findall(r"\bpython (benchmarks/[^`\n]+)", document.read_text())
+    ]
+    return [shlex.split(line) for line in dict.fromkeys(lines)]
+
+
+def test_there_are_commands_of_benchmarks():
+    assert len(benchmark_commands()) > 10
+
+
+@pytest.mark.parametrize("words", benchmark_commands(), ids=" ".join)
+def test_benchmarks_take_what_their_commands_give_them(words, monkeypatch):
+    class Understood(Exception):
+        pass
+
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_only(parser):
+        parse(parser)
+        raise Understood
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    with pytest.raises(Understood):
+        runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+
+
 def test_every_target_is_documented_and_its_extra_can_be_installed():
     text = (ROOT / "docs" / "export.md").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -165,49 +201,13 @@ def shipped_objectives() -> list[str]:
 def everything() -> Setting:
     """What every objective asks of a run."""
     people = Neighbours(torch.eye(3, 8), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
-    setting = Setting(
+    return Setting(
         8, 8, 3, lambda count: people, student_channels=8, teacher_channels=8,
         student_pixels=PixelFeatures("feature_map", 8, 7),
         teacher_pixels=PixelFeatures("tokens", 8, 7),
         saliency=lambda: torch.rand(7, 7),
         teacher_centres=lambda: torch.eye(3, 8),
     )  # fmt: skip
-    for name in shipped_objectives():
-        (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
-        makers = [type(create_objective(name, everything()))]
-        if name == "margin_softmax":
-            makers += [MarginHead, *HEADS.values()]
-        for maker in makers:
-            for option in inspect.signature(maker).parameters.values():
-                if option.kind is option.KEYWORD_ONLY:
-                    assert f"`{option.name}`" in row, f"{option.name} of {name}"
-
-
-def test_every_key_of_a_recipe_is_documented():
-    text = (ROOT / "docs" / "recipes.md").read_text()
-    rows = re.findall(r"^\| `?\**`?(.+?) \|", text, re.M)
-    documented = set()
-    for row in rows:
-        first, *others = re.findall(r"[\w.]+", row) or [""]
-        documented |= {first, *(f"{first.rpartition('.')[0]}.{other}" for other in others)}
-    augmentation = [f"data.augmentation.{name}" for name in Augmentation.__dataclass_fields__]
-    objectives = [f"objectives.{name}" for name in shipped_objectives()]
-    common = {
-        f"objectives.{name}"
-        for name in ("weight", "of", "start", "stop", "warmup", "schedule", "final")
-    }
-    assert "`weight` (1), `start` (0) and `stop` (1)" in text
-    assert "`warmup` (0)" in text
-    assert "with the keys of `teacher`" in text
-    recipe = {key.replace("teachers.", "teacher.") for key in keys(Recipe)}
-    wanted = {*recipe, *augmentation, *objectives} - {"data.augmentation"} - common
-    assert wanted <= documented
-    for recipe in shipped_recipes():
-        assert f"`{recipe}`" in README
-
-
-@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
-def test_documented_runs_are_recipes(document):
 
 
 def refused(name: str, setting: Setting) -> bool:
@@ -256,6 +256,42 @@ def test_the_recipes_weights_and_options_of_a_method_are_documented():
 
 def test_every_option_of_an_objective_is_documented():
     text = (ROOT / "docs" / "recipes.md").read_text()
+    for name in shipped_objectives():
+        (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
+        makers = [type(create_objective(name, everything()))]
+        if name == "margin_softmax":
+            makers += [MarginHead, *HEADS.values()]
+        for maker in makers:
+            for option in inspect.signature(maker).parameters.values():
+                if option.kind is option.KEYWORD_ONLY:
+                    assert f"`{option.name}`" in row, f"{option.name} of {name}"
+
+
+def test_every_key_of_a_recipe_is_documented():
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    rows = re.findall(r"^\| `?\**`?(.+?) \|", text, re.M)
+    documented = set()
+    for row in rows:
+        first, *others = re.findall(r"[\w.]+", row) or [""]
+        documented |= {first, *(f"{first.rpartition('.')[0]}.{other}" for other in others)}
+    augmentation = [f"data.augmentation.{name}" for name in Augmentation.__dataclass_fields__]
+    objectives = [f"objectives.{name}" for name in shipped_objectives()]
+    common = {
+        f"objectives.{name}"
+        for name in ("weight", "of", "start", "stop", "warmup", "schedule", "final")
+    }
+    assert "`weight` (1), `start` (0) and `stop` (1)" in text
+    assert "`warmup` (0)" in text
+    assert "with the keys of `teacher`" in text
+    recipe = {key.replace("teachers.", "teacher.") for key in keys(Recipe)}
+    wanted = {*recipe, *augmentation, *objectives} - {"data.augmentation"} - common
+    assert wanted <= documented
+    for recipe in shipped_recipes():
+        assert f"`{recipe}`" in README
+
+
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_documented_runs_are_recipes(document):
     runs = [words for words in commands(document.read_text()) if words[0] in ("train", "distill")]
     for words in runs:
         settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
