@@ -13,7 +13,12 @@ from rich.console import Console
 
 from facedistill.evaluation.rows import Measured, Row, RunResult, Truth, assemble
 from facedistill.report.comparison import crashes, print_comparison, to_csv, to_markdown
-from facedistill.report.comparison_page import _colours, to_html, write_comparison
+from facedistill.report.comparison_page import (
+    _colours,
+    learning_figure,
+    to_html,
+    write_comparison,
+)
 from tests.report.browser import look_at
 
 
@@ -114,6 +119,37 @@ def test_page_in_a_browser(rows, tmp_path):
     assert not seen["wide"]
     order = [line.split("\t")[0] for line in seen["text"].splitlines() if "\t" in line]
     assert order == ["row", "fcd", "plain", "broken"]  # by accuracy, the highest first
+
+
+def test_curves_name_every_row_and_a_seed_has_one_style(rows):
+    records = rows[0].runs[0].records
+    # It crashed before its first validation: of it there is a loss alone, of its second seed.
+    early = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}]
+    late = Row("late", "name: x", [RunResult(0, "gone"), RunResult(1, "gone", records=early)])
+    second = Row("second", "name: x", [RunResult(1, records=records)])
+    figure = learning_figure([*rows, late, second])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == ["plain", "fcd", "second", "late"]
+    accuracy, loss = figure.axes
+    assert len(accuracy.lines) == 5
+    assert [line.get_linestyle() for line in loss.lines] == ["-", "--", "-", "--", "--", "--"]
+    assert learning_figure([rows[2]]) is None
+
+
+def test_figures_by_seed_are_those_of_the_table(rows):
+    page = Page(to_html("x", rows))
+    for row in rows[:2]:
+        for run in row.runs:
+            share = run.measured["lfw"].report["accuracy"]["value"]
+            assert f"{100 * share:.2f}" in page.cells
+    assert "lfw accuracy %" in to_html("x", rows)
+
+
+def test_what_is_not_finite_sorts_as_missing():
+    report = {"nme": {"value": np.nan, "interval": None}}
+    bad = Row("bad", "name: x", [RunResult(0, measured={"w": Measured(report, np.ones(3))})])
+    text = to_html("x", assemble([bad], {"w": Truth(np.ones(3, bool))}, []))
+    assert 'data-value="nan"' not in text
 
 
 @pytest.mark.parametrize("count", [1, 10, 11, 19])

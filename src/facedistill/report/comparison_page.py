@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from facedistill.report.comparison import (
 from facedistill.report.curves import ACCURACY, LOSS, save_figure, series
 from facedistill.report.page import drawing_uri, picture_uri, render_page
 from facedistill.report.pareto import PICTURE, pareto_figure
+from facedistill.report.table import figure_column
 
 _VALIDATION = "validation."
 _STYLES = ("-", "--", ":", "-.")
@@ -43,7 +46,7 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
         name: Its title.
         rows: The table.
     """
-    columns, pareto = columns_of(rows), pareto_figure(rows)
+    columns, pareto, learning = columns_of(rows), pareto_figure(rows), learning_figure(rows)
     return render_page(
         "comparison.html",
         name=name,
@@ -51,7 +54,7 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
         explanation=explanation(rows),
         crashes=crashes(rows),
         pareto=drawing_uri(pareto) if pareto else None,
-        curves=_learning(rows),
+        curves=drawing_uri(learning) if learning else None,
         columns=[column.title for column in columns],
         rows=[
             {
@@ -101,32 +104,40 @@ def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Pa
 
 
 def _sortable(value: Any) -> str:
-    if value is None:
-        return ""
-    return repr(value.value) if isinstance(value, Estimate) else str(value)
+    if isinstance(value, Estimate):
+        value = value.value
+    missing = value is None or (isinstance(value, float) and not math.isfinite(value))
+    return "" if missing else str(value)
 
 
 def _by_seed(row: Row) -> dict[str, Any] | None:
     """The figures of each finished seed, as they were before the mean was taken."""
     figures = {
         run.seed: {
-            f"{name} {figure}": f"{estimate.value:.4f}"
+            (name, figure): estimate.value
             for name, measured in run.measured.items()
             for figure, estimate in figures_of(measured.report).items()
         }
         for run in row.finished
     }
-    names = list(dict.fromkeys(name for each in figures.values() for name in each))
-    if not names:
+    columns = {
+        (name, figure): figure_column(name, figure, f"{name} {figure}")
+        for each in figures.values()
+        for name, figure in each
+    }
+    if not columns:
         return None
     return {
-        "columns": names,
-        "rows": [(seed, [each.get(name, "-") for name in names]) for seed, each in figures.items()],
+        "columns": [column.title for column in columns.values()],
+        "rows": [
+            (seed, [column.text(each.get(key)) for key, column in columns.items()])
+            for seed, each in figures.items()
+        ],
     }
 
 
-def _learning(rows: Sequence[Row]) -> str | None:
-    """Picture of a validation figure and the loss over steps, a colour a row, a style a seed."""
+def learning_figure(rows: Sequence[Row]) -> Figure | None:
+    """Draw a validation figure and the loss over steps, a colour a row, a style a seed."""
     runs = [run for row in rows for run in row.runs]
     shown = _validation_figure(runs)
     keys = ([shown] if shown else []) + ([LOSS] if any(_has(run, LOSS) for run in runs) else [])
@@ -134,27 +145,25 @@ def _learning(rows: Sequence[Row]) -> str | None:
         return None
     figure = Figure(figsize=(6 * len(keys), 4.2), layout="constrained")
     plots = figure.subplots(1, len(keys), squeeze=False)[0]
+    styles = dict(zip(sorted({run.seed for run in runs}), cycle(_STYLES), strict=False))
+    lines: dict[str, Any] = {}  # One of each row that has any, for the legend.
     for axes, key in zip(plots, keys, strict=True):
         for colour, row in zip(_colours(len(rows)), rows, strict=True):
-            for seed, run in enumerate(run for run in row.runs if _has(run, key)):
-                steps, values = series(run.records, key)
-                axes.plot(
-                    steps,
-                    values,
+            for run in (run for run in row.runs if _has(run, key)):
+                (line,) = axes.plot(
+                    *series(run.records, key),
                     color=colour,
-                    linestyle=_STYLES[seed % len(_STYLES)],
+                    linestyle=styles[run.seed],
                     linewidth=1.2,
                     marker="." if key != LOSS else None,
-                    label=row.name if not seed else None,
                 )
+                lines.setdefault(row.name, line)
         axes.set(xlabel="step", ylabel=key)
         if key == LOSS:
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
-    figure.legend(
-        *plots[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8
-    )
-    return drawing_uri(figure)
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=6, fontsize=8)
+    return figure
 
 
 def _colours(count: int) -> list[Any]:
