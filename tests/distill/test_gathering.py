@@ -18,8 +18,9 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from facedistill.distill.gathering import gathered
+from facedistill.models.outputs import Outputs
 from tests.distill.by_hand import batch_of, said
-from tests.distill.methods import LABELS, WHOLE_BATCH, cast, made, spoken
+from tests.distill.methods import LABELS, PIXELS, WHOLE_BATCH, cast, made, spoken
 
 # A mean over a process's images, each of which sees the whole batch: it counts by its images.
 PER_IMAGE = {"adadistill", "margin_distillation", "crd"}
@@ -46,6 +47,27 @@ def learn(name, part, parallel):
     state = [x.double().flatten() for x in objective.state_dict().values() if torch.is_tensor(x)]
     return loss.detach(), layer.weight.grad, torch.cat([*state, torch.zeros(1)])
 
+class Mapped(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.layer = torch.nn.Linear(5, 5)
+        small = {"centres": 4, "width": 8, "heads": 2, "position": "euclid"}
+        self.urfm = made("urfm", PIXELS, **small)
+
+    def forward(self, grid, tokens):
+        student = Outputs(feature_map=self.layer(grid).permute(0, 3, 1, 2))
+        return self.urfm(student, Outputs(tokens=tokens), None)[0]
+
+def map_pixels(part, parallel):
+    mapped = Mapped().double()
+    model = DistributedDataParallel(mapped) if parallel else mapped
+    loss = model(grid[part], tokens[part])
+    loss.backward()
+    return loss.detach(), [w.grad for w in mapped.parameters() if w.requires_grad]
+
+grid, tokens = torch.randn(8, 2, 2, 5).double(), torch.randn(8, 11, 3).double()
+whole_map = map_pixels(slice(0, 8), False)
 whole = {name: learn(name, slice(0, 8), False) for name in WHOLE_BATCH}
 distributed.init_process_group("gloo", rank=rank, world_size=2)
 
@@ -60,6 +82,12 @@ for name, (loss, gradient, state) in whole.items():
     assert torch.allclose(own_state, state), name
     assert name in PER_IMAGE or torch.allclose(own_loss, loss), name
     assert torch.allclose(own_gradient, gradient), name
+
+loss, gradients = map_pixels(mine, True)
+assert torch.allclose(loss, whole_map[0])
+assert len(gradients) > 8
+for own, wanted in zip(gradients, whole_map[1], strict=True):
+    assert torch.allclose(own, wanted)
 distributed.destroy_process_group()
 print("same")
 """

