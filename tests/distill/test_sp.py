@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.autograd import gradcheck
 
 from facedistill.distill.objective import create_objective
 from facedistill.errors import FacedistillError
@@ -34,6 +35,16 @@ def test_of_maps_it_takes_the_pixels_alone(dtype):
     theirs = tokens.double()[:, :9].flatten(1)
     mine, yours = (torch.tensor(similar(x)) for x in (ours, theirs))
     assert loss.item() == pytest.approx((mine - yours).square().mean().item(), rel=1e-4)
+
+
+def test_gradients_of_maps():
+    objective = create_objective("sp", PIXELS, layer="map")
+    maps, tokens = torch.randn(3, 5, 2, 2).double(), torch.randn(3, 9, 3).double()
+
+    def loss(maps):
+        return objective(Outputs(feature_map=maps), Outputs(tokens=tokens), batch(3))[0]
+
+    assert gradcheck(loss, maps.requires_grad_())
 
 
 def test_maps_are_not_had_of_a_bank():

@@ -248,6 +248,31 @@ def drawn_bank(tmp_path_factory):
     return folder
 
 
+def test_maps_at_the_ends_of_stages_are_learned_from_a_cnn(tmp_path):
+    torch.manual_seed(5)
+    network = FaceNetwork.create("mbf", InputSpec(size=32), embedding_size=12, scale=1)
+    save_model(network, tmp_path / "teacher.safetensors")
+    settings = [
+        "data.train=procedural:identities=8,images=4,size=32",
+        "data.validation_identities=0",
+        "data.workers=0",
+        f"teacher.model={tmp_path / 'teacher.safetensors'}",
+        "student.arguments={width: 0.25}",
+        "student.input.size=32",
+        "objectives.margin_softmax=null",
+        "objectives.at={stages: 2}",
+        "objectives.fitnet={stage: 2}",
+        "training.batch_size=8",
+        "training.steps=2",
+        "training.log_every=1",
+    ]
+    run(load_recipe("at", settings), tmp_path / "run", lambda line: None)
+    for record in read_metrics(tmp_path / "run" / "metrics.jsonl"):
+        assert record["at"] == pytest.approx(record["at.last"] + record["at.last_1"])
+        assert record["loss"] == pytest.approx(record["at"] + record["fitnet"])
+        assert min(record["at.last"], record["at.last_1"], record["fitnet"]) > 0
+
+
 # Those of test_transfer.py run there, one after the other.
 @pytest.mark.parametrize("name", sorted({*shipped_recipes()} - {"classification", "verification"}))
 def test_every_shipped_recipe_runs(tmp_path, drawn_bank, name):

@@ -23,7 +23,7 @@ class SimilarityPreserving(BatchRelation):
 
     Range 0 to 4/B: it shrinks as the batch grows, so a weight belongs to a batch size. The paper
     has 3000, for feature maps and B = 64. On unit embeddings without rows of length 1, as some code
-    for faces has it with weight 1, this is `mrd`.
+    for faces has it with weight 1, this is `mrd` times (B - 1)/B.
 
     Source: Tung and Mori, "Similarity-Preserving Knowledge Distillation" (ICCV 2019).
 
