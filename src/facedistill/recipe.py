@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from facedistill.distill.prompt_count import MOST_PROMPTS
 from facedistill.errors import FacedistillError
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.input_spec import InputSpec
@@ -84,7 +85,7 @@ class DataRecipe(Section):
 class PromptsRecipe(Section):
     """Prompts that train in a frozen Transformer teacher."""
 
-    count: int = Field(10, ge=1, le=1000, description="prompts of each stage")
+    count: int = Field(10, ge=1, le=MOST_PROMPTS, description="prompts of each stage")
     lr: float = Field(1.0, gt=0, description="factor of optimizer.lr")
     checkpointing: bool = Field(
         False, description="compute the teacher's blocks again for gradients: less memory"

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from facedistill.distill.prompt_count import MOST_PROMPTS
 from facedistill.errors import FacedistillError, first_line
 from facedistill.models.backbone import TokenBackbone, tokens_of
 from facedistill.models.face_network import FaceNetwork
@@ -26,9 +27,6 @@ from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.tensor_file import check_finite, checksum, write_tensors
-
-MOST_PROMPTS = 1024
-"""Most prompts of a stage."""
 
 FORMAT_VERSION = 1
 

@@ -139,6 +139,14 @@ class DropPath(nn.Module):
         return x * stays / (1 - self.rate)
 
 
+def initialise_linear(module: nn.Module) -> None:
+    """Draw the weights of a linear layer as Transformers do; leave any other module alone."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 def scaled(channels: int, width: float) -> int:
     """Return `channels` times `width`, rounded to a multiple of 8 that is at least 8."""
     return max(8, round(channels * width / 8) * 8)

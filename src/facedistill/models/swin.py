@@ -26,6 +26,7 @@ from facedistill.models.backbone import (
     EmbeddingSize,
     InputSize,
     TokenBackbone,
+    initialise_linear,
 )
 from facedistill.models.registry import register
 
@@ -327,7 +328,7 @@ class Swin(TokenBackbone):
         self.pool = nn.Parameter(torch.full((widths[-1], side * side), 1 / side**2))
         self.linear = nn.Linear(widths[-1], embedding_size, bias=False)
         self.bn = nn.BatchNorm1d(embedding_size)
-        self.apply(_initialise)
+        self.apply(initialise_linear)
 
     def forward_prompted(
         self, x: Tensor, prompts: Sequence[Tensor | None]
@@ -364,13 +365,6 @@ def _stages(
             SwinStage(widths[i], heads[i], sides[i], rates[first : first + depth], merging)
         )
     return stages
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 SIZES = {

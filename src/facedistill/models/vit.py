@@ -24,6 +24,7 @@ from facedistill.models.backbone import (
     EmbeddingSize,
     InputSize,
     TokenBackbone,
+    initialise_linear,
 )
 from facedistill.models.registry import register
 
@@ -155,7 +156,7 @@ class ViT(TokenBackbone):
         )
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.mask_token, std=0.02)
-        self.apply(_initialise)
+        self.apply(initialise_linear)
 
     def forward_prompted(
         self, x: Tensor, prompts: Sequence[Tensor | None]
@@ -202,13 +203,6 @@ class ViT(TokenBackbone):
         places = x.shape[1]
         order = torch.rand(len(x), places, device=x.device).argsort(1)
         return order[:, : max(1, int(places * (1 - self.mask_ratio)))]
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 SIZES = {"vit_t": (12, 256), "vit_s": (12, 512), "vit_b": (24, 512)}
