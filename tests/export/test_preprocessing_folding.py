@@ -9,7 +9,7 @@ from tests.export.graphs import Builder, compute, operators
 PIXELS = np.random.default_rng(5).integers(256, size=(2, 8, 8, 3), dtype=np.uint8)
 
 
-def normalised(spec: InputSpec, pad: int):
+def normalised(spec: InputSpec, pad: int, *, bias: bool = True, group: int = 1):
     build = Builder(8, 8, 3, kind=TensorProto.UINT8)
     planes = build.node("Transpose", "x", perm=[0, 3, 1, 2])
     if spec.color == "BGR":
@@ -21,9 +21,10 @@ def normalised(spec: InputSpec, pad: int):
     made = build.node(
         "Conv",
         values,
-        build.tensor(build.draw.normal(size=(4, 3, 3, 3))),
-        build.tensor(build.draw.normal(size=4)),
+        build.tensor(build.draw.normal(size=(6, 3 // group, 3, 3))),
+        *([build.tensor(build.draw.normal(size=6))] if bias else []),
         pads=[pad] * 4,
+        group=group,
     )
     return build.graph(made)
 
@@ -37,8 +38,9 @@ def normalised(spec: InputSpec, pad: int):
         InputSpec(size=8, mean=(0, 0, 0), std=(255, 255, 255)),
     ],
 )
-def test_pixels_go_into_the_convolution_as_bytes(spec):
-    graph = normalised(spec, pad=0)
+@pytest.mark.parametrize("bias", [True, False])
+def test_pixels_go_into_the_convolution_as_bytes(spec, bias):
+    graph = normalised(spec, pad=0, bias=bias)
     before = compute(graph, PIXELS)
     assert fold_preprocessing(graph, spec)
     assert operators(graph) == ["Transpose", "DequantizeLinear", "Conv"]
@@ -54,6 +56,14 @@ def test_at_the_border_it_is_off_by_half_a_grey_level_at_most():
     np.testing.assert_allclose(after[..., 1:-1, 1:-1], before[..., 1:-1, 1:-1], atol=1e-4)
     weight = np.abs(graph.constants[graph.nodes[-1].input[1]]).sum(axis=(1, 2, 3))
     assert np.abs(after - before).max() <= 0.5 / 127.5 * weight.max() + 1e-4
+
+
+def test_a_convolution_of_each_channel_alone_is_left_alone():
+    spec = InputSpec(size=8)
+    graph = normalised(spec, pad=1, group=3)
+    before = operators(graph)
+    assert not fold_preprocessing(graph, spec)
+    assert operators(graph) == before
 
 
 def test_means_far_apart_are_left_alone():

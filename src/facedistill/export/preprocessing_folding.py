@@ -26,7 +26,7 @@ def fold_preprocessing(graph: OnnxGraph, spec: InputSpec) -> bool:
 
     Returns:
         Whether it was done: not where means are further than half a level from one whole number, or
-        where preprocessed pixels go elsewhere than into one convolution.
+        where preprocessed pixels go elsewhere than into one convolution of all three channels.
     """
     mean, std = np.array(spec.mean), np.array(spec.std)
     zero_point = int(np.clip(np.rint(mean[0]), 0, 255))
@@ -39,7 +39,12 @@ def fold_preprocessing(graph: OnnxGraph, spec: InputSpec) -> bool:
     first = node
     if first is None or first.op_type != "Conv" or np.abs(shift).max() > _LARGEST_SHIFT:
         return False
-    weight, bias = (graph.constants[name].astype(np.float64) for name in first.input[1:3])
+    weight = graph.constants[first.input[1]].astype(np.float64)
+    if weight.shape[1] != 3:
+        return False
+    bias = np.zeros(len(weight))
+    if len(first.input) > 2:
+        bias += graph.constants[first.input[2]]
     bias += (weight * (shift / std).reshape(1, 3, 1, 1)).sum(axis=(1, 2, 3))
     weight *= (std[0] / std).reshape(1, 3, 1, 1)
     if spec.color == "BGR":
@@ -54,8 +59,11 @@ def fold_preprocessing(graph: OnnxGraph, spec: InputSpec) -> bool:
         ],
         "normalised",
     )
-    first.input[0] = normalised.output[0]
-    first.input[1] = graph.constant(weight.astype(np.float32), first.input[1])
-    first.input[2] = graph.constant(bias.astype(np.float32), first.input[2])
+    stem = first.output[0]
+    first.input[:] = [
+        normalised.output[0],
+        graph.constant(weight.astype(np.float32), f"{stem}.weight"),
+        graph.constant(bias.astype(np.float32), f"{stem}.bias"),
+    ]
     graph.nodes = [pixels, normalised, *(each for each in graph.nodes if each not in chain)]
     return True
