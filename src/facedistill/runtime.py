@@ -12,7 +12,6 @@ Nothing here imports torch, so that an application can ship without it:
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import onnxruntime
 from facedistill.errors import FacedistillError, first_line
 from facedistill.models.header import HEADER_KEY, parse_exported, stated_thresholds
 from facedistill.models.input_spec import InputSpec
+from facedistill.processors import usable_cpus
 
 FORMAT = 1
 """Of the document that exported files carry; the keys are in `export.metadata`."""
@@ -377,10 +377,3 @@ def carried_document(session: Any, path: Path) -> dict[str, Any] | None:
     """
     text = session.get_modelmeta().custom_metadata_map.get(HEADER_KEY)
     return None if text is None else parse_exported(text, path)
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

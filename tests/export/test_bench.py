@@ -9,12 +9,12 @@ from facedistill.errors import FacedistillError
 from facedistill.export import bench as bench_module
 from facedistill.export.bench import bench
 from facedistill.export.bench_process import Measured
-from facedistill.export.machine import usable_processors
 from facedistill.export.target import TARGETS, Runtime, Target
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.model_file import save_model
+from facedistill.processors import usable_processors
 from facedistill.report.bench import bench_dict, bench_text
 from tests.training import standin  # noqa: F401  (registers the architecture)
 

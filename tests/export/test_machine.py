@@ -5,7 +5,8 @@ import pytest
 
 from facedistill import __version__
 from facedistill.export import machine as machine_module
-from facedistill.export.machine import Machine, this_machine, usable_processors
+from facedistill.export.machine import Machine, this_machine
+from facedistill.processors import usable_cpus
 
 
 def test_the_machine_says_its_processor_memory_and_versions(tmp_path, monkeypatch):
@@ -15,7 +16,7 @@ def test_the_machine_says_its_processor_memory_and_versions(tmp_path, monkeypatc
     monkeypatch.setattr(machine_module, "_MEMORY_FACTS", tmp_path / "meminfo")
     found = this_machine(["numpy", "no-such-package"])
     assert (found.processor, found.memory) == ("Fast One", 2_048_000)
-    assert found.cpus == len(usable_processors()) <= os.cpu_count()
+    assert found.cpus == usable_cpus() <= os.cpu_count()
     assert found.versions["numpy"] == np.__version__
     assert found.versions["facedistill"] == __version__
     assert "no-such-package" not in found.versions

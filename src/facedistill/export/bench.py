@@ -14,11 +14,12 @@ import numpy as np
 from facedistill.errors import FacedistillError
 from facedistill.export.bench_process import Apart, Subject
 from facedistill.export.latency import Latency
-from facedistill.export.machine import Machine, this_machine, usable_processors
+from facedistill.export.machine import Machine, this_machine
 from facedistill.export.target import TARGETS, Runtime, read_metadata, stored_bytes, target_of
 from facedistill.export.timing import TURNS, time_in_turns
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.opening import CHECKPOINTS, open_network
+from facedistill.processors import usable_processors
 from facedistill.progress import progress_bar
 from facedistill.runtime import FileInput
 

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 
 from facedistill.export.onnx_graph import OnnxGraph
+from facedistill.processors import usable_cpus
 from facedistill.progress import track
-from facedistill.runtime import usable_cpus
 
 _BATCH = 4
 _SAMPLES = 128  # elements of each value and face that ranges are chosen from

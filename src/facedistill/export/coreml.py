@@ -13,13 +13,9 @@ it is converted, and read back: input, outputs and document are what was asked f
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
 import stat
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +27,7 @@ from facedistill.errors import FacedistillError, first_line
 from facedistill.export.metadata import exported_metadata
 from facedistill.export.onnx import ExportedGraph
 from facedistill.export.pixel_backbone import PixelBackbone
+from facedistill.export.quiet import quiet
 from facedistill.export.target import EngineUnavailable, ExportOptions
 from facedistill.extra import import_extra
 from facedistill.models.face_network import FaceNetwork
@@ -61,7 +58,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     model = _convert(graph, shape, raw=raw, name=network.name)
     model.user_defined_metadata[HEADER_KEY] = json.dumps(document)
     model.short_description = f"{network.name}: an embedding of an aligned face"
-    with _quiet():
+    with quiet():
         model.save(str(path))
     _open_to_readers(path)
     _check(path, shape, graph.outputs, document, raw=raw)
@@ -122,7 +119,7 @@ class CoreMlEngine(FileEngine):
 
 def _convert(graph: ExportedGraph, shape: tuple[int, ...], *, raw: bool, name: str) -> Any:
     """Return the graph as a Core ML program."""
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         coremltools = import_extra("coremltools")
         kind = coremltools.ImageType if raw else coremltools.TensorType
         layout = {"color_layout": coremltools.colorlayout.RGB} if raw else {"dtype": np.float32}
@@ -216,17 +213,3 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
         place, shift = place + 1, shift + 7
         if byte < 128:
             return number, place
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back progress bars, and remarks about versions and about parts that need macOS."""
-    logger = logging.getLogger("coremltools")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -10,13 +10,8 @@ TensorFlow Lite's own files with metadata: runtimes pass over it, and `unzip` re
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +22,14 @@ from torch import Tensor
 from facedistill.errors import FacedistillError, first_line
 from facedistill.export.metadata import exported_metadata
 from facedistill.export.onnx import ExportedGraph
+from facedistill.export.quiet import quiet
 from facedistill.export.scaled_maximum import replace_prelus
 from facedistill.export.target import ExportOptions
 from facedistill.extra import import_extra
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY, parse_exported
-from facedistill.runtime import FileEngine, usable_cpus
+from facedistill.processors import usable_cpus
+from facedistill.runtime import FileEngine
 
 _DOCUMENT = f"{HEADER_KEY}.json"
 _LARGEST_DOCUMENT = 1 << 20
@@ -124,7 +121,7 @@ class LiteRtEngine(FileEngine):
 
 
 def _convert(graph: ExportedGraph, example: Tensor, path: Path, name: str) -> None:
-    with _quiet():
+    with quiet():
         litert_torch = import_extra("litert_torch")
         try:
             model = litert_torch.convert(graph, (example,))
@@ -133,19 +130,3 @@ def _convert(graph: ExportedGraph, example: Tensor, path: Path, name: str) -> No
             raise FacedistillError(
                 f"cannot export {name} to LiteRT: {first_line(error)}"
             ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back the converter's account of its steps and remarks about other packages."""
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

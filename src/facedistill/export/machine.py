@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facedistill import __version__
+from facedistill.processors import usable_cpus
 
 _CPU_FACTS, _MEMORY_FACTS = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 _BUSY = 0.3
@@ -59,13 +60,6 @@ class Machine:
         return asdict(self)
 
 
-def usable_processors() -> list[int]:
-    """Return the numbers of the logical processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 def this_machine(packages: Iterable[str] = ()) -> Machine:
     """Describe the machine as it is now.
 
@@ -74,7 +68,7 @@ def this_machine(packages: Iterable[str] = ()) -> Machine:
     """
     return Machine(
         processor=_fact(_CPU_FACTS, "model name") or platform.processor() or platform.machine(),
-        cpus=len(usable_processors()),
+        cpus=usable_cpus(),
         memory=_memory(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

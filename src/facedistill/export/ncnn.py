@@ -35,7 +35,8 @@ from facedistill.export.pixel_backbone import PixelBackbone
 from facedistill.export.target import ExportOptions
 from facedistill.extra import import_extra
 from facedistill.models.face_network import FaceNetwork
-from facedistill.runtime import FileEngine, usable_cpus
+from facedistill.processors import usable_cpus
+from facedistill.runtime import FileEngine
 
 _BLOBS = {"in0": "image", "out0": "embedding"}
 """What pnnx calls input and output, and what they are called here."""

@@ -13,10 +13,6 @@ The model's metadata has one entry, `facedistill`: the document of `export.metad
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +25,7 @@ from torch import Tensor, nn
 from facedistill import __version__
 from facedistill.errors import FacedistillError, first_line
 from facedistill.export.metadata import exported_metadata
+from facedistill.export.quiet import quiet
 from facedistill.export.scaled_maximum import replace_prelus
 from facedistill.export.target import Engine, ExportOptions
 from facedistill.models.face_network import FaceNetwork
@@ -102,7 +99,7 @@ def _to_onnx(graph: ExportedGraph, options: ExportOptions, network: FaceNetwork)
     faces = torch.zeros(options.batch or 2, side, side, 3, dtype=torch.uint8)
     example = faces if options.input == "uint8" else network.preprocess(faces).contiguous()
     dynamic = {"image": {0: torch.export.Dim("batch")}} if options.batch is None else None
-    with _quiet():
+    with quiet():
         try:
             program = torch.onnx.export(
                 graph,
@@ -149,18 +146,3 @@ def _write(model: onnx.ModelProto, path: Path, name: str) -> None:
         )
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks about packages it does not need."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
-            yield
-    finally:
-        logger.setLevel(level)

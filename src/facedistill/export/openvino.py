@@ -27,7 +27,8 @@ from facedistill.export.metadata import exported_metadata
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY, parse_exported
-from facedistill.runtime import FileEngine, usable_cpus
+from facedistill.processors import usable_cpus
+from facedistill.runtime import FileEngine
 
 
 def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:

@@ -22,7 +22,8 @@ from facedistill.models.header import stated_thresholds
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.preprocess import Preprocess, check_images
-from facedistill.runtime import carried_document, open_session, usable_cpus
+from facedistill.processors import usable_cpus
+from facedistill.runtime import carried_document, open_session
 
 _SPEC_KEYS = ("size", "color", "mean", "std")
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
