@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -17,6 +18,8 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
 from tests.export.graphs import Builder
+from tests.export.small_network import faces as small_faces
+from tests.export.small_network import small_network
 
 SIDE = 32
 IDENTITIES = 6
@@ -103,6 +106,15 @@ def test_file_says_what_it_is(network, exported):
     assert document["input"] == {"kind": "uint8_nhwc_rgb", **network.input.to_dict()}
     (entry,) = onnx.load(exported).metadata_props
     assert (entry.key, json.loads(entry.value)) == (HEADER_KEY, document)
+
+
+def test_slopes_above_one_take_the_minimum(tmp_path):
+    steep, path = small_network(steepest=2.5), tmp_path / "student.onnx"
+    write(copy.deepcopy(steep), path, ExportOptions(calibration=small_faces(40)))
+    assert cosines(steep, path, small_faces(20, seed=1)).mean() > 0.98
+    run = kinds_run(path, tmp_path)
+    assert {"Max", "Min", "Where"} <= run
+    assert "PRelu" not in run
 
 
 def test_a_residual_network_of_floats_in_unit_embeddings_out_and_a_fixed_batch(faces, tmp_path):
