@@ -107,6 +107,20 @@ def test_accuracy_is_compared_on_the_same_pairs(network, runtime, pairs, tmp_pat
     assert pairs.name in report.line()
 
 
+@pytest.mark.parametrize("usual", [None, 0.9999, 1 - 1e-12])
+def test_a_file_that_agrees_less_than_is_usual_is_remarked_upon(
+    network, runtime, tmp_path, monkeypatch, usual
+):
+    monkeypatch.setitem(TARGETS, "fake", replace(TARGETS["fake"], usual_cosine=usual))
+    runtime.noise = 0.005
+    report = export_network(network, tmp_path / "a.fake", "fake", faces=faces(9))
+    remarked = usual is not None and report.agreement.mean_cosine < usual
+    assert remarked == (usual == 1 - 1e-12)
+    assert ("usual of Fake: compare the accuracy (--pairs)" in report.line()) == remarked
+    assert (report.to_dict()["remark"] is not None) == remarked
+    assert (tmp_path / "a.fake").exists()
+
+
 @pytest.mark.parametrize("noise", [0.8, np.nan, np.inf])
 def test_a_file_that_disagrees_is_not_written(network, runtime, tmp_path, noise):
     runtime.noise = noise

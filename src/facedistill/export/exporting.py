@@ -52,6 +52,7 @@ class ExportReport:
         agreement: Face by face; None where the target's runtime does not run on this machine.
         accuracy: On pairs; None where none were given.
         unchecked: Why it could not be run here; None if it was.
+        remark: What to look at where it agrees less than files of its target usually do; else None.
     """
 
     path: Path
@@ -61,12 +62,15 @@ class ExportReport:
     agreement: Agreement | None
     accuracy: AccuracyKept | None
     unchecked: str | None = None
+    remark: str | None = None
 
     def line(self) -> str:
         """Return the report as text, a line for each question."""
         lines = [f"{self.path}: {self.target}, {self.bytes / 1e6:.2f} MB, {self._fed()}"]
         if self.agreement:
             lines.append(self.agreement.line())
+        if self.remark:
+            lines.append(self.remark)
         if self.accuracy:
             lines.append(self.accuracy.line())
         if self.unchecked:
@@ -85,6 +89,7 @@ class ExportReport:
             "agreement": asdict(self.agreement) if self.agreement else None,
             "accuracy": asdict(self.accuracy) if self.accuracy else None,
             "unchecked": self.unchecked,
+            "remark": self.remark,
         }
 
     def _fed(self) -> str:
@@ -141,12 +146,21 @@ def export_network(
         with _refused_as(path):
             chosen.write(copy.deepcopy(own), written, options)
         try:
-            checked = _check(own, chosen, written, options, compared, pairs)
+            agreement, accuracy, unchecked = _check(own, chosen, written, options, compared, pairs)
         except FacedistillError as error:
             raise FacedistillError(f"not written: {path}: {error}") from None
         with _refused_as(path):
             _publish(written, path)
-        return ExportReport(path, target, options, _size(written.parent), *checked)
+        return ExportReport(
+            path,
+            target,
+            options,
+            _size(written.parent),
+            agreement,
+            accuracy,
+            unchecked,
+            _remark(agreement, chosen),
+        )
 
 
 def draw_faces(
@@ -244,6 +258,17 @@ def _check_agreement(agreement: Agreement, target: Target) -> None:
             f"the {target.title} file's landmarks differ from the network's by "
             f"{agreement.max_shift:.1e} of the side, more than {MAX_SHIFT:.0e}"
         )
+
+
+def _remark(agreement: Agreement | None, target: Target) -> str | None:
+    """Return what to look at in a file that is kept, and agrees less than is usual."""
+    usual = target.usual_cosine
+    if agreement is None or usual is None or agreement.mean_cosine >= usual:
+        return None
+    return (
+        f"mean cosine below {usual:g}, which is usual of {target.title}: compare the accuracy "
+        "(--pairs), and calibrate with more faces, as the device will see them (--calibration)"
+    )
 
 
 @contextmanager

@@ -172,6 +172,7 @@ class Target:
         defaults: Options of its own choice where the user states none.
         least_cosine: Least mean cosine between its embeddings of faces and the network's; a file
             below is not kept.
+        usual_cosine: Mean cosine below which a file is kept with a remark; None for no remarks.
         landmarks: Whether its files also give the landmarks of networks that find them.
         calibration: Faces that it measures the ranges of activations on, unless the user says how
             many; 0 where it needs none.
@@ -186,6 +187,7 @@ class Target:
     extra: str | None = None
     defaults: ExportOptions = field(default_factory=ExportOptions)
     least_cosine: float = 0.999
+    usual_cosine: float | None = None
     landmarks: bool = False
     calibration: int = 0
 
@@ -270,6 +272,7 @@ TARGETS = {
             ".onnx",
             _ONNX_RUNTIME,
             least_cosine=0.95,
+            usual_cosine=0.99,
             calibration=512,
         ),
         Target(
