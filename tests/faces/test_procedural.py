@@ -189,7 +189,8 @@ def test_points_lie_on_the_rays_through_their_pixels():
 @given(seeds)
 def test_frontal_faces_lie_on_the_template_up_to_their_shape(seed):
     landmarks = render(draw_identity(np.random.default_rng(seed)), Nuisance(), 112)[1]
-    assert np.abs(landmarks - template()).max() < 10
+    # The traits at their ends together come to 14.2, in the height of the nose.
+    assert np.abs(landmarks - template()).max() < 15
     np.testing.assert_allclose(landmarks.mean(axis=0), template().mean(axis=0), atol=1e-3)
 
 
