@@ -18,6 +18,7 @@ from typer.core import TyperCommand
 
 from facedistill.errors import FacedistillError, Interrupted
 from facedistill.export.target import TARGETS
+from facedistill.process_end import end_without_teardown
 
 app = typer.Typer(
     name="facedistill",
@@ -691,6 +692,11 @@ def _say_warning(message: Warning | str, *_: Any) -> None:
 
 def main() -> None:
     """Run the command line; what the user must know is one line, not a traceback."""
+    with end_without_teardown():
+        _main()
+
+
+def _main() -> None:
     warnings.showwarning = _say_warning  # type: ignore[assignment]
     try:
         app()
