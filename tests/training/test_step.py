@@ -27,8 +27,6 @@ class Term(Objective):
 
 
 class Twice(Term, Classifier):
-    scale = 2.0
-
     def logits(self, embedding):
         return 2 * embedding
 

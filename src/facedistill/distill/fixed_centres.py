@@ -54,11 +54,6 @@ class FixedCentres(Classifier):
         """Return the student's embedding in the teacher's dimension (B, E)."""
         return self.project(at_least_float32(embedding_of(student)))
 
-    @property
-    def scale(self) -> float:
-        """The head's."""
-        return self.head.scale
-
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return (B, M) scale times cosine, without margin."""
         return self.head.logits(self.project(embedding))

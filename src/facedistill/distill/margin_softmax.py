@@ -51,11 +51,6 @@ class MarginSoftmax(Classifier):
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         return loss, {"accuracy": (logits.argmax(1) == batch.labels).float().mean()}
 
-    @property
-    def scale(self) -> float:
-        """The head's."""
-        return self.head.scale
-
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return (B, M) scale times cosine, without margin."""
         return self.head.logits(embedding)

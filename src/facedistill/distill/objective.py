@@ -18,6 +18,7 @@ from facedistill.distill.mining import Neighbours
 from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.errors import FacedistillError
 from facedistill.models.class_head import ClassHead
+from facedistill.models.margin import MarginHead
 from facedistill.models.outputs import Outputs
 from facedistill.nearest import did_you_mean
 
@@ -189,12 +190,13 @@ class Objective(nn.Module, ABC):
 
 
 class Classifier(Objective):
-    """An objective that classifies identities and so can give the student's logits to others."""
+    """An objective that classifies identities and so can give the student's logits to others.
 
-    @property
-    @abstractmethod
-    def scale(self) -> float:
-        """What its logits multiply cosines by."""
+    Attributes:
+        head: Of which its logits are; its `scale` is what they multiply cosines by.
+    """
+
+    head: MarginHead
 
     @abstractmethod
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:

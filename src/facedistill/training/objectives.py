@@ -72,7 +72,7 @@ def create_training_step(
         if isinstance(each, BankTeacher) and "logits" in step.needs_of(name):
             each.learn_prototypes(faces)
             # Else the same temperature would ask for other cosines than the teacher's.
-            each.scale = step.classifier.scale if step.classifier else each.scale
+            each.scale = step.classifier.head.scale if step.classifier else each.scale
         if each is not None and step.compares_classes(name):
             each.check_classes(faces)
     step.check_teacher(teacher)

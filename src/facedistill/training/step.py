@@ -79,9 +79,10 @@ class TrainingStep(nn.Module):
         for name, objective in zip(self.objectives, self._each(), strict=True):
             objective.observe(student, said[name], batch)
         # Only now: to observe may move the class centres.
-        if self.classifier and "logits" in self.student_needs:
-            assert student.embedding is not None
-            student.logits = self.classifier.logits(student.embedding)
+        if "logits" in self.student_needs:
+            classifier, embedding = self.classifier, student.embedding
+            assert classifier is not None and embedding is not None, "checked at the start"
+            student.logits = classifier.logits(embedding)
         losses: dict[str, torch.Tensor] = {}
         parts: Parts = {}
         for name, objective in zip(self.objectives, self._each(), strict=True):
@@ -102,8 +103,8 @@ class TrainingStep(nn.Module):
 
     def _ask_student(self, batch: Batch, done: float) -> Outputs:
         """Ask a compiled student as it was built where more than one gradient is needed of it."""
-        compiled = nullcontext() if not self.auto.sought(done) else set_stance("force_eager")
-        with compiled:
+        stance = set_stance("force_eager") if self.auto.sought(done) else nullcontext()
+        with stance:
             outputs: Outputs = self.student(batch.images, self.student_needs - {"logits"})
         return outputs
 
