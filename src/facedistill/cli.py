@@ -627,11 +627,13 @@ def _open_network(
     mean: float | None = None,
     std: float | None = None,
 ) -> Any:
+    from facedistill.memory import keep_freed_memory
     from facedistill.models.device import best_device
     from facedistill.models.input_spec import InputSpec
     from facedistill.models.opening import open_network
 
     assert path is not None
+    keep_freed_memory()
     given = {
         "color": color.value if color else None,
         "size": size,

@@ -104,6 +104,9 @@ class TeacherRecipe(Section):
         "same", description="teacher sees the student's image, or the one before augmentation"
     )
     prompts: PromptsRecipe | None = Field(None, description="of a Transformer: train prompts")
+    precision: Literal["fp32", "bf16"] | None = Field(
+        None, description="of an online teacher; default: the run's"
+    )
     licence: str = Field(min_length=1, description="of the teacher's weights; may be unknown")
 
     @model_validator(mode="after")
@@ -112,6 +115,8 @@ class TeacherRecipe(Section):
             raise ValueError("give bank or model")
         if self.prompts and (self.bank or not self.model):
             raise ValueError("prompts train in an online teacher: give model and no bank")
+        if self.precision and self.bank:
+            raise ValueError("precision is that of an online teacher: a bank computes nothing")
         return self
 
 

@@ -6,7 +6,7 @@ from facedistill.data.batch import Batch
 from facedistill.distill.bank import stack_keys
 from facedistill.distill.bank_writing import embed_bank
 from facedistill.distill.objective import Setting, create_objective
-from facedistill.distill.teacher import BankTeacher, NetworkTeacher
+from facedistill.distill.teacher import BankTeacher, NetworkTeacher, TrainableTeacher
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
@@ -139,6 +139,39 @@ def test_a_network_is_frozen_and_evaluates(faces):
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert not said.embedding.requires_grad
     assert (said.embedding != 0).any(dim=1).all()
+
+
+class Precisions(ByHand):
+    """Notes in which precision it computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(8, DIMENSION)
+
+    def forward(self, images, needs=("embedding",)):
+        self.product = self.linear(images.flatten(1)[:, :8].float())
+        return Outputs(embedding=self.product, stage_maps=[self.product])
+
+
+@pytest.mark.parametrize("run", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("own", [torch.float32, torch.bfloat16])
+def test_a_network_may_compute_in_a_precision_of_its_own(faces, run, own):
+    network = Precisions()
+    with torch.autocast("cpu", torch.bfloat16, enabled=run == torch.bfloat16):
+        said = NetworkTeacher(network, precision=own)(batch_of(faces), {"embedding"})
+    assert network.product.dtype == own
+    assert said.embedding.dtype == said.stage_maps[0].dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16, enabled=run == torch.bfloat16):
+        said = NetworkTeacher(network)(batch_of(faces), {"embedding"})
+    assert network.product.dtype == said.embedding.dtype == run
+
+
+def test_gradients_reach_what_trains_in_half_precision(faces):
+    module = Precisions().train()
+    teacher = TrainableTeacher(module, ByHand(), precision=torch.bfloat16)
+    teacher(batch_of(faces), {"embedding"}).embedding.sum().backward()
+    assert module.product.dtype == torch.bfloat16
+    assert module.linear.weight.grad.abs().sum() > 0
 
 
 def test_a_network_wants_the_clean_view_only_if_told(faces):

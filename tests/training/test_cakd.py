@@ -93,7 +93,8 @@ def test_a_run_cut_off_goes_on_to_the_same_end(tmp_path, monkeypatch, recipe, st
     assert prompts[0] == prompts[1]
 
 
-def test_prompts_alone_train_in_the_teacher(tmp_path, monkeypatch, recipe, swin):
+@pytest.mark.parametrize("settings", [(), ("teacher.precision=bf16",)])
+def test_prompts_alone_train_in_the_teacher(tmp_path, monkeypatch, recipe, swin, settings):
     fits, start = [], Fit.run
 
     def remember(fit):
@@ -101,7 +102,7 @@ def test_prompts_alone_train_in_the_teacher(tmp_path, monkeypatch, recipe, swin)
         return start(fit)
 
     monkeypatch.setattr(Fit, "run", remember)
-    run(recipe(), tmp_path / "run", silent)
+    run(recipe(*settings), tmp_path / "run", silent)
     ((fit, before),) = fits
     teacher, network = fit.bare_step.teacher, load_model(swin)
     for name, weight in teacher.network.state_dict().items():
@@ -288,11 +289,15 @@ def test_what_cannot_be_prompted_or_compared_is_refused(tmp_path, recipe, swin):
         run(recipe(onnx), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="'urfm' compares pixel features"):
         run(recipe(onnx, plain), tmp_path / "run", silent)
+    with pytest.raises(FacedistillError, match="is an ONNX file, which has its own"):
+        run(recipe(onnx, plain, "teacher.precision=bf16"), tmp_path / "run", silent)
     bank = f"teacher.bank={tmp_path / 'bank'}"
     with pytest.raises(FacedistillError, match="'urfm' compares pixel features"):
         run(recipe(bank, plain), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="prompts train in an online teacher"):
         recipe(bank)
+    with pytest.raises(FacedistillError, match="a bank computes nothing"):
+        recipe(bank, plain, "teacher.precision=bf16")
     with pytest.raises(FacedistillError, match=r"need teacher\.plain_embedding"):
         run(recipe(plain), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="only `teacher` can have prompts"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol, cast
 
 import torch
@@ -168,18 +169,25 @@ class NetworkTeacher(Teacher):
             parameters frozen, and they follow the batch to its device.
         view: Which image it sees.
         head: Its class head, where it has one, for logits.
+        precision: What it computes in, float32 or bfloat16; its answers are float32 then. Left out,
+            it computes and answers in what the run computes in.
 
     Attributes:
         plain: The network as it is before anything of it trains here.
     """
 
     def __init__(
-        self, network: Network, view: View = "same", head: ClassHead | None = None
+        self,
+        network: Network,
+        view: View = "same",
+        head: ClassHead | None = None,
+        precision: torch.dtype | None = None,
     ) -> None:
         if isinstance(network, torch.nn.Module):
             network.eval().requires_grad_(False)
         self.network = self.plain = network
         self.head = head
+        self.precision = precision
         self.wants_clean = view == "clean"
         self.name = network.name
         self.fingerprint = network.fingerprint
@@ -195,11 +203,23 @@ class NetworkTeacher(Teacher):
         if isinstance(self.network, torch.nn.Module):
             self.network.to(images.device)
         asked = set(needs) if self.head is None else {*needs, "embedding"} - {"logits"}
-        outputs = self.network(images, asked)
+        outputs = self._ask(images, asked)
         if self.head is not None and "logits" in needs:
             outputs.logits = self.head.to(images.device)(embedding_of(outputs).to(images.device))
         # An ONNX network answers on the CPU whatever the batch is on.
-        return Outputs(**{key: _moved(said, images.device) for key, said in vars(outputs).items()})
+        return _each(outputs, lambda said: said.to(images.device))
+
+    def _ask(self, images: torch.Tensor, needs: Collection[str]) -> Outputs:
+        """Run the network in its own precision, or in the run's."""
+        with self._own_precision(images.device.type):
+            outputs = self.network(images, needs)
+        return outputs if self.precision is None else _each(outputs, torch.Tensor.float)
+
+    def _own_precision(self, device: str) -> AbstractContextManager[Any]:
+        if self.precision is None:
+            return nullcontext()
+        half = self.precision != torch.float32
+        return torch.autocast(device, self.precision if half else None, enabled=half)
 
     def _seen(self, batch: Batch) -> torch.Tensor:
         images = batch.clean if self.wants_clean else batch.images
@@ -207,11 +227,15 @@ class NetworkTeacher(Teacher):
         return images
 
 
-def _moved(said: Any, device: torch.device) -> Any:
-    """An output, or several, or none, on a device."""
-    if isinstance(said, list):
-        return [each.to(device) for each in said]
-    return None if said is None else said.to(device)
+def _each(outputs: Outputs, change: Callable[[torch.Tensor], torch.Tensor]) -> Outputs:
+    """Change every tensor of what a network said."""
+
+    def changed(said: Any) -> Any:
+        if isinstance(said, list):
+            return [change(each) for each in said]
+        return None if said is None else change(said)
+
+    return Outputs(**{key: changed(said) for key, said in vars(outputs).items()})
 
 
 class TrainableTeacher(NetworkTeacher):
@@ -224,14 +248,21 @@ class TrainableTeacher(NetworkTeacher):
             in evaluation mode by themselves; its `state_dict` holds only what trains.
         plain: The network inside it, without what trains.
         view: Which image it sees.
+        precision: As a `NetworkTeacher`'s.
     """
 
-    def __init__(self, module: torch.nn.Module, plain: Network, view: View = "same") -> None:
-        super().__init__(plain, view)
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        plain: Network,
+        view: View = "same",
+        precision: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(plain, view, precision=precision)
         self.module = module.eval()
         self.network = cast(Network, module)
         self.gives = self.network.gives
 
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
         """Run the module on the batch, which must be on its device."""
-        return self.network(self._seen(batch), needs)
+        return self._ask(self._seen(batch), needs)

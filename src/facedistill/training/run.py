@@ -20,6 +20,7 @@ from facedistill.distill.prompted import PromptedNetwork, save_prompts
 from facedistill.distill.teacher import Teacher
 from facedistill.evaluation.landmarks import evaluate_landmarks
 from facedistill.evaluation.pairs import evaluate_pairs
+from facedistill.memory import keep_freed_memory
 from facedistill.models.face_network import FaceNetwork
 from facedistill.progress import Say, say_nothing
 from facedistill.recipe import Recipe
@@ -30,7 +31,6 @@ from facedistill.training.folder import BEST, PROMPTS, RECIPE, claim
 from facedistill.training.interrupt import stoppable
 from facedistill.training.loop import Evaluate, Fit, LoopOptions, Report
 from facedistill.training.measurement import TestSet, evaluate_best
-from facedistill.training.memory import keep_freed_memory
 from facedistill.training.objectives import create_training_step
 from facedistill.training.optimizer import create_optimizer
 from facedistill.training.pictures import write_pictures

@@ -40,9 +40,10 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0) -> Te
     network = open_network(model, input=recipe.input) if model else None
     if recipe.bank is None:
         assert network is not None
+        precision = _precision(recipe, network)
         if recipe.prompts:
-            return _prompted(network, recipe.prompts, recipe.view, seed)
-        return NetworkTeacher(network, recipe.view, head_of(model, network))
+            return _prompted(network, recipe.prompts, recipe.view, seed, precision)
+        return NetworkTeacher(network, recipe.view, head_of(model, network), precision)
     bank = Bank(recipe.bank)
     bank.check_dataset(faces)
     if network is not None:
@@ -50,8 +51,22 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0) -> Te
     return BankTeacher(bank, recipe.view)
 
 
+def _precision(recipe: TeacherRecipe, network: FaceNetwork | OnnxNetwork) -> torch.dtype | None:
+    if recipe.precision is None:
+        return None
+    if isinstance(network, OnnxNetwork):
+        raise FacedistillError(
+            f"teacher.precision: {network.name} is an ONNX file, which has its own: leave it out"
+        )
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[recipe.precision]
+
+
 def _prompted(
-    network: FaceNetwork | OnnxNetwork, prompts: PromptsRecipe, view: View, seed: int
+    network: FaceNetwork | OnnxNetwork,
+    prompts: PromptsRecipe,
+    view: View,
+    seed: int,
+    precision: torch.dtype | None,
 ) -> TrainableTeacher:
     """The teacher with prompts to train; students start alike with and without them."""
     if not isinstance(network, FaceNetwork):
@@ -62,7 +77,7 @@ def _prompted(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prompted = PromptedNetwork(network, prompts.count, checkpointing=prompts.checkpointing)
-        return TrainableTeacher(prompted, network, view)
+        return TrainableTeacher(prompted, network, view, precision)
 
 
 def best_of(source: str) -> Path:

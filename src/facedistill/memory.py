@@ -1,4 +1,4 @@
-"""Memory of a training process."""
+"""Memory of a process that computes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory it frees, for the next step to use again.
 
     glibc gives every large buffer back to the system at once, and the system clears each page
-    when it comes again. A training step on a CPU frees and takes the same gigabyte each time:
-    without that traffic it is up to 1.4 times as fast. The peak of memory does not change; it
-    is held until the process ends.
+    when it comes again. On a CPU each batch frees and takes the same buffers, a gigabyte of them
+    in a training step: without that traffic a step is up to 1.4 times as fast. The peak of memory
+    does not change; it is held until the process ends.
 
     Returns:
         Whether the allocator is one that can be told so; others are left as they are.

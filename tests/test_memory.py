@@ -3,11 +3,11 @@ import sys
 
 import pytest
 
-from facedistill.training.memory import keep_freed_memory
+from facedistill.memory import keep_freed_memory
 
 FAULTS = """
 import ctypes, resource, sys
-from facedistill.training.memory import keep_freed_memory
+from facedistill.memory import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
