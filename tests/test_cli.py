@@ -7,11 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from facedistill.cli import app
 from facedistill.data.opening import open_dataset
+from facedistill.distill.bank import Bank
+from facedistill.distill.prompted import PromptedNetwork, save_prompts
 from facedistill.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.models.model_file import save_model
 from facedistill.models.opening import open_network
 from tests.data.ijb_folder import write_ijb
 
@@ -179,11 +185,42 @@ def test_evaluate_saves_thresholds_that_verify_uses(story, tmp_path, model):
         (["student.onnx", "procedural:identities=9,images=4,size=32", "--variant", "N1"], "N1D1F1"),
         (["student.onnx", "x", "--embeddings-flipped", "x.npy"], "needs --embeddings"),
         (["student.onnx", "x", "--groups", "none.csv"], "none.csv"),
+        (["x", "--embeddings", "x.npy", "--prompts", "p"], "--prompts are a network's"),
+        (["swin", "x", "--prompts", "p", "--save-thresholds"], "those of the prompted network"),
     ],
 )
 def test_evaluate_refuses_what_does_not_fit_before_it_works(arguments, message):
     with pytest.raises(FacedistillError, match=message):
         call("evaluate", *arguments)
+
+
+def test_a_prompted_teacher_is_measured_and_embeds(story, tmp_path):
+    torch.manual_seed(0)
+    network = FaceNetwork.create("swin_nano", InputSpec(size=32), embedding_size=16)
+    swin, prompts = tmp_path / "swin.safetensors", tmp_path / "prompts.safetensors"
+    save_model(network, swin)
+    save_prompts(PromptedNetwork(network, 3), prompts)
+    pairs = "procedural:identities=12,images=4,size=32"
+    command = ("evaluate", swin, pairs, "--resamples", "0", "--json")
+    (plain,), (prompted,) = (
+        json.loads(call(*command)),
+        json.loads(call(*command, "--prompts", prompts)),
+    )
+    assert plain["auc"] != prompted["auc"]
+    call(*command, "--prompts", prompts, "--report", tmp_path / "report")
+    assert "3 of each stage" in (tmp_path / "report" / "report.md").read_text()
+
+    faces = story / "faces"
+    embed = ("embed", "--teacher", swin, "--data", faces, "--workers", "0", "--out")
+    call(*embed, tmp_path / "plain")
+    assert "with prompts" in call(*embed, tmp_path / "prompted", "--prompts", prompts)
+    banks = [Bank(tmp_path / name) for name in ("plain", "prompted")]
+    plain, prompted = (bank.embeddings(np.arange(4)) for bank in banks)
+    assert np.abs(plain - prompted).max() > 1e-3
+    with pytest.raises(FacedistillError, match="prompts of teacher swin_nano"):
+        call("evaluate", story / "student.onnx", pairs, "--prompts", prompts)
+    with pytest.raises(FacedistillError, match="--prompts are a network's: give --teacher"):
+        call("embed", "--import", "x.npy", "--data", faces, "--out", "x", "--prompts", prompts)
 
 
 def test_verify_takes_what_a_foreign_network_does_not_say(story, tmp_path):

@@ -63,6 +63,10 @@ InputColor = Annotated[
 InputSize = Annotated[int | None, typer.Option("--size", help="Side of its input, in pixels.")]
 InputMean = Annotated[float | None, typer.Option("--mean", help="Subtracted, 0..255.")]
 InputStd = Annotated[float | None, typer.Option("--std", help="Divided by, 0..255.")]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(help="prompts.safetensors of a run whose teacher this Transformer was."),
+]
 
 
 @app.command()
@@ -180,6 +184,7 @@ def embed(
         Path | None, typer.Option("--import-flipped", help=".npy of the mirrored images.")
     ] = None,
     flip: Annotated[bool, typer.Option(help="Embed mirrored images too.")] = True,
+    prompts: Prompts = None,
     batch_size: Annotated[int, typer.Option(min=1, max=4096)] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
     licence: Annotated[str, typer.Option(help="Licence of the teacher's weights.")] = "unknown",
@@ -196,10 +201,12 @@ def embed(
     dataset = open_dataset(data, relabel=True)
     if (teacher is None) == (embeddings is None):
         raise FacedistillError("give either --teacher or --import")
+    if prompts and teacher is None:
+        raise FacedistillError("--prompts are a network's: give --teacher")
     if embeddings is not None:
         bank = import_embeddings(embeddings, dataset, out, flipped=flipped, licence=licence)
     else:
-        network = _open_network(teacher, color, size, mean, std)
+        network = _open_network(teacher, color, size, mean, std, prompts)
         bank = embed_teacher(
             network,
             dataset,
@@ -401,6 +408,7 @@ def evaluate(
             metavar="FOLDER", help="Of landmarks: best, median, worst faces; cumulative curve."
         ),
     ] = None,
+    prompts: Prompts = None,
     as_json: AsJson = False,
     color: InputColor = None,
     size: InputSize = None,
@@ -432,6 +440,7 @@ def evaluate(
             "--all-pairs": all_pairs,
             "--distractors": distractors,
             "--save-thresholds": save_thresholds,
+            "--prompts": prompts,
         }
         if given := [option for option, value in of_pairs.items() if value]:
             raise FacedistillError(
@@ -446,18 +455,26 @@ def evaluate(
         raise FacedistillError("say what to measure on: a .bin file, a folder, or procedural:...")
     if flipped and not embeddings:
         raise FacedistillError("--embeddings-flipped needs --embeddings")
+    if prompts and embeddings:
+        raise FacedistillError("--prompts are a network's: leave out --embeddings")
+    if prompts and save_thresholds:
+        raise FacedistillError(
+            f"--save-thresholds would write those of the prompted network into {model}, which is "
+            "the network without: leave it out"
+        )
     known, variants = check_protocol(protocol), parse_variants(variant or [])
     table = read_groups(groups) if groups else None
     protocols = [
         open_protocol(source, all_pairs=all_pairs, distractors=distractors) for source in sources
     ]
 
-    def open_faces(path: Path) -> Any:
+    def open_faces(path: Path, prompts: Path | None = None) -> Any:
         if path.suffix.lower() == ".npy":
             return open_stored(path)
-        return _open_network(path, color, size, mean, std)
+        return _open_network(path, color, size, mean, std, prompts)
 
-    faces = open_stored(embeddings, flipped) if embeddings else open_faces(Path(str(model)))
+    network = Path(str(model))
+    faces = open_stored(embeddings, flipped) if embeddings else open_faces(network, prompts)
     other = open_faces(against) if against else None
     done = [
         measure(
@@ -484,7 +501,7 @@ def evaluate(
     if report:
         from facedistill.report.evaluation import facts_of, write_report
 
-        subject = str(embeddings or model)
+        subject = f"{model} with prompts" if prompts else str(embeddings or model)
         written = write_report(
             report, done, protocols, subject=subject, facts=facts_of(faces), mask_seed=mask_seed
         )
@@ -626,6 +643,7 @@ def _open_network(
     size: int | None = None,
     mean: float | None = None,
     std: float | None = None,
+    prompts: Path | None = None,
 ) -> Any:
     from facedistill.memory import keep_freed_memory
     from facedistill.models.device import best_device
@@ -642,7 +660,12 @@ def _open_network(
     }
     stated = {key: value for key, value in given.items() if value is not None}
     spec = InputSpec.from_dict(stated) if stated else None
-    return open_network(path, input=spec, device=best_device())
+    network = open_network(path, input=spec, device=best_device())
+    if prompts is None:
+        return network
+    from facedistill.distill.prompted import load_prompts
+
+    return load_prompts(network, prompts)
 
 
 def _evaluate_landmarks(

@@ -9,6 +9,7 @@ from typing import Any
 
 import facedistill
 from facedistill.atomic import atomic_path
+from facedistill.distill.prompted import PromptedNetwork
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.evaluate import Evaluation, Faces, Protocol
 from facedistill.evaluation.roc import RocCurve
@@ -79,12 +80,14 @@ def facts_of(faces: Faces) -> dict[str, str]:
         rows, dimensions = faces.plain.shape
         return {"embeddings": f"{rows:,} x {dimensions}, {views}"}
     facts = {}
-    if isinstance(faces, FaceNetwork | OnnxNetwork):
+    if isinstance(faces, FaceNetwork | OnnxNetwork | PromptedNetwork):
         spec = faces.input
         mean, std = (_constant(values) for values in (spec.mean, spec.std))
         facts["input"] = f"{spec.size} x {spec.size} {spec.color}, (x - {mean}) / {std}"
         facts["dimensions"] = str(faces.embedding_size)
         facts["fingerprint"] = faces.fingerprint
+    if isinstance(faces, PromptedNetwork):
+        facts["prompts"] = f"{faces.count} of each stage"
     return facts
 
 
