@@ -217,8 +217,10 @@ def test_a_prompted_teacher_is_measured_and_embeds(story, tmp_path):
     banks = [Bank(tmp_path / name) for name in ("plain", "prompted")]
     plain, prompted = (bank.embeddings(np.arange(4)) for bank in banks)
     assert np.abs(plain - prompted).max() > 1e-3
-    with pytest.raises(FacedistillError, match="prompts of teacher swin_nano"):
-        call("evaluate", story / "student.onnx", pairs, "--prompts", prompts)
+    student = story / "student" / "best.safetensors"
+    for model, message in ((student, "of teacher swin_nano"), (story / "student.onnx", "an ONNX")):
+        with pytest.raises(FacedistillError, match=message):
+            call("evaluate", model, pairs, "--prompts", prompts)
     with pytest.raises(FacedistillError, match="--prompts are a network's: give --teacher"):
         call("embed", "--import", "x.npy", "--data", faces, "--out", "x", "--prompts", prompts)
 

@@ -664,7 +664,10 @@ def _open_network(
     if prompts is None:
         return network
     from facedistill.distill.prompted import load_prompts
+    from facedistill.models.face_network import FaceNetwork
 
+    if not isinstance(network, FaceNetwork):
+        raise FacedistillError(f"--prompts: {path} is an ONNX file, which takes none")
     return load_prompts(network, prompts)
 
 
