@@ -318,11 +318,12 @@ def test_the_hash_changes_with_every_key_that_decides_the_result(write):
     recipe = load_recipe(write(FULL))
     assert load_recipe(write(FULL + "\n# a comment")).hash == recipe.hash
     whole = recipe.model_dump(mode="json")
-    # adamw refuses the nesterov of this recipe, and prompts refuse its bank
+    # adamw refuses the nesterov of this recipe; prompts and a teacher's precision refuse its bank
     everything = [
         leaf
         for leaf in leaves(whole)
-        if leaf[0][-1] != "prompts" and leaf[0] != ("optimizer", "name")
+        if leaf[0] != ("optimizer", "name")
+        and not (leaf[0][0].startswith("teacher") and leaf[0][-1] in {"prompts", "precision"})
     ]
     hashes = {recipe.hash}
     for place, value in everything:
@@ -336,6 +337,8 @@ def test_the_hash_changes_with_every_key_that_decides_the_result(write):
         hashes.add(hash_)
     assert len(hashes) == 1 + len(everything) - len(INDIFFERENT) > 50
     online = ["teacher.bank=null", "teacher.model=a.onnx"]
+    halved = [*online, "teacher.precision=bf16"]
+    assert load_recipe(write(FULL), online).hash != load_recipe(write(FULL), halved).hash
     prompted = [*online, "teacher.prompts={count: 3}"]
     assert load_recipe(write(FULL), online).hash != load_recipe(write(FULL), prompted).hash
     sparing = [*prompted, "teacher.prompts.checkpointing=true"]

@@ -282,6 +282,9 @@ def test_keys_that_contradict_the_records_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path, records, [0, 2, 1, 3])
     with pytest.raises(FacedistillError, match=r"key 1 \(offset \d+\): .* says that it is 2"):
         RecordIODataset(folder)
+    # Half of the ids are the keys, and no two ids are the same.
+    with pytest.raises(FacedistillError, match=r"key 2 \(offset \d+\): .* says that it is 3"):
+        RecordIODataset(write(tmp_path, records, [0, 1, 7, 2]))
     # Records that bear other numbers than keys, all zero say, contradict nothing.
     records = [frame(scalar(0, png(value))) for value in range(4)]
     assert len(RecordIODataset(write(tmp_path, records, [0, 2, 1, 3]))) == 4

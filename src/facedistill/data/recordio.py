@@ -417,11 +417,14 @@ def _images(path: Path, headers: _Headers) -> tuple[np.ndarray, np.ndarray, np.n
 def _check_numbers(path: Path, headers: _Headers, rows: np.ndarray) -> None:
     """Where records bear their keys as ids, as both packers write them, require it of each.
 
-    Ids are known to be keys where most of them are, or where they are the same numbers.
+    Ids are known to be keys where most of them are, or half of them and no two are the same (as
+    ids that nobody set are), or where they are the same numbers.
     """
     numbers, keys = headers.number[rows], headers.keys[rows]
     own = numbers == keys
-    if own.all() or not (2 * own.sum() > len(own) or np.array_equal(np.sort(numbers), keys)):
+    distinct = len(np.unique(numbers)) == len(numbers)
+    known = 2 * own.sum() + distinct > len(own) or np.array_equal(np.sort(numbers), keys)
+    if own.all() or not known:
         return
     row = rows[int(np.argmin(own))]
     raise FacedistillError(
