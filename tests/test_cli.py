@@ -186,6 +186,7 @@ def test_evaluate_saves_thresholds_that_verify_uses(story, tmp_path, model):
         (["student.onnx", "x", "--embeddings-flipped", "x.npy"], "needs --embeddings"),
         (["student.onnx", "x", "--groups", "none.csv"], "none.csv"),
         (["x", "--embeddings", "x.npy", "--prompts", "p"], "--prompts are a network's"),
+        (["x.npy", "x", "--prompts", "p"], "--prompts are a network's"),
         (["swin", "x", "--prompts", "p", "--save-thresholds"], "those of the prompted network"),
     ],
 )

@@ -455,8 +455,8 @@ def evaluate(
         raise FacedistillError("say what to measure on: a .bin file, a folder, or procedural:...")
     if flipped and not embeddings:
         raise FacedistillError("--embeddings-flipped needs --embeddings")
-    if prompts and embeddings:
-        raise FacedistillError("--prompts are a network's: leave out --embeddings")
+    if prompts and (model is None or model.suffix.lower() == ".npy"):
+        raise FacedistillError("--prompts are a network's: leave them out for stored embeddings")
     if prompts and save_thresholds:
         raise FacedistillError(
             f"--save-thresholds would write those of the prompted network into {model}, which is "
@@ -468,13 +468,12 @@ def evaluate(
         open_protocol(source, all_pairs=all_pairs, distractors=distractors) for source in sources
     ]
 
-    def open_faces(path: Path, prompts: Path | None = None) -> Any:
-        if path.suffix.lower() == ".npy":
+    def open_faces(path: Path | None, prompts: Path | None = None) -> Any:
+        if path and path.suffix.lower() == ".npy":
             return open_stored(path)
         return _open_network(path, color, size, mean, std, prompts)
 
-    network = Path(str(model))
-    faces = open_stored(embeddings, flipped) if embeddings else open_faces(network, prompts)
+    faces = open_stored(embeddings, flipped) if embeddings else open_faces(model, prompts)
     other = open_faces(against) if against else None
     done = [
         measure(

@@ -422,9 +422,11 @@ def _check_numbers(path: Path, headers: _Headers, rows: np.ndarray) -> None:
     """
     numbers, keys = headers.number[rows], headers.keys[rows]
     own = numbers == keys
-    distinct = len(np.unique(numbers)) == len(numbers)
-    known = 2 * own.sum() + distinct > len(own) or np.array_equal(np.sort(numbers), keys)
-    if own.all() or not known:
+    if own.all():
+        return
+    most = 2 * own.sum() > len(own)
+    half = 2 * own.sum() == len(own) and len(np.unique(numbers)) == len(numbers)
+    if not (most or half or np.array_equal(np.sort(numbers), keys)):
         return
     row = rows[int(np.argmin(own))]
     raise FacedistillError(
