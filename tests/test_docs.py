@@ -83,12 +83,14 @@ def users_folder(tmp_path, monkeypatch):
 
 
 def write_marked_faces(folder: Path) -> None:
-    """Loose crops with landmarks, in CelebA's layout."""
+    """Photographs of faces with landmarks, in CelebA's layout."""
     faces = open_dataset("procedural:identities=3,images=4,size=64,loose=1")
     lines = [str(len(faces)), " ".join(FIVE_NAMES)]
     (folder / "img").mkdir(parents=True)
     for index in range(len(faces)):
         image, points = faces.face(index)
+        image = cv2.copyMakeBorder(image, 0, 0, 10 * index, 90, cv2.BORDER_REPLICATE)
+        points[:, 0] += 10 * index
         (folder / "img" / f"{index}.png").write_bytes(encode_png(image))
         lines.append(f"{index}.png " + " ".join(f"{value:.2f}" for value in points.ravel()))
     (folder / "list.txt").write_text("\n".join(lines) + "\n")

@@ -8,6 +8,8 @@ from facedistill.data.decode import decode_image
 from facedistill.data.landmark_list import (
     FIVE_NAMES,
     LOOSE,
+    OFF,
+    SCALES,
     LandmarkDataset,
     Square,
     has_pts_files,
@@ -62,14 +64,30 @@ def test_official_celeba_layout_and_its_photographs_are_cut_to_squares(tmp_path)
     path = tmp_path / "Anno" / "list_landmarks_align_celeba.txt"
     path.write_text(list_text({"000001.png": points}))
     sample = open_dataset(path)[0]
-    side = round(LOOSE * 45)
+    side = len(sample.image)
     assert sample.image.shape == (side, side, 3)
     marks = to_pixels(sample.landmarks, sample.image.shape)
-    middle = (marks.min(axis=0) + marks.max(axis=0)) / 2
-    np.testing.assert_allclose(middle, (side - 1) / 2, atol=0.51)
     for mark, point in zip(np.rint(marks).astype(int), points, strict=True):
         pixel = images["000001.png"][point[1], point[0]]
         np.testing.assert_array_equal(sample.image[mark[1], mark[0]], pixel)
+
+
+def test_cuts_are_off_as_a_detectors_are_and_the_same_each_time(tmp_path):
+    points = np.array([[69, 109], [106, 113], [77, 142], [73, 152], [108, 154]]) * 4
+    write_images(tmp_path / "img", ["1.png"], (900, 800))
+    rows = {f"./{'./' * i}1.png": points + np.array([i % 20, i // 20]) for i in range(400)}
+    (tmp_path / "list.txt").write_text(list_text(rows))
+    faces, again = (read_landmark_list(tmp_path / "list.txt") for _ in range(2))
+    assert [faces.key(i) for i in range(9)] == [again.key(i) for i in range(9)]
+    squares = [faces._square(index, (900, 800)) for index in range(400)]
+    sides = np.array([square.side for square in squares])
+    corners = np.array([(square.left, square.top) for square in squares])
+    middles = faces.pixels.min(axis=1) / 2 + faces.pixels.max(axis=1) / 2
+    off = (corners + (sides[:, None] - 1) / 2 - middles) / sides[:, None]
+    scale = sides / (LOOSE * 4 * 45)
+    assert 0.9 * OFF < np.abs(off).max() <= OFF + 1 / sides.min()
+    assert np.abs(off.mean(axis=0)).max() < OFF / 4
+    np.testing.assert_allclose([scale.min(), scale.max()], SCALES, rtol=0.02)
 
 
 def test_a_cut_is_what_it_says_everywhere_and_black_beyond_the_borders():

@@ -53,6 +53,23 @@ def test_a_symmetric_face_is_its_own_mirror_image(points):
     np.testing.assert_allclose(mirror(face), face, atol=1e-12)
 
 
+def test_the_98_points_are_exchanged_as_wflw_numbers_them():
+    # Where WFLW's picture shows each and its mirror image: jaw, brows, nose, eyes, mouth, pupils.
+    pairs = [
+        *((i, 32 - i) for i in range(16)),
+        (33, 46), (34, 45), (35, 44), (36, 43), (37, 42), (38, 50), (39, 49), (40, 48), (41, 47),
+        (55, 59), (56, 58),
+        (60, 72), (61, 71), (62, 70), (63, 69), (64, 68), (65, 75), (66, 74), (67, 73),
+        (76, 82), (77, 81), (78, 80), (83, 87), (84, 86), (88, 92), (89, 91), (93, 95),
+        (96, 97),
+    ]  # fmt: skip
+    order = list(range(98))
+    for left, right in pairs:
+        order[left], order[right] = right, left
+    found = mirror(np.stack([np.arange(98), np.zeros(98)], axis=1))[:, 0]
+    assert (1 - found).astype(int).tolist() == order
+
+
 @pytest.mark.parametrize("points", MARKUPS)
 def test_mirroring_twice_changes_nothing_and_goes_with_reduction(points):
     face = np.random.default_rng(points).random((3, points, 2))

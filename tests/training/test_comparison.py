@@ -284,6 +284,17 @@ def test_masks_are_not_drawn_on_landmarks(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_landmarks_of_several_markups_are_not_compared(tmp_path):
+    text = """
+rows:
+  five: {recipe: landmarks, settings: [objectives.margin_softmax=null]}
+  all: {recipe: landmarks, settings: [objectives.margin_softmax=null, student.landmarks=68]}
+"""
+    with pytest.raises(FacedistillError, match="these rows find 5 and 68 landmarks"):
+        run_comparison(described(tmp_path, text), tmp_path / "out", jobs=0)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_teachers_bank_is_made_once_and_finished_if_it_was_not(tmp_path, monkeypatch):
     text = """
 rows:

@@ -9,11 +9,13 @@ from typer.testing import CliRunner
 import facedistill
 from facedistill.cli import app
 from facedistill.data.decode import encode_png
+from facedistill.data.landmark_list import FIVE_NAMES
 from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.landmarks import evaluate_landmarks
 from facedistill.recipe import load_recipe
 from facedistill.training.data import split_data
+from facedistill.training.loop import Fit
 from facedistill.training.run import run
 from facedistill.training.student import create_student
 from tests.training.standin import standin  # noqa: F401 - registers a tiny network
@@ -86,6 +88,48 @@ def test_faces_without_landmarks_are_refused_at_the_door(tmp_path):
         run(recipe(*settings), tmp_path / "run", say=lambda line: None)
     with pytest.raises(FacedistillError, match=r"need student\.landmarks, but standin gives only"):
         run(recipe("student.landmarks=null", "data.validation_identities=0"), tmp_path / "other")
+
+
+def write_photographs(folder, sizes):
+    """Photographs of these sizes with a face in each, listed as CelebA lists them."""
+    (folder / "img").mkdir()
+    rng = np.random.default_rng(2)
+    lines = [str(len(sizes)), " ".join(FIVE_NAMES)]
+    for index, side in enumerate(sizes):
+        image = rng.integers(0, 256, (3 * side, 4 * side, 3), np.uint8)
+        (folder / "img" / f"{index}.png").write_bytes(encode_png(image))
+        face = side * np.array([[1.5, 1], [2.5, 1], [2, 1.5], [1.6, 2], [2.4, 2]])
+        lines.append(f"{index}.png " + " ".join(f"{value:.2f}" for value in face.ravel()))
+    (folder / "list.txt").write_text("\n".join(lines) + "\n")
+    return folder / "list.txt"
+
+
+@pytest.mark.parametrize("cache", ["ram", "none"])
+def test_faces_cut_out_of_photographs_of_all_sizes_are_learned(tmp_path, cache):
+    photographs = write_photographs(tmp_path, range(8, 20))
+    assert (
+        len(
+            {sample.image.shape for sample in map(open_dataset(photographs).__getitem__, range(12))}
+        )
+        > 5
+    )
+    settings = (f"data.train={photographs}", "data.validation_identities=0", f"data.cache={cache}")
+    held_out = ("data.validation_images=3", f"evaluation.test={photographs}", "training.steps=2")
+    summary = run(recipe(*settings, *held_out), tmp_path / "run", say=lambda line: None)
+    assert summary.evaluation["test"]["faces"] == 12
+
+
+def test_what_has_no_landmarks_measures_no_landmark_network(tmp_path, monkeypatch):
+    write_photographs(tmp_path, [8] * 9)
+    nobody = f"data.train={tmp_path / 'img'}"
+    following = (nobody, "objectives.landmark_regression=null", "objectives.landmark_imitation={}")
+    monkeypatch.setattr(Fit, "run", None)  # nothing is trained
+    for settings in (
+        (*following, "data.validation_identities=0", "data.validation_images=2"),
+        (f"evaluation.test={tmp_path / 'img'}",),
+    ):
+        with pytest.raises(FacedistillError, match="img has no landmarks to measure a landmark"):
+            run(recipe(*settings), tmp_path / "run", say=lambda line: None)
 
 
 def test_a_landmark_network_starts_from_a_recogniser_or_another_of_its_kind(tmp_path):

@@ -8,7 +8,9 @@ attributes, which are passed over), and the file's name. A `.pts` file stands be
 has one face of 49, 68 or 98 points; its pixels count from 1.
 
 Crops are taken as they are. A photograph (not square, or its face smaller than a fifth of it) is
-cut to the loose square about the face, black where that reaches over the border.
+cut to a loose square about the face, black where that reaches over the border. Place and side of
+the square are off by as much as a detector's boxes are, always the same for the same landmarks:
+cut exactly by them, a face would tell where they are.
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ SMALL_FACE = 0.2
 LOOSE = 2.9
 """Side of the square cut out of a photograph over the extent of the five points; an aligned crop
 has 2.75."""
+OFF = 0.08
+"""How far, in sides and in each direction, the square may be from the middle of the five points."""
+SCALES = (0.88, 1.14)
+"""Least and largest side of the square over `LOOSE` extents."""
 OUTSIDE = 0.5
 """How far outside of an image a landmark may lie, in sides of the image."""
 
@@ -128,13 +134,15 @@ class LandmarkDataset(FaceDataset):
         extent = float((high - low).max())
         if shape[0] == shape[1] and extent >= SMALL_FACE * shape[0]:
             return None
-        side = max(2, round(LOOSE * extent))
+        right, down, scale = _off(self.pixels[index])
+        side = max(2, round(LOOSE * scale * extent))
         if side * side > MAX_PIXELS:
             raise FacedistillError(
                 f"{self.where(index)}: the face is {extent:.0f} pixels large, and a cut of it has "
                 f"more than {MAX_PIXELS:,}: make the photograph smaller"
             )
-        left, top = np.rint((low + high - side + 1) / 2).astype(int).tolist()
+        off = side * np.array([right, down])
+        left, top = np.rint((low + high - side + 1) / 2 + off).astype(int).tolist()
         return Square(left, top, side)
 
 
@@ -163,6 +171,13 @@ class Square:
         y, x = rows.start - self.top, columns.start - self.left
         crop[y : y + part.shape[0], x : x + part.shape[1]] = part
         return crop
+
+
+def _off(landmarks: np.ndarray) -> tuple[float, float, float]:
+    """How far a cut is off to the right and downwards, in sides, and the factor of its side."""
+    drawn = np.random.default_rng(np.frombuffer(content_key(landmarks.tobytes()), np.uint8))
+    right, down = drawn.uniform(-OFF, OFF, 2).tolist()
+    return right, down, float(np.exp(drawn.uniform(*np.log(SCALES))))
 
 
 def _key(content: bytes, square: Square | None) -> bytes:

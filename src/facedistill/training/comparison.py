@@ -130,6 +130,12 @@ def _tasks_of(recipes: Sequence[Recipe], own: Mapping[str, PairsRecipe]) -> dict
     if recipes and not sources:
         _check_same_validation(recipes)
         sources[VALIDATION] = None
+    points = sorted({recipe.student.landmarks or 0 for recipe in recipes})
+    if len(points) > 1:
+        raise FacedistillError(
+            f"these rows find {' and '.join(map(str, points))} landmarks, whose errors do not "
+            "compare: give all rows one student.landmarks, or compare them apart"
+        )
     tasks = {}
     for name, source in sources.items() if recipes else ():
         if source is not None and finds_landmarks(recipes[0]) and (key := source.for_pairs_only):

@@ -14,7 +14,7 @@ from facedistill.data.loader import Loader, Order
 from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.teacher import Teacher
+from facedistill.distill.teacher import NetworkTeacher, Teacher
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.evaluate import check_comparable
 from facedistill.faces.landmarks import FIVE
@@ -48,6 +48,7 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
                 "data.validation_images is for landmark networks: set student.landmarks, or "
                 "data.validation_identities instead"
             )
+        _require_landmarks(faces, "data.validation_images: 0 validates on none")
         training, held_out = split_images(len(faces), data.validation_images, SPLIT_SEED)
         return Subset(faces, training), Subset(faces, held_out)
     if data.validation_identities and not identities:
@@ -61,6 +62,7 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
     training, held_out = split_identities(faces.labels, data.validation_identities, SPLIT_SEED)
     people = Subset(faces, held_out)
     if recipe.student.landmarks is not None:
+        _require_landmarks(people, "data.validation_identities: 0 leaves them out")
         return Subset(faces, training), people
     return Subset(faces, training), PairSet.from_dataset(people, data.validation_pairs, SPLIT_SEED)
 
@@ -72,16 +74,33 @@ def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
         FacedistillError: If it is not there or not readable, or its groups cannot be compared.
     """
     if recipe.student.landmarks is not None:
-        return open_dataset(source.pairs, five=_five(recipe))
+        faces = open_dataset(source.pairs, five=_five(recipe))
+        _require_landmarks(faces, "give a landmark list, or a folder with .pts files")
+        return faces
     pairset = open_pairs(source.pairs)
     if source.groups:
         check_comparable(pairset, read_groups(source.groups))
     return pairset
 
 
+def _require_landmarks(faces: FaceDataset, remedy: str) -> None:
+    if faces[0].landmarks is None:
+        raise FacedistillError(
+            f"{faces.name} has no landmarks to measure a landmark network by: {remedy}"
+        )
+
+
 def _five(recipe: Recipe) -> bool:
     """Whether larger markups of landmarks are reduced: not where a network is to find them."""
     return recipe.student.landmarks in (None, FIVE)
+
+
+def _cut_size(recipe: Recipe, teachers: Sequence[Teacher | None]) -> int | None:
+    """Side of the faces that a landmark network learns from, which a list may cut in any size."""
+    if recipe.student.landmarks is None:
+        return None
+    inputs = [each.network.input.size for each in teachers if isinstance(each, NetworkTeacher)]
+    return max(recipe.student.input.size, *inputs, 0)
 
 
 def create_order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -> Order:
@@ -127,7 +146,7 @@ def open_loader(
         augmentation=data.augmentation,
         workers=data.workers,
         cache=data.cache,
-        image_size=data.image_size,
+        image_size=data.image_size or _cut_size(recipe, teachers),
         keep_clean=any(teacher is not None and teacher.wants_clean for teacher in teachers),
         on_error=data.on_error,
         device=accelerator.device,
