@@ -97,7 +97,8 @@ def prepare(
     ] = None,
     relabel: Annotated[bool, typer.Option(help="Close holes in the labels.")] = False,
     size: Annotated[
-        int | None, typer.Option(help="Resize square crops to this side; with --align 112.")
+        int | None,
+        typer.Option(min=16, max=1024, help="Resize square crops to this side; with --align 112."),
     ] = None,
     quality: Annotated[int, typer.Option(help="JPEG quality of images encoded anew.")] = 95,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,

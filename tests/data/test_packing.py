@@ -6,6 +6,7 @@ import pytest
 
 from facedistill.data.folder import FolderDataset
 from facedistill.data.labels import Subset
+from facedistill.data.landmark_list import FIVE_NAMES, read_landmark_list
 from facedistill.data.packing import pack
 from facedistill.data.procedural import ProceduralDataset
 from facedistill.data.recordio import RecordIODataset, verify_records
@@ -38,6 +39,15 @@ def test_folder_to_record_file_keeps_every_byte(tmp_path: Path) -> None:
         "bytes": (tmp_path / "packed" / "train.rec").stat().st_size,
     }
     assert verify_records(tmp_path / "packed") == []
+
+
+def test_landmarks_that_stay_behind_are_told_of(tmp_path: Path) -> None:
+    people(tmp_path / "people")
+    names, rows = ["ann/1.jpg", "ann/2.png", "bob/1.jpg"], " 1 2 5 2 3 4 2 6 5 6"
+    lines = ["3", " ".join(FIVE_NAMES), *(name + rows for name in names)]
+    (tmp_path / "people" / "list.txt").write_text("\n".join(lines))
+    with pytest.warns(UserWarning, match=r"list\.txt: RecordIO holds .* the landmarks stay behind"):
+        pack(read_landmark_list(tmp_path / "people" / "list.txt"), tmp_path / "packed")
 
 
 def test_records_come_sorted_by_identity(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from facedistill.data.decode import decode_image
+from facedistill.data.decode import decode_image, encode_jpeg, encode_png
+from facedistill.data.folder import FolderDataset
 from facedistill.data.packing import pack
 from facedistill.data.procedural import ProceduralDataset
 from facedistill.data.recordio import RecordIODataset
@@ -18,6 +19,8 @@ from facedistill.models.backbone import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.landmark_head import LandmarkHead
+from facedistill.report.prepared import prepare_aligned
+from tests.data.test_upright import tagged
 from tests.training import standin  # noqa: F401 - registers a tiny network
 
 SIDE = 112
@@ -251,6 +254,29 @@ def test_files_are_the_crops(tmp_path):
     pack(aligned, tmp_path / "packed")
     records = RecordIODataset(tmp_path / "packed")
     assert [records.encoded(i) for i in range(3)] == [aligned.encoded(i) for i in range(3)]
+
+
+def test_crops_of_a_folder_keep_their_names_and_two_of_one_name_are_refused(tmp_path):
+    names = ["ann/x_1.jpg", "ann/x_2.png", "bob/x_1.jpeg"]
+    for index, name in enumerate(names):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(encode_png(spots(3)[index].image))
+    photos = FolderDataset(tmp_path / "photos")
+    prepare_aligned(SpotFinder(), photos, tmp_path / "out")
+    made = sorted(str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/*/*"))
+    assert made == ["ann/x_1.jpg", "ann/x_2.jpg", "bob/x_1.jpg"]
+    (tmp_path / "photos" / "ann" / "x_2.jpg").write_bytes(encode_png(spots(1)[0].image))
+    with pytest.raises(FacedistillError, match=r"x_2\.jpg and .*x_2\.png would become one crop"):
+        prepare_aligned(SpotFinder(), FolderDataset(tmp_path / "photos"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_photographs_are_turned_as_their_cameras_say(tmp_path):
+    lying = np.rot90(spots(1)[0].image)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(tagged(encode_jpeg(lying.copy(), 100), 6))
+    summary = prepare_aligned(SpotFinder(), FolderDataset(tmp_path / "photos"), tmp_path / "out")
+    assert summary["median misfit, pixels of 112"] < 2
 
 
 def test_what_cannot_be_aligned_is_named():

@@ -63,6 +63,10 @@ class FolderDataset(FaceDataset):
         """Return the image file's path."""
         return str(self.root / self.files[index])
 
+    def copy_name(self, index: int) -> str:
+        """Return the image file's path relative to the folder, without suffix."""
+        return os.path.splitext(self.files[index])[0]  # noqa: PTH122 - a name, not a path of ours
+
 
 def read_image_file(path: Path) -> bytes:
     """Return a file's bytes.

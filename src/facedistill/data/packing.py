@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from facedistill.data.decode import decode_image, encode_jpeg, image_size
 from facedistill.data.labels import check_labels
+from facedistill.data.landmark_list import LandmarkDataset
 from facedistill.data.reading import read_in_order
 from facedistill.data.recordio_writer import RecordIOWriter
 from facedistill.data.resized import scale_square
@@ -56,6 +58,11 @@ def pack(
     """
     out = Path(out)
     check_quality(quality)
+    if isinstance(source, LandmarkDataset):
+        warnings.warn(
+            f"{source.name}: RecordIO holds images and labels, the landmarks stay behind",
+            stacklevel=2,
+        )
     require_room(out, overwrite)
     identities = check_labels(source.labels, source.name)
     order = np.argsort(source.labels, kind="stable").tolist()

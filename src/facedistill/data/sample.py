@@ -65,6 +65,11 @@ class FaceDataset(ABC):
     def where(self, index: int) -> str:
         """Return the place of sample `index` for messages, e.g. `train.rec key 17`."""
 
+    def copy_name(self, index: int) -> str:
+        """Return the path, without suffix, of a copy of sample `index` in a folder of its own."""
+        label = self.labels.item(index)
+        return f"{index:06d}" if label < 0 else f"{label:06d}/{index:06d}"
+
     def key(self, index: int) -> bytes:
         """Return the 16-byte key of sample `index` without decoding it."""
         return content_key(self.encoded(index))

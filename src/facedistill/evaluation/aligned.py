@@ -15,6 +15,7 @@ the points of a turned head fit no template, however well they were found.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from facedistill.atomic import atomic_folder, atomic_path
+from facedistill.atomic import atomic_folder
 from facedistill.data.decode import MAX_PIXELS, encode_jpeg
-from facedistill.data.labels import UNLABELLED
 from facedistill.data.landmark_list import Square
 from facedistill.data.packing import check_quality, require_room
 from facedistill.data.resized import scale_square
@@ -87,6 +87,10 @@ class AlignedFaces(FaceDataset):
     def where(self, index: int) -> str:
         """Return the place in the original."""
         return self.source.where(index)
+
+    def copy_name(self, index: int) -> str:
+        """Return the original's."""
+        return self.source.copy_name(index)
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,8 @@ def warp(
 def write_crops(faces: FaceDataset, out: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
     """Write every face as a JPEG file, a folder per person where people are known.
 
-    The folder appears, whole, when all crops are written; an earlier set stays until then.
+    Files of an image folder keep their names, so that lists of them stay true. The folder appears,
+    whole, when all crops are written; an earlier set stays until then.
 
     Args:
         faces: Data set whose files are JPEG, as those of `AlignedFaces` are.
@@ -205,11 +210,11 @@ def write_crops(faces: FaceDataset, out: str | Path, *, overwrite: bool = False)
     require_crops_only(out, overwrite)
     with atomic_folder(out) as root:
         for index in track(range(len(faces)), f"writing {out.name}", len(faces), "images"):
-            label = faces.labels.item(index)
-            folder = root if label == UNLABELLED else root / f"{label:06d}"
-            with atomic_path(folder / f"{index:06d}.jpg") as temporary:
-                temporary.write_bytes(faces.encoded(index))
+            path = root / f"{faces.copy_name(index)}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(faces.encoded(index))
         (root / MARK).touch()
+        os.sync()  # Once for all, before the folder takes its place.
     return {"path": str(out), "images": len(faces)}
 
 
@@ -226,6 +231,22 @@ def require_crops_only(out: Path, overwrite: bool) -> None:
         f"{out} was not written by `facedistill prepare --align`, so nothing there is overwritten: "
         "give another folder"
     )
+
+
+def check_names(source: FaceDataset) -> None:
+    """Refuse images whose crops would have one name.
+
+    Raises:
+        FacedistillError: Naming two of them.
+    """
+    seen: dict[str, int] = {}
+    for index in range(len(source)):
+        first = seen.setdefault(source.copy_name(index), index)
+        if first != index:
+            raise FacedistillError(
+                f"{source.where(first)} and {source.where(index)} would become one crop, "
+                f"{source.copy_name(index)}.jpg: rename one"
+            )
 
 
 @dataclass(frozen=True)

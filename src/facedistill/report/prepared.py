@@ -7,7 +7,8 @@ from typing import Any
 
 from facedistill.data.packing import pack, require_room
 from facedistill.data.sample import FaceDataset
-from facedistill.evaluation.aligned import align_faces, require_crops_only, write_crops
+from facedistill.data.upright import Upright
+from facedistill.evaluation.aligned import align_faces, check_names, require_crops_only, write_crops
 from facedistill.evaluation.landmarks import Locator
 from facedistill.faces.alignment import ARCFACE_SIZE
 from facedistill.report.landmarks import aligned_sheet
@@ -30,7 +31,7 @@ def prepare_aligned(
 
     Args:
         network: Finds landmarks.
-        source: Loose crops.
+        source: Loose crops, which are turned as their EXIF tags ask.
         out: Folder to write.
         size: Side of the aligned crops; 112 by default.
         quality: JPEG quality of the crops.
@@ -49,7 +50,8 @@ def prepare_aligned(
         require_room(Path(out), overwrite)
     else:
         require_crops_only(Path(out), overwrite)
-    faces, report = align_faces(network, source, size or ARCFACE_SIZE, quality=quality)
+        check_names(source)
+    faces, report = align_faces(network, Upright(source), size or ARCFACE_SIZE, quality=quality)
     if as_records:
         written = pack(faces, out, quality=quality, overwrite=overwrite, workers=workers)
     else:
