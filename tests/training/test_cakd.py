@@ -188,11 +188,33 @@ def test_two_processes_train_a_student_whose_head_nobody_asks(tmp_path, recipe):
     plain = ("teacher.prompts=null", "objectives.prompt_preservation=null")
     hints = ("objectives.fitnet={}", "objectives.urfm=null", "objectives.margin_softmax=null")
     one = recipe(*plain, *hints)
+    with pytest.warns(UserWarning, match="no objective trains the student's last layer"):
+        run(one, tmp_path / "alone", silent)
     path = tmp_path / "recipe.yaml"
     path.write_text(one.to_yaml())
     for code, _, err, seen in launch(0, ["distill", str(path), "--out", str(tmp_path / "run")]):
         assert code == 0, err
         assert seen["ddp"]
+
+
+def test_processes_left_with_unequal_batches_still_meet(tmp_path, recipe):
+    faces = open_dataset(DATA)
+    for index in range(len(faces)):
+        person = tmp_path / "faces" / str(faces.labels[index])
+        person.mkdir(parents=True, exist_ok=True)
+        (person / f"{index}.png").write_bytes(faces.encoded(index) if index else b"no image")
+    frozen = ("teacher.prompts=null", "objectives.prompt_preservation=null")
+    # Two micro-batches of two images on each process; three images would be one of three.
+    uneven = recipe(
+        *frozen, f"data.train={tmp_path / 'faces'}", "data.on_error=skip", "data.cache=none",
+        "data.validation_identities=0", "objectives.urfm.position=euclid", "training.batch_size=8",
+        "training.steps=null", "training.epochs=1",
+    )  # fmt: skip
+    path = tmp_path / "recipe.yaml"
+    path.write_text(uneven.to_yaml())
+    main, other = launch(0, ["distill", str(path), "--out", str(tmp_path / "run")])
+    assert main[0] == other[0] == 0, main[2] + other[2]
+    assert "left out 1 corrupt images" in main[1]
 
 
 def test_a_gradient_of_prompts_that_is_not_a_number_stops_the_run(tmp_path, recipe, monkeypatch):
@@ -280,25 +302,56 @@ def test_hints_and_a_cnn_teacher(tmp_path, recipe):
         run(recipe(f"teacher.model={cnn}"), tmp_path / "other", silent)
 
 
+def test_a_run_does_not_go_on_with_another_teacher_in_its_teachers_place(
+    tmp_path, recipe, swin, monkeypatch
+):
+    def stop(fit, batch):
+        if fit.position.step == 2:
+            raise Interrupted("enough")
+
+    train, mine = Fit._train, tmp_path / "swin.safetensors"
+    mine.write_bytes(swin.read_bytes())
+    often = (f"teacher.model={mine}", "training.checkpoint_minutes=1e-9")
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "_train", lambda fit, batch: (stop(fit, batch), train(fit, batch)))
+        with pytest.raises(Interrupted):
+            run(recipe(*often), tmp_path / "run", silent)
+    network = load_model(swin)
+    with torch.no_grad():
+        next(network.parameters()).mul_(2)
+    save_model(network, mine)
+    with pytest.raises(FacedistillError, match=r"checkpoint\.pt is of a run with another teacher"):
+        run(recipe(*often), tmp_path / "run", silent)
+    mine.write_bytes(swin.read_bytes())
+    run(recipe(*often), tmp_path / "run", silent)
+
+
 def test_what_cannot_be_prompted_or_compared_is_refused(tmp_path, recipe, swin):
     network = load_model(swin)
     export_network(network, tmp_path / "teacher.onnx")
     embed_teacher(network, open_dataset(DATA), tmp_path / "bank")
-    onnx, plain = f"teacher.model={tmp_path / 'teacher.onnx'}", "teacher.prompts=null"
+    onnx, bare = f"teacher.model={tmp_path / 'teacher.onnx'}", "teacher.prompts=null"
+    plain = (bare, "objectives.prompt_preservation=null")
     with pytest.raises(FacedistillError, match="is an ONNX file, in which nothing can train"):
         run(recipe(onnx), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="'urfm' compares pixel features"):
-        run(recipe(onnx, plain), tmp_path / "run", silent)
+        run(recipe(onnx, *plain), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="is an ONNX file, which has its own"):
-        run(recipe(onnx, plain, "teacher.precision=bf16"), tmp_path / "run", silent)
+        run(recipe(onnx, *plain, "teacher.precision=bf16"), tmp_path / "run", silent)
     bank = f"teacher.bank={tmp_path / 'bank'}"
     with pytest.raises(FacedistillError, match="'urfm' compares pixel features"):
-        run(recipe(bank, plain), tmp_path / "run", silent)
+        run(recipe(bank, *plain), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="prompts train in an online teacher"):
         recipe(bank)
     with pytest.raises(FacedistillError, match="a bank computes nothing"):
-        recipe(bank, plain, "teacher.precision=bf16")
-    with pytest.raises(FacedistillError, match=r"need teacher\.plain_embedding"):
-        run(recipe(plain), tmp_path / "run", silent)
+        recipe(bank, *plain, "teacher.precision=bf16")
+    for by in ("embedding-kl", "classes"):
+        kept = f"objectives.prompt_preservation.by={by}"
+        with pytest.raises(
+            FacedistillError, match=r"'prompt_preservation' is for prompts, and .*swin"
+        ):
+            run(recipe(bare, kept), tmp_path / "run", silent)
+    with pytest.raises(FacedistillError, match=r"swin changes .* gives no logits: leave"):
+        run(recipe("objectives.kd={}"), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="only `teacher` can have prompts"):
         recipe(f"teachers={{second: {{model: {swin}, prompts: {{count: 2}}, licence: unknown}}}}")

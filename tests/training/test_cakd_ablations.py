@@ -138,10 +138,22 @@ def test_position(made, position):
     assert urfm_of(step).saliency is None
 
 
-def test_without_prompts_nothing_of_the_teacher_trains(made):
+def test_without_prompts_nothing_of_the_teacher_trains(made, monkeypatch):
+    frozen = []
+    opened = run_module.open_teacher
+
+    def open_and_remember(*asked):
+        frozen.append(opened(*asked))
+        return frozen[-1]
+
+    monkeypatch.setattr(run_module, "open_teacher", open_and_remember)
     step, optimizer = made(*FROZEN)
     assert step.teacher is None
-    assert learning(optimizer) <= {id(weight) for weight in step.parameters()}
+    (teacher,) = frozen
+    weights = list(teacher.network.parameters())
+    assert weights
+    assert not any(weight.requires_grad for weight in weights)
+    assert not learning(optimizer) & {id(weight) for weight in weights}
 
 
 def test_numbers_of_centres_and_prompts(made):

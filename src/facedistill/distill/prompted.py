@@ -66,7 +66,8 @@ class PromptedNetwork(nn.Module):
         if not isinstance(backbone, TokenBackbone):
             raise FacedistillError(
                 f"teacher {network.name} is a {network.architecture} and cannot be prompted: "
-                "prompts are for swin and vit networks"
+                "prompts are for this library's own swin and vit networks: set teacher.prompts and "
+                "objectives.prompt_preservation to null"
             )
         if not 0 <= prompts <= MOST_PROMPTS:
             raise FacedistillError(f"a stage takes 0 to {MOST_PROMPTS} prompts, not {prompts}")

@@ -263,6 +263,19 @@ class TrainableTeacher(NetworkTeacher):
         self.network = cast(Network, module)
         self.gives = self.network.gives
 
+    def check(self, needs: Collection[str]) -> None:
+        """Refuse a run whose objectives ask for what this teacher cannot give.
+
+        Raises:
+            FacedistillError: Naming what is missing.
+        """
+        if "logits" in needs:
+            raise FacedistillError(
+                f"{self.name} changes while it teaches and gives no logits: leave teacher.prompts "
+                "out, or take logits from a second teacher (`teachers`, and `of` in the objective)"
+            )
+        super().check(needs)
+
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
         """Run the module on the batch, which must be on its device."""
         return self._ask(self._seen(batch), needs)

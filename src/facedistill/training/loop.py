@@ -183,7 +183,7 @@ class Fit:
         """One optimiser step, its batch in micro-batches that count by their number of images."""
         self.position.skipped.update(batch.skipped)
         done = self.position.step / self.options.steps
-        micros = batch.split(self.options.accumulate)
+        micros = batch.split(self._micro_batches(batch))
         for micro in micros:
             last, share = micro is micros[-1], len(micro) / len(batch)
             micro = micro.to(self.accelerator.device)
@@ -204,6 +204,17 @@ class Fit:
         if self.average is not None:
             self.average.update_parameters(self.bare_step.student)
         self.position.step += 1
+
+    def _micro_batches(self, batch: Batch) -> int:
+        """How many, the same on every process: each micro-batch may be one that all gather.
+
+        A process that left out corrupt images may have too few for its share.
+        """
+        mine = min(self.options.accumulate, len(batch) // 2)
+        if self.options.accumulate == 1 or self.accelerator.num_processes == 1:
+            return mine
+        counts = self.accelerator.gather(torch.tensor([mine], device=self.accelerator.device))
+        return int(counts.min())
 
     def _ask(self, batch: Batch) -> tuple[Outputs, dict[str, Outputs]]:
         """What the teachers say, in the run's precision.
@@ -343,6 +354,7 @@ class Fit:
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {
             "recipe": self.options.recipe,
+            "teachers": self._teachers(),
             "step": self.position.step,
             "best": self.position.best,
             "skipped": sorted(self.position.skipped),
@@ -359,10 +371,20 @@ class Fit:
             state["random_device"] = torch.cuda.get_rng_state()
         return state
 
+    def _teachers(self) -> list[str]:
+        """Fingerprints of the networks that teach, prompts left out."""
+        teachers = [self.teacher, *self.others.values()]
+        return [teacher.fingerprint for teacher in teachers if teacher is not None]
+
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT
         if path.exists():
             state = load_checkpoint(path, self.options.recipe)
+            if state.get("teachers", self._teachers()) != self._teachers():
+                raise FacedistillError(
+                    f"checkpoint {path} is of a run with another teacher, which was there by the "
+                    "same name: bring that back, or delete the checkpoint to start over"
+                )
             try:
                 self._restore(state)
             except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:

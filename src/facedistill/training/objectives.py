@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -53,7 +54,9 @@ def create_training_step(
         FacedistillError: If objectives, teachers and faces do not fit together.
     """
     _check_landmarks(recipe, faces)
+    _check_people(recipe)
     everyone: dict[str | None, Teacher | None] = {None: teacher} | dict(others)
+    _check_prompts(recipe, everyone)
     sources = {None: recipe.teacher} | dict(recipe.teachers)
     settings = {
         name: _online_setting(
@@ -77,7 +80,24 @@ def create_training_step(
             each.check_classes(faces)
     step.check_teacher(teacher)
     step.check_others(others)
+    if not step.trains_the_end:
+        warnings.warn(
+            "no objective trains the student's last layer, which stays as it begins: add one that "
+            "does, such as fcd or margin_softmax",
+            stacklevel=2,
+        )
     return step
+
+
+def _check_prompts(recipe: Recipe, teachers: Mapping[str | None, Teacher | None]) -> None:
+    """Refuse to preserve a teacher of which nothing changes."""
+    term = recipe.objectives.get("prompt_preservation")
+    teacher = teachers.get(term.of) if term else None
+    if teacher is not None and not isinstance(teacher, TrainableTeacher):
+        raise FacedistillError(
+            f"objective 'prompt_preservation' is for prompts, and {teacher.name} has none that "
+            "train: give teacher.prompts, or set objectives.prompt_preservation to null"
+        )
 
 
 def _weights(recipe: Recipe) -> dict[str, Weight]:
@@ -152,6 +172,16 @@ def _classes(teacher: Teacher | None, identities: int) -> int | None:
     if isinstance(teacher, BankTeacher):
         return identities or None
     return teacher.head.classes if teacher and teacher.head else None
+
+
+def _check_people(recipe: Recipe) -> None:
+    """Refuse to compare people in batches that hardly ever show anybody twice."""
+    named = [name for name in ("triplet", "triplet_distillation") if name in recipe.objectives]
+    if named and recipe.data.images_per_person is None:
+        raise FacedistillError(
+            f"objective '{named[0]}' compares images of one person, which batches drawn at random "
+            "may not have: set data.images_per_person, to 4 say"
+        )
 
 
 def _check_landmarks(recipe: Recipe, faces: FaceDataset) -> None:

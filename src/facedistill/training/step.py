@@ -128,18 +128,22 @@ class TrainingStep(nn.Module):
         return next((o for o in self._each() if isinstance(o, Classifier)), None)
 
     @property
-    def leaves_weights_out(self) -> bool:
-        """Whether some weights get no gradient, always or while an objective is off.
+    def trains_the_end(self) -> bool:
+        """Whether an objective asks for what comes out of the student's last layer.
 
-        Nothing may ask for what comes out of the student's last layers: hints, say, learn from its
-        feature map.
+        Hints, say, learn from its feature map.
         """
         ends = {"landmarks"} if self.student.landmark_head else {"embedding", "logits"}
+        return bool(self.student_needs & ends)
+
+    @property
+    def leaves_weights_out(self) -> bool:
+        """Whether some weights get no gradient, always or while an objective is off."""
         sometimes_off = any(
             weight.start > 0 or weight.stop < 1 or weight.value == 0
             for weight in self.weights.values()
         )
-        return sometimes_off or not self.student_needs & ends
+        return sometimes_off or not self.trains_the_end
 
     def check_others(self, others: Mapping[str, Teacher]) -> None:
         """Refuse further teachers to whom no objective listens, or who do not give what is needed.
