@@ -20,9 +20,9 @@ def moved(centres, ours, theirs, labels):
     return result
 
 
-@pytest.mark.parametrize("start", ["random", "teacher"])
-def test_centres_follow_the_teacher(start):
-    objective = made("adadistill", setting(student=3), start=start)
+@pytest.mark.parametrize("centres", ["random", "teacher"])
+def test_centres_follow_the_teacher(centres):
+    objective = made("adadistill", setting(student=3), centres=centres)
     centres = objective.head.weight.tolist()
     for _ in range(3):
         ours, theirs = spoken(student=3)
@@ -36,7 +36,7 @@ def test_centres_follow_the_teacher(start):
 
 
 def test_a_student_that_knows_nothing_gets_the_image_itself_as_target():
-    objective = made("adadistill", setting(student=3), start="teacher")
+    objective = made("adadistill", setting(student=3), centres="teacher")
     before = objective.head.weight.clone()
     theirs = torch.randn(1, 3)
     objective.observe(said(-theirs), said(theirs), batch_of([2]))
@@ -47,7 +47,7 @@ def test_a_student_that_knows_nothing_gets_the_image_itself_as_target():
 
 
 def test_a_student_that_knows_everything_leaves_the_centre():
-    objective = made("adadistill", setting(student=3), start="teacher")
+    objective = made("adadistill", setting(student=3), centres="teacher")
     before = objective.head.weight.clone()
     objective.observe(said(5 * before[1:2]), said(2 * before[1:2]), batch_of([1]))
     torch.testing.assert_close(objective.head.weight, before)

@@ -112,7 +112,7 @@ def test_without_labels_is_refused(name):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [(name, {}) for name in CENTRES[1:]] + [("adadistill", {"start": "teacher"})],
+    [(name, {}) for name in CENTRES[1:]] + [("adadistill", {"centres": "teacher"})],
 )
 def test_without_centres_is_refused(name, options):
     with pytest.raises(FacedistillError, match=f"'{name}' takes class centres"):
@@ -143,7 +143,7 @@ def test_centres_classify_and_do_not_train(name):
         ("darkrank", {"items": 1}, "items is 1"),
         ("margin_distillation", {"smallest": 0.6}, "margins are 0.6 and 0.5"),
         ("triplet_distillation", {"largest": 5}, "margins are 0.2 and 5"),
-        ("adadistill", {"start": "bank"}, "start is 'bank'"),
+        ("adadistill", {"centres": "bank"}, "centres is 'bank'"),
         ("arcdistill", {"sub_centres": 3}, "sub_centres must be 1"),
         ("arcdistill", {"mm": 3}, "mm"),
         ("gkd", {"tau": 0}, "tau is 0"),

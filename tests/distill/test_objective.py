@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 from textwrap import dedent
@@ -17,6 +18,7 @@ from facedistill.distill.objective import (
 )
 from facedistill.distill.pixel_features import PixelFeatures
 from facedistill.errors import FacedistillError
+from facedistill.recipe import ObjectiveRecipe
 
 
 def mine(count):
@@ -58,6 +60,13 @@ def test_every_method_of_the_room_is_registered_under_its_own_name():
 def test_only_classifiers_give_logits():
     assert isinstance(create_objective("margin_softmax", SETTING), Classifier)
     assert not isinstance(create_objective("fcd", SETTING), Classifier)
+
+
+def test_no_objectives_option_is_hidden_by_a_key_of_every_objective():
+    assert len(objective_names()) > 20
+    for name in objective_names():
+        options = set(inspect.signature(room._registry[name]).parameters)
+        assert not options & set(ObjectiveRecipe.model_fields), name
 
 
 @pytest.mark.parametrize(

@@ -251,15 +251,40 @@ def test_onnx_file_gives_the_same_embedding(tmp_path):
 
 
 def public_checkpoint() -> dict[str, torch.Tensor]:
-    """Swin-T as Microsoft names it: a classifier of 1000 things, with indices and masks."""
-    weights = {
-        key: value
-        for key, value in create_backbone("swin_tiny", patch=4, input_size=224).state_dict().items()
-        if not key.startswith(("pool", "linear", "bn."))
+    """Swin-T's names and shapes as Microsoft's file has them, with indices and masks."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "patch_embed.proj.weight": (96, 3, 4, 4),
+        "patch_embed.proj.bias": (96,),
+        **layer_norm("patch_embed.norm", 96),
     }
+    for stage, (depth, heads) in enumerate(zip((2, 2, 6, 2), (3, 6, 12, 24), strict=True)):
+        width = 96 << stage
+        for block in range(depth):
+            name = f"layers.{stage}.blocks.{block}"
+            shapes |= layer_norm(f"{name}.norm1", width) | layer_norm(f"{name}.norm2", width)
+            shapes |= {
+                f"{name}.attn.relative_position_bias_table": (169, heads),
+                f"{name}.attn.qkv.weight": (3 * width, width),
+                f"{name}.attn.qkv.bias": (3 * width,),
+                f"{name}.attn.proj.weight": (width, width),
+                f"{name}.attn.proj.bias": (width,),
+                f"{name}.mlp.fc1.weight": (4 * width, width),
+                f"{name}.mlp.fc1.bias": (4 * width,),
+                f"{name}.mlp.fc2.weight": (width, 4 * width),
+                f"{name}.mlp.fc2.bias": (width,),
+            }
+        if stage < 3:
+            shapes[f"layers.{stage}.downsample.reduction.weight"] = (2 * width, 4 * width)
+            shapes |= layer_norm(f"layers.{stage}.downsample.norm", 4 * width)
+    shapes |= layer_norm("norm", 768)
+    weights = {name: torch.randn(shape) for name, shape in shapes.items()}
     weights["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49).long()
     weights["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
     return weights
+
+
+def layer_norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
 
 
 def as_timm_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

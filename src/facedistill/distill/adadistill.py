@@ -36,7 +36,7 @@ class AdaDistill(FixedCentres):
     Args:
         setting: Facts about the run.
         head: `arcface`, `cosface`, `adaface`, `combined` or `softmax`.
-        start: Where centres start: `random` as in the source, or `teacher`, its mean
+        centres: Where they start: `random` as in the source, or `teacher`, its mean
             embeddings.
         projection: Allow a learned linear map on the student side where the dimensions differ.
         **options: The head's own: scale (64), m (0.45 with arcface), gradient, ...
@@ -47,16 +47,16 @@ class AdaDistill(FixedCentres):
         setting: Setting,
         *,
         head: str = "arcface",
-        start: Literal["random", "teacher"] = "random",
+        centres: Literal["random", "teacher"] = "random",
         projection: bool = True,
         **options: Any,
     ) -> None:
-        if start not in ("random", "teacher"):
-            raise ValueError(f"start is '{start}', not one of random, teacher")
+        if centres not in ("random", "teacher"):
+            raise ValueError(f"centres is '{centres}', not one of random, teacher")
         if head == "arcface":
             options.setdefault("m", 0.45)
         super().__init__(setting, head, projection, **options)
-        if start == "teacher":
+        if centres == "teacher":
             self.head.weight.copy_(setting.require_centres(self.name))
 
     @torch.no_grad()

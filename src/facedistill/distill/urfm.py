@@ -244,7 +244,7 @@ class UnifiedReceptiveFields(Objective):
         lambda_2: float = 1.0,
     ) -> None:
         super().__init__()
-        _check(centres, position, gamma, buckets, place_scale, learns, normalise)
+        _check(centres, width, heads, position, gamma, buckets, place_scale, learns, normalise)
         if min(lambda_1, lambda_2) < 0:
             raise ValueError("lambda_1 and lambda_2 must not be negative")
         self.student, self.teacher = setting.require_pixels("urfm")
@@ -417,6 +417,8 @@ def _check_batch(images: int) -> None:
 
 def _check(
     centres: int,
+    width: int,
+    heads: int,
     position: str,
     gamma: float,
     buckets: int,
@@ -426,6 +428,9 @@ def _check(
 ) -> None:
     if centres < 1 or isqrt(centres) ** 2 != centres:
         raise ValueError(f"centres is {centres}, it must be a square number, as 25, 49 or 64")
+    for name, value in {"width": width, "heads": heads}.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value}, it must be a whole number of 1 or more")
     if position not in POSITIONS:
         raise ValueError(f"position is {position}, it must be one of {', '.join(POSITIONS)}")
     if learns not in get_args(Learns):
