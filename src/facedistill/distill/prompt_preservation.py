@@ -48,7 +48,7 @@ class PromptPreservation(Objective):
         setting: Facts about the run.
         by: Which of the three.
         scale: s.
-        head: Margin head of `classes`.
+        head: Margin head of `classes`, one of a single margin: `cosface` or `arcface`.
         m: Its margin.
     """
 
