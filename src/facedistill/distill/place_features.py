@@ -14,12 +14,12 @@ def place_features(side: int, width: int) -> torch.Tensor:
     u = (x, y) is the middle of a cell, 0 to 1 from the crop's upper left corner to its lower right
     one: a network's pixels and the centres that ask for them have places on one and the same face,
     whatever their grids, if those reach over the whole crop: those of this library do, but for the
-    last rows that a patch does not divide (4 of 112 pixels by patches of 9). Each of width / 4 frequencies gives the sine and the cosine of both
-    coordinates. The frequencies are evenly spread quantiles of a normal distribution, so that the
-    product of two places falls off like its characteristic function:
-    phi(u) . phi(v) = (G(x_u - x_v) + G(y_u - y_v)) / 2 with G(d) = exp(-d^2 / (2 REACH^2)), up to
-    the spacing of the quantiles. (Random Fourier features, Rahimi and Recht, NeurIPS 2007, of a
-    Gaussian kernel, with nothing random.)
+    last rows that a patch does not divide (4 of 112 pixels by patches of 9). Each of width / 4
+    frequencies gives the sine and the cosine of both coordinates. The frequencies are evenly spread
+    quantiles of a normal distribution, so that the product of two places falls off like its
+    characteristic function: phi(u) . phi(v) = (G(x_u - x_v) + G(y_u - y_v)) / 2 with
+    G(d) = exp(-d^2 / (2 REACH^2)), up to the spacing of the quantiles. (Random Fourier features,
+    Rahimi and Recht, NeurIPS 2007, of a Gaussian kernel, with nothing random.)
 
     Args:
         side: Of the grid.
