@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from facedistill.comparison import load_comparison, plan, shipped_comparisons
@@ -96,7 +98,18 @@ def test_the_shipped_grids_are_the_papers(name, tmp_path):
         assert recipe.student.arguments == {"width_divisor": int(cell[0])}
         assert (recipe.student.init is None) == (cell[1] == "scratch")
         assert (recipe.teacher is None) == (cell[2] == "none")
-        assert len(recipe.objectives) == 1 + (cell[2] != "none")
+        start = {"label": f"label-{cell[0]}", "distilled": f"distilled-from_label-{cell[0]}"}
+        if cell[1] != "scratch":
+            assert Path(recipe.student.init).parent.name == start[cell[1]]
+        if cell[2] != "none":
+            teacher = "classification" if cell[2].startswith("class") else task
+            assert Path(recipe.teacher.model).parent.name == f"{teacher}_teacher"
+        output = {"verification": "fcd", "alignment": "landmark_imitation"}[task]
+        added = {"none": set(), "task_output": {output}, "class_soft": {"kd"}}
+        own = {"verification": "triplet", "alignment": "landmark_regression"}[task]
+        assert set(recipe.objectives) == {own} | added.get(cell[2], {"hidden_layer"})
+        if cell[2] == "class_soft":
+            assert recipe.objectives["kd"].arguments == {"own_head": True}
         assert recipe.student.landmarks == (5 if task == "alignment" else None)
     students = {row: trials[row] for row in trials if row.startswith(("label-", "distilled-"))}
     assert {row: recipe.student.init is not None for row, recipe in students.items()} == {
