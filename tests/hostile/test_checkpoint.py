@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facedistill.errors import FacedistillError
 from facedistill.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
 
@@ -23,6 +24,14 @@ def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "checkpoint.pt"
     save_checkpoint(path, STATE)
     return path.read_bytes()
+
+
+def test_a_tensor_that_is_called_a_folder_is_refused(whole, tmp_path):
+    damaged, entry = bytearray(whole), whole.rindex(b"PK\x01\x02", 0, whole.rindex(b"/data/2"))
+    damaged[entry + 38] = 0x10
+    (tmp_path / "checkpoint.pt").write_bytes(damaged)
+    with pytest.raises(FacedistillError, match=r"is damaged .*data/2 is called a folder"):
+        load_checkpoint(tmp_path / "checkpoint.pt", "abc")
 
 
 @hostile

@@ -14,6 +14,8 @@ from facedistill.atomic import atomic_path
 from facedistill.errors import FacedistillError, first_line
 
 FORMAT = 1
+_FOLDER = 0x10
+"""Bit of a ZIP entry's attributes, from MS-DOS."""
 
 _DAMAGE = (
     OSError,
@@ -77,8 +79,14 @@ def load_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Compare the checksums in the file, which torch does not, so that no weight is read wrong."""
+    """Compare the checksums in the file, which torch does not, so that no weight is read wrong.
+
+    What the directory calls a folder torch does not read at all, and leaves memory as it was.
+    """
     with zipfile.ZipFile(path) as archive:
+        folders = [each.filename for each in archive.infolist() if each.external_attr & _FOLDER]
+        if folders:
+            raise ValueError(f"{folders[0]} is called a folder")
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"wrong checksum of {damaged}")
