@@ -65,8 +65,11 @@ def test_official_celeba_layout_and_its_photographs_are_cut_to_squares(tmp_path)
     path.write_text(list_text({"000001.png": points}))
     sample = open_dataset(path)[0]
     side = len(sample.image)
+    assert SCALES[0] * LOOSE * 45 - 1 < side < SCALES[1] * LOOSE * 45 + 1
     assert sample.image.shape == (side, side, 3)
     marks = to_pixels(sample.landmarks, sample.image.shape)
+    middle = (marks.min(axis=0) + marks.max(axis=0)) / 2
+    np.testing.assert_allclose(middle, (side - 1) / 2, atol=OFF * side + 0.51)
     for mark, point in zip(np.rint(marks).astype(int), points, strict=True):
         pixel = images["000001.png"][point[1], point[0]]
         np.testing.assert_array_equal(sample.image[mark[1], mark[0]], pixel)

@@ -107,12 +107,8 @@ def write_photographs(folder, sizes):
 @pytest.mark.parametrize("cache", ["ram", "none"])
 def test_faces_cut_out_of_photographs_of_all_sizes_are_learned(tmp_path, cache):
     photographs = write_photographs(tmp_path, range(8, 20))
-    assert (
-        len(
-            {sample.image.shape for sample in map(open_dataset(photographs).__getitem__, range(12))}
-        )
-        > 5
-    )
+    faces = open_dataset(photographs)
+    assert len({faces[index].image.shape for index in range(12)}) > 5
     settings = (f"data.train={photographs}", "data.validation_identities=0", f"data.cache={cache}")
     held_out = ("data.validation_images=3", f"evaluation.test={photographs}", "training.steps=2")
     summary = run(recipe(*settings, *held_out), tmp_path / "run", say=lambda line: None)

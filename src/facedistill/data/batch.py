@@ -47,13 +47,17 @@ class Batch:
             moved[item.name] = value
         return Batch(**moved)
 
+    def most_parts(self, parts: int) -> int:
+        """Return into how many micro-batches `split` would cut the batch."""
+        return max(1, min(parts, len(self) // 2))
+
     def split(self, parts: int) -> list[Batch]:
         """Cut the batch into `parts` nearly equal micro-batches for gradient accumulation.
 
         Each micro-batch keeps two samples or more, which batch normalisation needs, so fewer than
         `parts` come back when skipped samples left the batch smaller than that.
         """
-        parts = max(1, min(parts, len(self) // 2))
+        parts = self.most_parts(parts)
         bounds = np.linspace(0, len(self), parts + 1).astype(int)
         return [
             Batch(

@@ -17,6 +17,7 @@ from facedistill.data.batch import Batch
 from facedistill.data.reading import read_in_order, start_loader
 from facedistill.data.resized import Resized
 from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
+from facedistill.data.view import View
 from facedistill.errors import FacedistillError
 from facedistill.faces.augmentation import Augmentation, sample_rng
 from facedistill.progress import track
@@ -223,7 +224,7 @@ def _check_enough(good: int, skipped: list[str]) -> None:
         )
 
 
-class Cached(FaceDataset):
+class Cached(View):
     """A data set decoded once into memory: uint8 (N, H, W, 3), shared with forked workers.
 
     Args:
@@ -235,8 +236,7 @@ class Cached(FaceDataset):
     def __init__(
         self, source: FaceDataset, on_error: Literal["stop", "skip"] = "stop", workers: int = 0
     ) -> None:
-        self.source = source
-        self.name, self.labels = source.name, source.labels
+        super().__init__(source)
         self.broken: dict[int, str] = {}
         self.landmarks: dict[int, np.ndarray] = {}
         self.images = np.zeros((0,), np.uint8)
@@ -273,14 +273,6 @@ class Cached(FaceDataset):
         self.keys[index] = np.frombuffer(sample.key, np.uint8)
         if sample.landmarks is not None:
             self.landmarks[index] = sample.landmarks
-
-    def encoded(self, index: int) -> bytes:
-        """Return the original file's bytes."""
-        return self.source.encoded(index)
-
-    def where(self, index: int) -> str:
-        """Return the place in the original."""
-        return self.source.where(index)
 
     def key(self, index: int) -> bytes:
         """Return the remembered key."""

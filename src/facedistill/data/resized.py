@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from facedistill.data.sample import FaceDataset, Sample
+from facedistill.data.view import View
 from facedistill.errors import FacedistillError
 
 
@@ -23,20 +24,12 @@ def scale_square(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=how)
 
 
-class Resized(FaceDataset):
+class Resized(View):
     """A view of a data set whose square crops are scaled to one side on reading; keys stay."""
 
     def __init__(self, source: FaceDataset, size: int) -> None:
-        self.source, self.size = source, size
-        self.name, self.labels = source.name, source.labels
-
-    def encoded(self, index: int) -> bytes:
-        """Return the original file's bytes."""
-        return self.source.encoded(index)
-
-    def where(self, index: int) -> str:
-        """Return the place in the original."""
-        return self.source.where(index)
+        super().__init__(source)
+        self.size = size
 
     def key(self, index: int) -> bytes:
         """Return the original's key."""

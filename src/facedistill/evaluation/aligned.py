@@ -29,7 +29,8 @@ from facedistill.data.decode import MAX_PIXELS, encode_jpeg
 from facedistill.data.landmark_list import Square
 from facedistill.data.packing import check_quality, require_room
 from facedistill.data.resized import scale_square
-from facedistill.data.sample import FaceDataset, content_key
+from facedistill.data.sample import FaceDataset
+from facedistill.data.view import View
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.landmarks import Locator, check_locator
 from facedistill.faces.alignment import (
@@ -46,7 +47,7 @@ MARK = ".aligned"
 """Empty file in a folder of aligned crops, which says that it may be replaced as a whole."""
 
 
-class AlignedFaces(FaceDataset):
+class AlignedFaces(View):
     """A data set's faces warped to the ArcFace template when they are asked for.
 
     Args:
@@ -69,8 +70,9 @@ class AlignedFaces(FaceDataset):
         check_quality(quality)
         if len(landmarks) != len(source):
             raise ValueError(f"{len(landmarks)} faces have landmarks, {len(source)} there are")
-        self.source, self.landmarks, self.size, self.quality = source, landmarks, size, quality
-        self.name, self.labels = f"{source.name} (aligned)", source.labels
+        super().__init__(source)
+        self.landmarks, self.size, self.quality = landmarks, size, quality
+        self.name = f"{source.name} (aligned)"
 
     def crop(self, index: int) -> np.ndarray:
         """Return aligned crop `index`, uint8 RGB (size, size, 3)."""
@@ -79,18 +81,6 @@ class AlignedFaces(FaceDataset):
     def encoded(self, index: int) -> bytes:
         """Return the aligned crop as a JPEG file."""
         return encode_jpeg(self.crop(index), self.quality)
-
-    def key(self, index: int) -> bytes:
-        """Return the key of the JPEG file."""
-        return content_key(self.encoded(index))
-
-    def where(self, index: int) -> str:
-        """Return the place in the original."""
-        return self.source.where(index)
-
-    def copy_name(self, index: int) -> str:
-        """Return the original's."""
-        return self.source.copy_name(index)
 
 
 @dataclass(frozen=True)

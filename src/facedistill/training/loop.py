@@ -210,7 +210,7 @@ class Fit:
 
         A process that left out corrupt images may have too few for its share.
         """
-        mine = min(self.options.accumulate, len(batch) // 2)
+        mine = batch.most_parts(self.options.accumulate)
         if self.options.accumulate == 1 or self.accelerator.num_processes == 1:
             return mine
         counts = self.accelerator.gather(torch.tensor([mine], device=self.accelerator.device))
