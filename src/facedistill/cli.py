@@ -65,7 +65,9 @@ InputMean = Annotated[float | None, typer.Option("--mean", help="Subtracted, 0..
 InputStd = Annotated[float | None, typer.Option("--std", help="Divided by, 0..255.")]
 Prompts = Annotated[
     Path | None,
-    typer.Option(help="prompts.safetensors of a run whose teacher this Transformer was."),
+    typer.Option(
+        help="prompts.safetensors, or the folder, of a run whose teacher this Transformer was."
+    ),
 ]
 
 
@@ -665,10 +667,11 @@ def _open_network(
         return network
     from facedistill.distill.prompted import load_prompts
     from facedistill.models.face_network import FaceNetwork
+    from facedistill.training.folder import PROMPTS
 
     if not isinstance(network, FaceNetwork):
         raise FacedistillError(f"--prompts: {path} is an ONNX file, which takes none")
-    return load_prompts(network, prompts)
+    return load_prompts(network, prompts / PROMPTS if prompts.is_dir() else prompts)
 
 
 def _evaluate_landmarks(

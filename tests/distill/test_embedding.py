@@ -83,5 +83,7 @@ def test_under_autocast_the_loss_is_float32(student_size):
 
 
 def test_an_unknown_distance_is_named():
-    with pytest.raises(FacedistillError, match="distance is 'l2', not one of squared, smooth_l1"):
+    with pytest.raises(
+        FacedistillError, match="distance is 'l2', it must be one of squared, smooth_l1"
+    ):
         made(distance="l2")

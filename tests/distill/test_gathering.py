@@ -62,9 +62,10 @@ class Mapped(torch.nn.Module):
 def map_pixels(part, parallel):
     mapped = Mapped().double()
     model = DistributedDataParallel(mapped) if parallel else mapped
-    loss = model(grid[part], tokens[part])
+    seen = tokens[part].clone().requires_grad_()
+    loss = model(grid[part], seen)
     loss.backward()
-    return loss.detach(), [w.grad for w in mapped.parameters() if w.requires_grad]
+    return loss.detach(), [w.grad for w in mapped.parameters() if w.requires_grad], seen.grad
 
 grid, tokens = torch.randn(8, 2, 2, 5).double(), torch.randn(8, 11, 3).double()
 whole_map = map_pixels(slice(0, 8), False)
@@ -83,8 +84,11 @@ for name, (loss, gradient, state) in whole.items():
     assert name in PER_IMAGE or torch.allclose(own_loss, loss), name
     assert torch.allclose(own_gradient, gradient), name
 
-loss, gradients = map_pixels(mine, True)
+loss, gradients, of_tokens = map_pixels(mine, True)
 assert torch.allclose(loss, whole_map[0])
+# Those of the teacher's weights are the processes' mean, and each image is on one of the two.
+assert torch.allclose(of_tokens, 2 * whole_map[2][mine])
+assert whole_map[2].abs().max() > 1e-3
 assert len(gradients) > 8
 for own, wanted in zip(gradients, whole_map[1], strict=True):
     assert torch.allclose(own, wanted)

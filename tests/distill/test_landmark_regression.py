@@ -77,7 +77,9 @@ def test_what_cannot_be_compared_is_refused():
         objective(Outputs(landmarks=points(number=68)), Outputs(), batch(points()))
     with pytest.raises(FacedistillError, match="needs data with landmarks"):
         objective(Outputs(landmarks=points()), Outputs(), batch(None))
-    with pytest.raises(FacedistillError, match="form 'l2' is none of squared, smooth_l1, wing"):
+    with pytest.raises(
+        FacedistillError, match="form is 'l2', it must be one of squared, smooth_l1, wing"
+    ):
         create_objective("landmark_regression", SETTING, form="l2")
     with pytest.raises(FacedistillError, match="'landmark_imitation' needs a teacher"):
         create_objective("landmark_imitation", Setting(8, None, 0))

@@ -40,6 +40,21 @@ def test_gradients(name):
     assert read.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", [*METHODS, "fcd", "embedding_mse", "rad_queue", "kd"])
+def test_says_whether_gradient_reaches_the_teacher(name):
+    objective, (ours, theirs) = made(name).double(), spoken()
+    objective.observe(ours, theirs, batch())
+    objective.finish_step(lambda rows: rows)
+    ours.embedding.requires_grad_()
+    asked = [need for need in objective.needs if need.startswith("teacher.")]
+    outputs = [getattr(theirs, need.removeprefix("teacher.")).requires_grad_() for need in asked]
+    ours.logits.requires_grad_()
+    loss, _ = objective(ours, theirs, batch())
+    found = torch.autograd.grad(loss, outputs, allow_unused=True)
+    reached = any(gradient is not None and gradient.abs().sum() > 0 for gradient in found)
+    assert reached == objective.adapts_teacher
+
+
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("name", METHODS)
 def test_is_computed_in_float32_at_least(name, autocast):

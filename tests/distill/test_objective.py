@@ -1,4 +1,5 @@
 import inspect
+import re
 import subprocess
 import sys
 from textwrap import dedent
@@ -97,6 +98,25 @@ def test_a_value_out_of_range_is_one_line():
         create_objective("kd", SETTING, tau=-1)
     with pytest.raises(FacedistillError, match="objective 'kd'"):
         create_objective("kd", SETTING, tau="warm")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("fcd", {"projection": "false"}, "projection is 'false', it must be true or false"),
+        ("fcd", {"projection": 1}, "projection is 1, it must be true or false"),
+        ("kd", {"tau": True}, "tau is True, it must be a number"),
+        ("kd", {"tau": "4"}, "tau is '4', it must be a number"),
+        ("cckd", {"order": 2.0}, "order is 2.0, it must be a whole number"),
+        ("cckd", {"order": True}, "order is True, it must be a whole number"),
+        ("at", {"stages": "3"}, "stages is '3', it must be a whole number"),
+        ("sp", {"layer": "maps"}, "layer is 'maps', it must be one of embedding, map"),
+        ("margin_softmax", {"head": 3}, "head is 3, it must be text"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_with_what_it_must_be(name, options, said):
+    with pytest.raises(FacedistillError, match=re.escape(f"objective '{name}': {said}")):
+        create_objective(name, SETTING, **options)
 
 
 def test_registering_twice_is_a_mistake_of_the_programmer(registry):

@@ -10,6 +10,7 @@ from facedistill.distill.prompted import PromptedNetwork, load_prompts, save_pro
 from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
+from facedistill.models.landmark_head import LandmarkHead
 from facedistill.models.swin import Swin
 from facedistill.models.vit import ViT
 
@@ -88,6 +89,20 @@ def test_it_gives_what_is_asked_and_no_more(make):
     assert not torch.equal(said.plain_embedding, prompted(images).embedding)
     with pytest.raises(FacedistillError, match="with prompts cannot give logits"):
         prompted(images, {"logits"})
+
+
+@pytest.mark.parametrize("wanted", [("landmarks",), ("landmarks", "embedding")])
+def test_landmarks_are_those_of_the_prompted_embedding(wanted):
+    network = swin()
+    network.landmark_head = LandmarkHead(network.embedding_size, 5)
+    torch.nn.init.normal_(network.landmark_head.weight)
+    prompted, images = PromptedNetwork(network, 2), faces()
+    landmarks = prompted(images, wanted).landmarks
+    prompted_embedding = prompted(images).embedding
+    assert torch.equal(landmarks, network.landmark_head(prompted_embedding))
+    assert not torch.allclose(landmarks, network(images, ("landmarks",)).landmarks)
+    landmarks.square().sum().backward()
+    assert prompted.prompts[0].grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("make", [swin, vit])

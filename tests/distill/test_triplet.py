@@ -121,10 +121,10 @@ def test_dtypes(sampling):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"sampling": "hard"}, "sampling is 'hard', not one of batch_hard, semi_hard, all"),
+        ({"sampling": "hard"}, "sampling is 'hard', it must be one of batch_hard, semi_hard, all"),
         ({"margin": 0}, "margin is 0"),
         ({"margin": math.nan}, "margin is nan"),
-        ({"squared": "yes"}, "squared is yes"),
+        ({"squared": "yes"}, "squared is 'yes', it must be true or false"),
     ],
 )
 def test_wrong_options_are_refused(options, reason):

@@ -134,6 +134,8 @@ def rewrite(path, network, *, document=None, tensors=None):
         ({"embedding_size": 17}, "embedding size 17"),
         ({"format_version": 4}, "format version 4"),
         ({"format_version": None}, "format version None"),
+        ({"prompts": 2}, "holds prompts of a teacher and no network: give it as --prompts"),
+        ({"people": "x"}, "holds a class head and no network: give the model file beside it"),
     ],
 )
 def test_wrong_documents(path, network, document, message):

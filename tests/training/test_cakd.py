@@ -168,20 +168,24 @@ def test_the_student_starts_alike_with_and_without_prompts(tmp_path, recipe, mon
 
 def test_two_processes_train_what_one_trains(tmp_path, recipe):
     # Its micro-batches would be of other images: each process divides its own share.
-    one = recipe("training.accumulate=1")
+    # Plain descent moves by the gradient's own size, which Adam's steps hardly show.
+    descent = "optimizer={name: sgd, lr: 0.01, momentum: 0.0, nesterov: false, weight_decay: 0}"
+    one = recipe("training.accumulate=1", "training.clip=null", descent)
     run(one, tmp_path / "one", silent)
     path = tmp_path / "recipe.yaml"
     path.write_text(one.to_yaml())
     for code, _, err, seen in launch(0, ["distill", str(path), "--out", str(tmp_path / "two")]):
         assert code == 0, err
         assert seen["ddp"]
+    start = open_teacher(one.teacher, None, one.seed).module.state_dict()
     ours, theirs = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
     for mine, yours in zip(ours, theirs, strict=True):
         assert mine == pytest.approx(yours, rel=1e-2, abs=1e-3)
     states = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("two", "one")]
-    for name, prompt in states[0]["weights"].items():
-        if name.startswith("teacher."):
-            torch.testing.assert_close(prompt, states[1]["weights"][name], rtol=1e-2, atol=1e-4)
+    for name, before in start.items():
+        ours, theirs = (state["weights"][f"teacher.{name}"] - before for state in states)
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
+        assert theirs.norm() > 0
 
 
 def test_two_processes_train_a_student_whose_head_nobody_asks(tmp_path, recipe):
@@ -351,6 +355,14 @@ def test_what_cannot_be_prompted_or_compared_is_refused(tmp_path, recipe, swin):
             FacedistillError, match=r"'prompt_preservation' is for prompts, and .*swin"
         ):
             run(recipe(bare, kept), tmp_path / "run", silent)
+    for name in ("arcdistill", "adadistill", "triplet_distillation"):
+        deaf = recipe("objectives.urfm=null", f"objectives.{name}={{}}", "data.images_per_person=2")
+        with pytest.raises(FacedistillError, match=r"no objective trains the prompts of .*swin"):
+            run(deaf, tmp_path / "run", silent)
+    with pytest.raises(FacedistillError, match="nothing trains the student: prompt_preservation"):
+        run(
+            recipe("objectives.urfm=null", "objectives.margin_softmax=null"), tmp_path / "r", silent
+        )
     with pytest.raises(FacedistillError, match=r"swin changes .* gives no logits: leave"):
         run(recipe("objectives.kd={}"), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="only `teacher` can have prompts"):

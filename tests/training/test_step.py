@@ -146,7 +146,7 @@ def test_a_share_of_the_students_gradient_is_for_what_the_student_learns_from():
 def test_teacher_and_objectives_must_have_something_to_say_to_each_other():
     taught = make_step(a=(Term(needs=("student.embedding", "teacher.embedding")), Weight()))
     alone = make_step(a=(Term(), Weight()))
-    greedy = make_step(a=(Term(needs=("teacher.tokens",)), Weight()))
+    greedy = make_step(a=(Term(needs=("student.embedding", "teacher.tokens")), Weight()))
     taught.check_teacher(Says())
     alone.check_teacher(None)
     with pytest.raises(

@@ -51,8 +51,6 @@ class AdaDistill(FixedCentres):
         projection: bool = True,
         **options: Any,
     ) -> None:
-        if centres not in ("random", "teacher"):
-            raise ValueError(f"centres is '{centres}', not one of random, teacher")
         if head == "arcface":
             options.setdefault("m", 0.45)
         super().__init__(setting, head, projection, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch.nn import functional as F
 
@@ -34,6 +36,9 @@ class DarkRank(BatchRelation):
         beta: Of the scores, 1 or more.
         items: Length of a list, 2 or more; all others of the batch where there are fewer.
     """
+
+    # An order has no gradient.
+    adapts_teacher: ClassVar[bool] = False
 
     def __init__(
         self, setting: Setting, *, alpha: float = 3.0, beta: float = 3.0, items: int = 4

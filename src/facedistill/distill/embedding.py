@@ -40,8 +40,6 @@ class EmbeddingError(Objective):
         projection: bool = True,
     ) -> None:
         super().__init__()
-        if distance not in ("squared", "smooth_l1"):
-            raise ValueError(f"distance is '{distance}', not one of squared, smooth_l1")
         teacher_size = setting.require_teacher("embedding_mse")
         self.normalise = normalise
         self.distance = distance

@@ -17,8 +17,6 @@ from facedistill.faces.alignment import template
 Position = Literal["none", "euclid", "saliency", "relative"]
 """Which distance is encoded; `none` switches the encoding off."""
 
-POSITIONS: tuple[Position, ...] = ("none", "euclid", "saliency", "relative")
-
 
 def grid_points(side: int) -> torch.Tensor:
     """Return float64 (side^2, 2): the (x, y) of a grid's cells, row by row, in cells."""

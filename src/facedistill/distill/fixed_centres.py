@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -31,6 +31,7 @@ class FixedCentres(Classifier):
 
     # The teacher is asked even where its centres say everything: a run has no idle teacher.
     needs = frozenset({"student.embedding", "teacher.embedding"})
+    adapts_teacher: ClassVar[bool] = False
 
     def __init__(
         self, setting: Setting, head: str, projection: bool = True, **options: Any

@@ -6,11 +6,13 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from types import NoneType
+from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from facedistill.data.batch import Batch
@@ -166,10 +168,16 @@ class Objective(nn.Module, ABC):
     An objective owns whatever trains with it (class centres, projections) and says in `needs`
     which outputs it reads: `student.embedding`, `student.feature_map`, `student.logits`,
     `teacher.embedding`, `teacher.logits`, ... The loop asks the networks for just those.
+
+    Attributes:
+        needs: Those outputs.
+        adapts_teacher: Whether its gradient brings what trains of a teacher (prompts) towards the
+            student, through the teacher's outputs that it needs.
     """
 
     name: ClassVar[str]
     needs: frozenset[str]
+    adapts_teacher: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
@@ -248,10 +256,38 @@ def create_objective(name: str, setting: Setting, **arguments: Any) -> Objective
             raise FacedistillError(
                 f"unknown option '{key}' of objective '{name}': {did_you_mean(key, known)}"
             )
+    _check_kinds(name, cls, arguments)
     try:
         return cls(setting, **arguments)
     except (TypeError, ValueError) as error:
         raise FacedistillError(f"objective '{name}': {error}") from error
+
+
+_KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+}
+"""What an option of a type must be, in words."""
+
+
+def _check_kinds(name: str, cls: type[Objective], arguments: Mapping[str, Any]) -> None:
+    """Refuse what is not of its option's type, such as the text "false", which Python calls true.
+
+    Raises:
+        FacedistillError: Naming the option.
+    """
+    types = get_type_hints(cls.__init__)
+    for key in arguments.keys() & types.keys():
+        try:
+            TypeAdapter(types[key]).validate_python(arguments[key], strict=True)
+        except ValidationError:
+            of = [each for each in get_args(types[key]) or (types[key],) if each is not NoneType]
+            must = _KINDS.get(of[0]) or f"one of {', '.join(map(str, of))}"
+            raise FacedistillError(
+                f"objective '{name}': {key} is {arguments[key]!r}, it must be {must}"
+            ) from None
 
 
 def _import_methods() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch.nn import functional as F
@@ -52,19 +52,20 @@ class PromptPreservation(Objective):
         m: Its margin.
     """
 
+    # It holds the prompts where they are; what moves them is another's.
+    adapts_teacher: ClassVar[bool] = False
+
     def __init__(
         self,
         setting: Setting,
         *,
         by: By = "embedding-kl",
         scale: float = 64.0,
-        head: str = "cosface",
+        head: Literal["cosface", "arcface"] = "cosface",
         m: float = 0.4,
     ) -> None:
         super().__init__()
         size = setting.require_teacher("prompt_preservation")
-        if by not in get_args(By):
-            raise ValueError(f"by is {by!r}, it must be one of {', '.join(get_args(By))}")
         if not 0 < scale < math.inf:
             raise ValueError(f"scale is {scale}, it must be above 0 and finite")
         self.by, self.scale = by, scale

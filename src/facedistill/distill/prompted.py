@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from facedistill.distill.prompt_count import MOST_PROMPTS
 from facedistill.errors import FacedistillError, first_line
 from facedistill.models.backbone import TokenBackbone, tokens_of
+from facedistill.models.embed import embedding_of
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.header import HEADER_KEY
 from facedistill.models.input_spec import InputSpec
@@ -143,8 +144,10 @@ class PromptedNetwork(nn.Module):
         assert isinstance(backbone, TokenBackbone)
         feature_map, prompts = backbone.forward_prompted(x, self._for_batch(len(x)))
         outputs = Outputs()
-        if "embedding" in needs:
+        if {"embedding", "landmarks"} & set(needs):
             outputs.embedding = backbone.forward_head(feature_map).float()
+        if "landmarks" in needs:
+            outputs.landmarks = self.network.landmarks_at(embedding_of(outputs))
         if "feature_map" in needs:
             outputs.feature_map = feature_map
         if "tokens" in needs:

@@ -55,8 +55,6 @@ class RelationAware(Objective):
         teacher_size = setting.require_teacher("rad")
         identities = setting.require_labels("rad")
         check_penalty(q, two_sided)
-        if reference not in ("student", "teacher"):
-            raise ValueError(f"reference is '{reference}', not one of student, teacher")
         if reference == "teacher" and setting.student_size != teacher_size:
             raise ValueError(
                 f"reference: teacher compares {setting.student_size} dimensions of the student "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -109,6 +109,7 @@ class QueueRelationAware(Objective):
     """
 
     needs = frozenset({"student.embedding", "teacher.embedding"})
+    adapts_teacher: ClassVar[bool] = False
 
     def __init__(
         self,

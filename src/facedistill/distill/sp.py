@@ -36,8 +36,6 @@ class SimilarityPreserving(BatchRelation):
         self, setting: Setting, *, layer: Literal["embedding", "map"] = "embedding"
     ) -> None:
         super().__init__(setting)
-        if layer not in ("embedding", "map"):
-            raise ValueError(f"layer is '{layer}', not one of embedding, map")
         self.pixels = setting.require_pixels("sp") if layer == "map" else None
         if self.pixels:
             ours, theirs = self.pixels

@@ -14,7 +14,6 @@ from facedistill.distill.precision import at_least_float32
 from facedistill.models.embed import embedding_of
 from facedistill.models.outputs import Outputs
 
-SAMPLINGS = ("batch_hard", "semi_hard", "all")
 _SHORTEST = 1e-12
 """Least squared distance under a root, whose slope at 0 is infinite."""
 
@@ -115,10 +114,6 @@ class Triplet(Objective):
     ) -> None:
         super().__init__()
         setting.require_labels("triplet")
-        if sampling not in SAMPLINGS:
-            raise ValueError(f"sampling is '{sampling}', not one of {', '.join(SAMPLINGS)}")
-        if not isinstance(squared, bool):
-            raise ValueError(f"squared is {squared}, it must be true or false")
         if not 0 < margin <= 4:
             raise ValueError(f"margin is {margin}, it must be above 0 and at most 4")
         self.margin, self.sampling, self.squared = margin, sampling, squared

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from facedistill.data.batch import Batch
@@ -32,6 +34,7 @@ class TripletDistillation(Objective):
     """
 
     needs = frozenset({"student.embedding", "teacher.embedding"})
+    adapts_teacher: ClassVar[bool] = False
 
     def __init__(self, setting: Setting, *, smallest: float = 0.2, largest: float = 0.5) -> None:
         super().__init__()

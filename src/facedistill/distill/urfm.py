@@ -8,7 +8,7 @@ compared one by one.
 from __future__ import annotations
 
 from math import inf, isqrt
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
 from facedistill.distill.facial_position import (
-    POSITIONS,
     Position,
     bucket_index,
     facial_distance,
@@ -29,6 +28,12 @@ from facedistill.distill.place_features import place_features
 from facedistill.distill.precision import at_least_float32
 from facedistill.errors import FacedistillError
 from facedistill.models.outputs import Outputs
+
+MOST_CENTRES = 64 * 64
+"""As many as a face has pixels that could matter; each looks at all and is compared with all."""
+
+MOST_WIDTH = 8192
+"""Of local features; heads and buckets may not be more either."""
 
 Normalise = Literal["images", "channels", "none"]
 """What the local features are standardised over."""
@@ -244,9 +249,12 @@ class UnifiedReceptiveFields(Objective):
         lambda_2: float = 1.0,
     ) -> None:
         super().__init__()
-        _check(centres, width, heads, position, gamma, buckets, place_scale, learns, normalise)
-        if min(lambda_1, lambda_2) < 0:
-            raise ValueError("lambda_1 and lambda_2 must not be negative")
+        _check(centres, width, heads, gamma, buckets, place_scale)
+        if min(lambda_1, lambda_2) < 0 or lambda_1 == lambda_2 == 0:
+            raise ValueError(
+                "lambda_1 and lambda_2 must not be negative, nor both 0 (to go without it, set "
+                "objectives.urfm to null)"
+            )
         self.student, self.teacher = setting.require_pixels("urfm")
         self.needs = frozenset({f"student.{self.student.output}", f"teacher.{self.teacher.output}"})
         self.learns, self.normalise = learns, normalise
@@ -419,27 +427,17 @@ def _check(
     centres: int,
     width: int,
     heads: int,
-    position: str,
     gamma: float,
     buckets: int,
     place_scale: float,
-    learns: str,
-    normalise: str,
 ) -> None:
-    if centres < 1 or isqrt(centres) ** 2 != centres:
-        raise ValueError(f"centres is {centres}, it must be a square number, as 25, 49 or 64")
-    for name, value in {"width": width, "heads": heads}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value}, it must be a whole number of 1 or more")
-    if position not in POSITIONS:
-        raise ValueError(f"position is {position}, it must be one of {', '.join(POSITIONS)}")
-    if learns not in get_args(Learns):
-        raise ValueError(f"learns is {learns}, it must be one of {', '.join(get_args(Learns))}")
-    if normalise not in get_args(Normalise):
-        known = ", ".join(get_args(Normalise))
-        raise ValueError(f"normalise is {normalise}, it must be one of {known}")
-    if buckets < 1:
-        raise ValueError(f"buckets is {buckets}, it must be 1 or more")
+    if not 1 <= centres <= MOST_CENTRES or isqrt(centres) ** 2 != centres:
+        raise ValueError(
+            f"centres is {centres}, it must be a square number (25, 49, 64) up to {MOST_CENTRES}"
+        )
+    for name, value in {"width": width, "heads": heads, "buckets": buckets}.items():
+        if not 1 <= value <= MOST_WIDTH:
+            raise ValueError(f"{name} is {value}, it must be 1 to {MOST_WIDTH}")
     if gamma < 0:
         raise ValueError("gamma must not be negative")
     if not 0 <= place_scale < inf:

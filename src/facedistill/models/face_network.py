@@ -180,11 +180,12 @@ class FaceNetwork(nn.Module):
             embedding=embedding,
             feature_map=feature_map if "feature_map" in needs else None,
             tokens=tokens_of(feature_map) if "tokens" in needs else None,
-            landmarks=self._landmarks(embedding) if "landmarks" in needs else None,
+            landmarks=self.landmarks_at(embedding) if "landmarks" in needs else None,
             stage_maps=stages,
         )
 
-    def _landmarks(self, embedding: Tensor) -> Tensor:
+    def landmarks_at(self, embedding: Tensor) -> Tensor:
+        """Return the landmarks (B, P, 2) that the landmark head sees in embeddings (B, D)."""
         assert self.landmark_head is not None, "`gives` says so"
         return self.landmark_head(embedding)
 

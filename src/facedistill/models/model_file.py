@@ -109,6 +109,13 @@ def load_model(path: str | Path) -> FaceNetwork:
     return network.eval()
 
 
+_OTHER_FILES = {
+    "prompts": "prompts of a teacher and no network: give it as --prompts beside that teacher",
+    "people": "a class head and no network: give the model file beside it, named without .head",
+}
+"""What else a run leaves, by a key of its header."""
+
+
 def _stored(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
@@ -126,6 +133,9 @@ def _read_document(path: Path, header: dict[str, str]) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise FacedistillError(f"{path} has a damaged facedistill header: not a JSON object")
+    for key, said in _OTHER_FILES.items():
+        if key in document:
+            raise FacedistillError(f"{path} holds {said}")
     version = document.get("format_version")
     if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         raise FacedistillError(

@@ -179,6 +179,18 @@ class TrainingStep(nn.Module):
             )
         if teacher is not None:
             teacher.check(needs)
+        if isinstance(teacher, TrainableTeacher) and not self._adapts_teacher:
+            raise FacedistillError(
+                f"no objective trains the prompts of {teacher.name} for the student: add one that "
+                "does, say urfm or fcd, or set teacher.prompts and objectives.prompt_preservation "
+                "to null"
+            )
+
+    @property
+    def _adapts_teacher(self) -> bool:
+        """Whether gradient from the student's side reaches the run's own teacher."""
+        own = [o for o in self._listeners(None) if o.adapts_teacher]
+        return bool(self._needs("teacher", own))
 
     def _listeners(self, other: str | None) -> list[Objective]:
         each = zip(self.objectives, self._each(), strict=True)
@@ -209,6 +221,11 @@ class TrainingStep(nn.Module):
                     f"the automatic weight of {name} is a share of the student's gradient, to "
                     "which it gives nothing: set its weight to a number"
                 )
+        if len(self._silent()) == len(self.objectives):
+            raise FacedistillError(
+                f"nothing trains the student: {', '.join(self.objectives) or 'no objective'} gives "
+                "it no gradient; add an objective that does, such as margin_softmax or fcd"
+            )
         for done in sorted({0.0} | {w.start for w in each} | {w.stop for w in each if w.stop < 1}):
             if not any(weight.on(done) for weight in each):
                 raise FacedistillError(
