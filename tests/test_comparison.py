@@ -90,6 +90,40 @@ def test_an_option_of_an_objective_that_no_row_has_is_refused():
     assert "objectives.margin_sofmax.scale=24: did you mean 'margin_softmax'" in str(caught.value)
 
 
+def test_taking_an_objective_away_is_for_the_rows_that_have_it(write, tmp_path):
+    text = """
+rows:
+  bare: {recipe: shrinkteanet, settings: [objectives.margin_softmax=null]}
+  both: shrinkteanet
+  fcd: fcd
+"""
+    comparison = load_comparison(write(text), settings=["objectives.margin_softmax=null"])
+    trials = trials_of(comparison, tmp_path)
+    assert all(list(trial.recipe.objectives) == ["fcd"] for trial in trials.values())
+    with pytest.raises(FacedistillError, match=r"no row has the objective of objectives\.mrd=null"):
+        load_comparison(write(text), settings=["objectives.mrd=null"])
+
+
+def test_what_is_said_of_a_teacher_that_no_row_has_is_refused():
+    with pytest.raises(FacedistillError, match=r"no row has a teacher, so that teacher\.bank=bank"):
+        load_comparison(["arcface"], settings=["teacher.bank=bank"])
+
+
+def test_what_rows_set_themselves_is_told_to_who_sets_it_for_all(write, recwarn):
+    text = """
+rows:
+  short: {recipe: arcface, settings: [training.epochs=1]}
+  none: {recipe: fcd, settings: [teacher=null, "objectives={margin_softmax: {}}"]}
+  wide: {recipe: fcd, settings: ["student.arguments={width: 1.0}"]}
+"""
+    load_comparison(write(text), settings=["training.batch_size=8", "teacher.bank=bank"])
+    assert not recwarn
+    with pytest.warns(UserWarning, match="not all, for rows that set it themselves: short$"):
+        load_comparison(write(text), settings=["training.epochs=2"])
+    with pytest.warns(UserWarning, match="themselves: wide$"):
+        load_comparison(write(text), settings=["student.arguments.width=0.5"])
+
+
 METHODS = [
     "fcd", "shrinkteanet", "embedding_mse", "coupleface", "kd", "gkd", "pkt", "rkd", "sp", "cckd",
     "darkrank", "crd", "ekd", "triplet_distillation", "arcdistill", "margin_distillation",

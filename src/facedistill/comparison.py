@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -163,6 +164,7 @@ def load_comparison(
         FacedistillError: If the file is no comparison, or a key, a row, an objective or a value is
             unknown.
     """
+    settings = list(settings)
     tree = _read(sources)
     tree["settings"] = [*(tree.get("settings") or []), *settings]
     if seeds:
@@ -178,8 +180,10 @@ def load_comparison(
         comparison = Comparison.model_validate(tree)
     except ValidationError as error:
         raise FacedistillError(f"{what}: {first_problem(error, Comparison)}") from error
-    _check_objectives(comparison, what)
-    return _only_needed(comparison)
+    _check_settings(comparison, what)
+    comparison = _only_needed(comparison)
+    _tell_overridden(comparison, settings)
+    return comparison
 
 
 def plan(comparison: Comparison, out: Path) -> list[Trial]:
@@ -260,17 +264,8 @@ def _settings(comparison: Comparison, name: str) -> list[str]:
     What refers to a row and is then set to something else refers to no row.
     """
     row = comparison.rows[name]
-    tree = read_tree(row.recipe, row.settings)
-    objectives = _objectives(comparison, tree)
-    shared = []
-    for setting in comparison.settings:
-        place = _place(setting)
-        if place[0] == "teacher" and tree.get("teacher") is None:
-            continue
-        if _is_option(place) and place[1] not in objectives:
-            continue
-        shared.append(setting)
-    settings = [*shared, *row.settings]
+    tree = _tree(comparison, row)
+    settings = [*(s for s in comparison.settings if _concerns(tree, s)), *row.settings]
     return [
         setting
         for i, setting in enumerate(settings)
@@ -288,33 +283,76 @@ def _is_replaced(setting: str, later: Sequence[str]) -> bool:
     return any(place[: len(each)] == each for each in map(_place, later))
 
 
-def _objectives(comparison: Comparison, tree: dict[str, Any]) -> set[str]:
-    """Objectives of a row's recipe, and those that the comparison gives to all rows."""
-    own = tree.get("objectives")
-    places = [_place(setting) for setting in comparison.settings]
-    given = [place[1] for place in places if place[0] == "objectives" and len(place) == 2]
-    return {*given, *(own if isinstance(own, dict) else ())}
+def _tree(comparison: Comparison, row: RowRecipe) -> dict[str, Any]:
+    """A row's recipe with its own settings and the objectives that the comparison gives to all."""
+    given = [s for s in comparison.settings if _gives_objective(s)]
+    return read_tree(row.recipe, [*given, *row.settings])
 
 
-def _is_option(place: Sequence[str]) -> bool:
-    """Whether `objectives.NAME.OPTION` is set."""
-    return place[0] == "objectives" and len(place) > 2
+def _concerns(tree: Mapping[str, Any], setting: str) -> bool:
+    """Whether a setting of all rows is for one of this recipe."""
+    place = _place(setting)
+    if place[0] == "teacher":
+        return tree.get("teacher") is not None
+    return not _takes_objective(setting) or place[1] in (tree.get("objectives") or {})
 
 
-def _check_objectives(comparison: Comparison, what: str) -> None:
-    """Refuse an option for all rows of an objective that no row has."""
-    options = [s for s in comparison.settings if _is_option(_place(s))]
-    if not options:
-        return
-    trees = [read_tree(row.recipe, row.settings) for row in comparison.rows.values()]
-    known = set().union(*(_objectives(comparison, tree) for tree in trees))
-    for setting in options:
-        name = _place(setting)[1]
-        if name not in known:
+def _gives_objective(setting: str) -> bool:
+    """Whether it is `objectives.NAME={...}`."""
+    place = _place(setting)
+    return place[0] == "objectives" and len(place) == 2 and not _is_null(setting)
+
+
+def _takes_objective(setting: str) -> bool:
+    """Whether it is for rows with that objective: it sets an option of it, or takes it away."""
+    place = _place(setting)
+    return place[0] == "objectives" and (len(place) > 2 or (len(place) == 2 and _is_null(setting)))
+
+
+def _is_null(setting: str) -> bool:
+    return setting.partition("=")[2].strip() in ("null", "~", "")
+
+
+def _check_settings(comparison: Comparison, what: str) -> None:
+    """Refuse a setting for all rows of a teacher or an objective that no row has."""
+    trees = [_tree(comparison, row) for row in comparison.rows.values()]
+    known = {name for tree in trees for name in tree.get("objectives") or ()}
+    for setting in comparison.settings:
+        place = _place(setting)
+        if _takes_objective(setting) and place[1] not in known:
             raise FacedistillError(
-                f"{what}: no row has the objective of {setting}: {did_you_mean(name, known)} "
-                f"(objectives.{name}={{weight: 1}} gives it to all rows)"
+                f"{what}: no row has the objective of {setting}: {did_you_mean(place[1], known)} "
+                f"(objectives.{place[1]}={{weight: 1}} gives it to all rows)"
             )
+        if place[0] == "teacher" and not any(tree.get("teacher") for tree in trees):
+            raise FacedistillError(
+                f"{what}: no row has a teacher, so that {setting} says nothing: leave it out, or "
+                "name recipes that have one"
+            )
+
+
+def _tell_overridden(comparison: Comparison, settings: Iterable[str]) -> None:
+    """Warn of what was asked for all rows and some set otherwise by themselves."""
+    for setting in settings:
+        place = _place(setting)
+        own = [
+            name
+            for name, row in comparison.rows.items()
+            if any(_overlap(place, _place(each)) for each in row.settings)
+            and _concerns(_tree(comparison, row), setting)
+        ]
+        if own:
+            more = f" and {len(own) - 3} more" if len(own) > 3 else ""
+            warnings.warn(
+                f"{setting} is not, or not all, for rows that set it themselves: "
+                f"{', '.join(own[:3])}{more}",
+                stacklevel=3,
+            )
+
+
+def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
 
 
 def _only_needed(comparison: Comparison) -> Comparison:

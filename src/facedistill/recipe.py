@@ -493,6 +493,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
             raise FacedistillError(f"--set {override}: '{parent}' is a value, it has no keys")
         tree = below
     value = _parse(text, f"--set {override}: the value")
+    if value is None and parents == ["objectives"] and leaf not in tree:
+        hint = f": {did_you_mean(leaf, tree)}" if tree else ""
+        raise FacedistillError(f"--set {override}: the recipe has no such objective{hint}")
     if value is None and isinstance(tree.get(leaf), dict):
         del tree[leaf]
     else:

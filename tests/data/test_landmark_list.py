@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from facedistill.data.decode import decode_image
+from facedistill.data.labels import Subset
 from facedistill.data.landmark_list import (
     FIVE_NAMES,
     LOOSE,
@@ -19,6 +20,7 @@ from facedistill.data.landmark_list import (
     read_pts_folder,
 )
 from facedistill.data.opening import open_dataset
+from facedistill.data.resized import Resized
 from facedistill.data.sample import content_key
 from facedistill.errors import FacedistillError
 from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
@@ -118,6 +120,29 @@ def test_faces_of_one_photograph_have_keys_of_their_own(tmp_path):
         assert faces[index].key == faces.key(index)
         decoded = decode_image(faces.encoded(index), "x")
         np.testing.assert_array_equal(decoded, faces[index].image)
+
+
+def test_a_face_is_cut_alike_whatever_of_its_markup_is_kept(tmp_path):
+    write_images(tmp_path / "img", ["1.png"], (900, 800))
+    marks = np.random.default_rng(0).uniform(300, 400, (68, 2)).round(2)
+    header = [f"p{i}_{axis}" for i in range(68) for axis in "xy"]
+    (tmp_path / "list.txt").write_text(list_text({"1.png": marks}, header))
+    five, all68 = (read_landmark_list(tmp_path / "list.txt", five=each) for each in (True, False))
+    assert five.key(0) == all68.key(0)
+    np.testing.assert_array_equal(five[0].image, all68[0].image)
+
+
+def test_points_that_moved_make_another_data_set(tmp_path):
+    write_images(tmp_path / "img", ["1.png", "2.png"])
+    prints = []
+    for shift in (0, 0, 1):
+        rows = {"1.png": CROP, "2.png": CROP + shift}
+        (tmp_path / "list.txt").write_text(list_text(rows))
+        faces = read_landmark_list(tmp_path / "list.txt")
+        prints.append((faces.fingerprint, Subset(Resized(faces, 32), [1]).fingerprint))
+    assert prints[0] == prints[1]
+    assert prints[0][0] != prints[2][0]
+    assert prints[0][1] != prints[2][1]
 
 
 @pytest.mark.parametrize("points", [49, 68, 98])

@@ -1,5 +1,7 @@
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +87,7 @@ def test_two_recipes_of_two_seeds_are_run_once_and_measured_on_the_same_pairs(tm
     ]
     assert stronger.differences["drawn"]["plain"].value == pytest.approx(sum(differences) / 2)
 
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").rglob("*.*")}
     (folders[1] / "saliency.png").write_bytes(b"drawn")
     lines = []
     again = compare(tmp_path, TWO, lines.append)
@@ -194,6 +196,43 @@ def test_folders_of_another_comparison_are_refused_before_anything_runs(tmp_path
             f"rows: {{first: arcface, plain: {{recipe: arcface, settings: [{STRONGER}]}}}}",
         )
     assert not (tmp_path / "out" / "runs" / "first").exists()
+
+
+CHAINED = """
+rows:
+  start: {recipe: arcface, settings: [objectives.margin_softmax.scale=%d]}
+  student: {recipe: arcface, settings: ["student.init=${start}"]}
+"""
+
+
+def test_a_row_that_began_with_another_start_is_no_result_of_this_one(tmp_path):
+    compare(tmp_path, CHAINED % 8)
+    runs, lines = tmp_path / "out" / "runs", []
+    shutil.rmtree(runs / "start")
+    again = compare(tmp_path, CHAINED % 8, lines.append)
+    assert "comparison: 2 runs, 0 are finished" in lines
+    assert not any(row.errors for row in again), "the same start is made anew"
+    shutil.rmtree(runs / "start")
+    _, student = compare(tmp_path, CHAINED % 16)
+    assert "seed-0 is finished, but what its student.init names has changed" in student.errors[0]
+    shutil.rmtree(runs / "student")
+    assert not any(row.errors for row in compare(tmp_path, CHAINED % 16))
+
+
+def test_one_comparison_at_a_time_has_a_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(FacedistillError, match="out is in use by another facedistill"):
+            compare(tmp_path, TWO)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_network_that_cannot_be_built_is_found_before_any_run(tmp_path):
+    text = "rows: {first: arcface, last: {recipe: arcface, settings: [student.arguments.wdth=1]}}"
+    with pytest.raises(FacedistillError, match=r"row last: .*wdth"):
+        compare(tmp_path, text)
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_nothing_to_measure_on_is_refused(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import facedistill
@@ -13,6 +14,9 @@ from facedistill.data.landmark_list import FIVE_NAMES
 from facedistill.data.opening import open_dataset
 from facedistill.errors import FacedistillError
 from facedistill.evaluation.landmarks import evaluate_landmarks
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.input_spec import InputSpec
+from facedistill.models.model_file import save_model
 from facedistill.recipe import load_recipe
 from facedistill.training.data import split_data
 from facedistill.training.loop import Fit
@@ -70,8 +74,10 @@ def test_images_are_split_off_where_nobody_is_labelled():
     assert (len(faces), len(held_out)) == (22, 8)
     keys = {faces.key(i) for i in range(22)} | {held_out.key(i) for i in range(8)}
     assert len(keys) == 30
+    with pytest.raises(FacedistillError, match="set one of them to 0"):
+        split_data(recipe("data.validation_images=8", "data.validation_identities=4"))
     with pytest.raises(FacedistillError, match="cannot set 30 images apart"):
-        split_data(recipe("data.validation_images=30"))
+        split_data(recipe("data.validation_identities=0", "data.validation_images=30"))
     with pytest.raises(FacedistillError, match="validation_images is for landmark networks"):
         split_data(recipe("data.validation_images=8", "student.landmarks=null"))
 
@@ -128,11 +134,42 @@ def test_what_has_no_landmarks_measures_no_landmark_network(tmp_path, monkeypatc
             run(recipe(*settings), tmp_path / "run", say=lambda line: None)
 
 
+def test_as_many_landmarks_are_learned_as_the_data_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(Fit, "run", None)  # nothing is trained
+    with pytest.raises(FacedistillError, match=r"5 landmarks a face and student\.landmarks is 6"):
+        run(recipe("student.landmarks=6"), tmp_path, say=lambda line: None)
+
+
 def test_a_landmark_network_starts_from_a_recogniser_or_another_of_its_kind(tmp_path):
     run(recipe("training.steps=1"), tmp_path / "first", say=lambda line: None)
     settings = recipe(f"student.init={tmp_path / 'first'}").student
     first = facedistill.load(tmp_path / "first" / "best.safetensors")
     assert create_student(settings).fingerprint == first.fingerprint
+
+    spec = InputSpec(size=16)
+    recogniser = FaceNetwork.create("standin", spec, embedding_size=8)
+    save_model(recogniser, tmp_path / "recogniser.safetensors")
+    lines = []
+    begun = create_student(
+        recipe(f"student.init={tmp_path / 'recogniser.safetensors'}").student, lines.append
+    )
+    assert "all but landmark_head.weight, landmark_head.bias of" in lines[0]
+    for name, weight in recogniser.backbone.state_dict().items():
+        assert torch.equal(begun.backbone.state_dict()[name], weight), name
+
+
+def test_a_run_does_not_go_on_with_points_that_moved(tmp_path):
+    photographs = write_photographs(tmp_path, [8] * 9)
+    held_out = ("data.validation_identities=0", "data.validation_images=2")
+    settings = (f"data.train={photographs}", *held_out, "training.steps=2")
+    run(recipe(*settings), tmp_path / "run", say=lambda line: None)
+    (tmp_path / "run" / "summary.json").unlink()
+    text = photographs.read_text()
+    photographs.write_text(text.replace(" 12.00 ", " 12.50 "))
+    with pytest.raises(FacedistillError, match="of a run on other training data"):
+        run(recipe(*settings), tmp_path / "run", say=lambda line: None)
+    photographs.write_text(text)
+    run(recipe(*settings), tmp_path / "run", say=lambda line: None)
 
 
 def test_a_teacher_of_points_must_see_the_image_that_the_student_sees(tmp_path):

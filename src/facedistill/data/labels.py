@@ -157,6 +157,10 @@ class Subset(FaceDataset):
         """Return the sample's key, the one it has in the data set it comes from."""
         return self.dataset.key(int(self.indices[index]))
 
+    def marks(self, index: int) -> bytes:
+        """Return what the data set that it comes from has written down of it."""
+        return self.dataset.marks(int(self.indices[index]))
+
     def __getitem__(self, index: int) -> Sample:
         """Return sample `index` under its new label."""
         sample = self.dataset[int(self.indices[index])]

@@ -105,6 +105,10 @@ class LandmarkDataset(FaceDataset):
         content = read_image_file(Path(self.files[index]))
         return _key(content, self._square(index, image_size(content, self.where(index))))
 
+    def marks(self, index: int) -> bytes:
+        """Return the points as given or reduced."""
+        return self.pixels[index].tobytes()
+
     def __getitem__(self, index: int) -> Sample:
         """Return the crop with its landmarks.
 
@@ -134,7 +138,7 @@ class LandmarkDataset(FaceDataset):
         extent = float((high - low).max())
         if shape[0] == shape[1] and extent >= SMALL_FACE * shape[0]:
             return None
-        right, down, scale = _off(self.pixels[index])
+        right, down, scale = _off(self.five[index])
         side = max(2, round(LOOSE * scale * extent))
         if side * side > MAX_PIXELS:
             raise FacedistillError(

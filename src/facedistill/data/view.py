@@ -24,6 +24,10 @@ class View(FaceDataset):
         """Return the place in the original."""
         return self.source.where(index)
 
+    def marks(self, index: int) -> bytes:
+        """Return the original's."""
+        return self.source.marks(index)
+
     def copy_name(self, index: int) -> str:
         """Return the original's."""
         return self.source.copy_name(index)

@@ -43,6 +43,8 @@ def open_network(
         return OnnxNetwork(path, input=input)
     if suffix in CHECKPOINTS:
         return load_foreign(path, input=input).to(device)
+    if not suffix and not path.exists():
+        raise FacedistillError(f"{path} does not exist")
     raise FacedistillError(
         f"{path}: a network is a .safetensors, .onnx, {', '.join(CHECKPOINTS)} file"
     )

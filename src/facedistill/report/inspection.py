@@ -144,6 +144,7 @@ def _describe_model(network: FaceNetwork | OnnxNetwork) -> dict[str, Any]:
             "arguments": network.arguments,
             **description,
             "parameters": count_parameters(network.backbone),
+            **({"landmarks": network.landmark_points} if network.landmark_head else {}),
             "macs": count_macs(network.backbone, network.input.size),
             "metadata": network.metadata.model_dump(exclude_none=True),
         }

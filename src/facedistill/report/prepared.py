@@ -8,6 +8,7 @@ from typing import Any
 from facedistill.data.packing import pack, require_room
 from facedistill.data.sample import FaceDataset
 from facedistill.data.upright import Upright
+from facedistill.errors import FacedistillError
 from facedistill.evaluation.aligned import align_faces, check_names, require_crops_only, write_crops
 from facedistill.evaluation.landmarks import Locator
 from facedistill.faces.alignment import ARCFACE_SIZE
@@ -46,6 +47,8 @@ def prepare_aligned(
     Raises:
         FacedistillError: See `align_faces` and `pack`.
     """
+    if sheet is not None and Path(sheet).is_dir():
+        raise FacedistillError(f"--sheet {sheet} is a folder: name the picture in it")
     if as_records:
         require_room(Path(out), overwrite)
     else:

@@ -18,12 +18,13 @@ from facedistill.models.model_file import load_model
 from facedistill.progress import Say
 from facedistill.recipe import PairsRecipe, Recipe
 from facedistill.report.card import UNKNOWN
-from facedistill.training.folder import BEST, METRICS, SUMMARY, pictures_of
+from facedistill.training.folder import BEST, METRICS, SUMMARY, claim, pictures_of
 from facedistill.training.latency import time_rows
 from facedistill.training.measurement import TestSet, fingerprint, read_measurement, truth_of
 from facedistill.training.metrics import read_metrics
 from facedistill.training.processes import run_apart
-from facedistill.training.summary import check_owner
+from facedistill.training.student import check_network
+from facedistill.training.summary import changed_origin, check_owner
 from facedistill.training.trial import (
     Job,
     attempt,
@@ -78,20 +79,38 @@ def run_comparison(
         Interrupted: After SIGTERM or Ctrl-C; every run has saved a checkpoint.
         FacedistillError: If recipes are unusable, or folders hold other runs.
     """
-    trials = plan(comparison, Path(out))
+    out = Path(out)
+    trials = plan(comparison, out)
     for trial in trials:
         check_owner(trial.folder, trial.recipe)
     tasks = open_tasks(comparison, trials)
+    _check_students(trials)
+    with claim(out):
+        _run_missing(comparison.name, trials, tasks, jobs, say)
+        rows = _rows(comparison, trials, tasks)
+        return time_rows(rows, out, say=say) if comparison.latency else rows
+
+
+def _run_missing(
+    name: str, trials: Sequence[Trial], tasks: Mapping[str, Task], jobs: int | None, say: Say
+) -> None:
     missing = [_job(trial, tasks) for trial in trials if not _is_done(trial, tasks)]
-    say(f"{comparison.name}: {len(trials)} runs, {len(trials) - len(missing)} are finished")
-    if jobs == 0:
-        for job in missing:
-            attempt(job, say)
-            say(f"{job.trial.title}: {read_error(job.trial.folder) or 'done'}")
-    else:
+    say(f"{name}: {len(trials)} runs, {len(trials) - len(missing)} are finished")
+    if jobs != 0:
         run_apart(missing, jobs, say)
-    rows = _rows(comparison, trials, tasks)
-    return time_rows(rows, out, say=say) if comparison.latency else rows
+        return
+    for job in missing:
+        attempt(job, say)
+        say(f"{job.trial.title}: {read_error(job.trial.folder) or 'done'}")
+
+
+def _check_students(trials: Sequence[Trial]) -> None:
+    """Refuse networks that cannot be built before the first of all runs."""
+    for trial in {trial.recipe.student.model_dump_json(): trial for trial in trials}.values():
+        try:
+            check_network(trial.recipe.student)
+        except FacedistillError as error:
+            raise FacedistillError(f"row {trial.row}: {error}") from error
 
 
 def open_tasks(comparison: Comparison, trials: Sequence[Trial]) -> dict[str, Task]:
@@ -168,6 +187,8 @@ def _is_done(trial: Trial, tasks: Mapping[str, Task]) -> bool:
     return (
         (trial.folder / SUMMARY).exists()
         and not crashed
+        and changed_origin(trial.folder, trial.recipe) is None
+        and all((folder / SUMMARY).exists() for folder in trial.after)
         and (not trial.bank or has_bank(trial.folder))
         and all(
             read_measurement(trial.folder, name, task.fingerprint)

@@ -48,6 +48,11 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
                 "data.validation_images is for landmark networks: set student.landmarks, or "
                 "data.validation_identities instead"
             )
+        if data.validation_identities and identities:
+            raise FacedistillError(
+                "data.validation_images splits off images of people who are trained on, and "
+                "data.validation_identities people who are not: set one of them to 0"
+            )
         _require_landmarks(faces, "data.validation_images: 0 validates on none")
         training, held_out = split_images(len(faces), data.validation_images, SPLIT_SEED)
         return Subset(faces, training), Subset(faces, held_out)

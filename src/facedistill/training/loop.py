@@ -60,6 +60,7 @@ class LoopOptions:
         compile: Compile the student.
         tensorboard: Write event files.
         recipe: Hash of the recipe, which a checkpoint must carry to be resumed.
+        data: Fingerprint of the training data, likewise.
     """
 
     steps: int
@@ -72,6 +73,7 @@ class LoopOptions:
     compile: bool = False
     tensorboard: bool = False
     recipe: str = ""
+    data: str = ""
 
 
 @dataclass
@@ -355,6 +357,7 @@ class Fit:
         state: dict[str, Any] = {
             "recipe": self.options.recipe,
             "teachers": self._teachers(),
+            "data": self.options.data,
             "step": self.position.step,
             "best": self.position.best,
             "skipped": sorted(self.position.skipped),
@@ -383,6 +386,11 @@ class Fit:
             if state.get("teachers", self._teachers()) != self._teachers():
                 raise FacedistillError(
                     f"checkpoint {path} is of a run with another teacher, which was there by the "
+                    "same name: bring that back, or delete the checkpoint to start over"
+                )
+            if state.get("data", self.options.data) != self.options.data:
+                raise FacedistillError(
+                    f"checkpoint {path} is of a run on other training data, which was there by the "
                     "same name: bring that back, or delete the checkpoint to start over"
                 )
             try:

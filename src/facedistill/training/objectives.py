@@ -186,11 +186,18 @@ def _check_people(recipe: Recipe) -> None:
 
 def _check_landmarks(recipe: Recipe, faces: FaceDataset) -> None:
     """Refuse to learn landmarks that the data has not, or that are of another view."""
-    if "landmark_regression" in recipe.objectives and faces[0].landmarks is None:
-        raise FacedistillError(
-            f"objective 'landmark_regression' needs landmarks and {faces.name} has none: give a "
-            "landmark list, a folder with .pts files or procedural faces"
-        )
+    if "landmark_regression" in recipe.objectives:
+        marked, points = faces[0].landmarks, recipe.student.landmarks
+        if marked is None:
+            raise FacedistillError(
+                f"objective 'landmark_regression' needs landmarks and {faces.name} has none: give "
+                "a landmark list, a folder with .pts files or procedural faces"
+            )
+        if points is not None and len(marked) != points:
+            raise FacedistillError(
+                f"{faces.name} has {len(marked)} landmarks a face and student.landmarks is "
+                f"{points}: set it to {len(marked)}"
+            )
     imitation, augmentation = recipe.objectives.get("landmark_imitation"), recipe.data.augmentation
     if imitation is None or not (augmentation.flip > 0 or augmentation.moves):
         return

@@ -145,7 +145,7 @@ def _fit(
     order = create_order(recipe, faces, accelerator)
     check_micro_batches(recipe, accelerator)
     expect_gradients(accelerator, step)
-    options = _options(recipe, order)
+    options = _options(recipe, order, faces.fingerprint)
     return Fit(
         folder,
         accelerator,
@@ -174,7 +174,7 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _options(recipe: Recipe, order: Order) -> LoopOptions:
+def _options(recipe: Recipe, order: Order, data: str) -> LoopOptions:
     training = recipe.training
     per_epoch = order.steps_per_epoch
     return LoopOptions(
@@ -189,6 +189,7 @@ def _options(recipe: Recipe, order: Order) -> LoopOptions:
         compile=training.compile,
         tensorboard=training.tensorboard,
         recipe=recipe.hash,
+        data=data,
     )
 
 

@@ -242,5 +242,6 @@ class TrainingStep(nn.Module):
             )
         if "logits" in self.student_needs and self.classifier is None:
             raise FacedistillError(
-                "an objective needs student.logits and no objective classifies: add margin_softmax"
+                "an objective needs student.logits and no objective classifies: add margin_softmax "
+                "(kd does without, by own_head: true)"
             )

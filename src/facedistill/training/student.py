@@ -13,7 +13,7 @@ from facedistill.models.model_file import load_model
 from facedistill.models.registry import create_backbone
 from facedistill.progress import Say, say_nothing
 from facedistill.recipe import NetworkRecipe
-from facedistill.training.teachers import best_of
+from facedistill.training.teachers import best_of, naming
 
 
 def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork:
@@ -34,7 +34,8 @@ def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork
     )
     if recipe.init is None:
         return student
-    start = load_model(best_of(recipe.init))
+    with naming("student.init"):
+        start = load_model(best_of(recipe.init))
     shapes = {key: weight.shape for key, weight in start.backbone.state_dict().items()}
     if start.architecture != recipe.network or _shapes(recipe, start.embedding_size) != shapes:
         raise FacedistillError(
@@ -56,6 +57,15 @@ def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork
     new = f"all but {', '.join(fresh)}" if fresh else "all"
     say(f"student.init: {new} of {len(weights)} weights are those of {recipe.init}")
     return student
+
+
+def check_network(recipe: NetworkRecipe) -> None:
+    """Refuse a network that cannot be built.
+
+    Raises:
+        FacedistillError: Naming what is unknown, or out of range.
+    """
+    _shapes(recipe, recipe.embedding_size)
 
 
 def _shapes(recipe: NetworkRecipe, embedding_size: int) -> dict[str, torch.Size]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from facedistill.atomic import atomic_path
+from facedistill.distill.bank_info import info_path
 from facedistill.errors import FacedistillError
 from facedistill.recipe import Recipe, load_recipe
 from facedistill.training.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY
+from facedistill.training.teachers import best_of
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,44 @@ def _difference(one: Recipe, other: Recipe) -> str:
     return f"its {'.'.join(place)} is {json.dumps(ours)}, not {json.dumps(theirs)}"
 
 
+def origins(recipe: Recipe) -> dict[str, str]:
+    """Return hashes of the files that a run begins with and learns from, by their keys.
+
+    A path says nothing of what is there; files that are gone are left out.
+    """
+    paths: dict[str, Path] = {}
+    if recipe.student.init:
+        paths["student.init"] = best_of(recipe.student.init)
+    named = {"teacher": recipe.teacher} if recipe.teacher else {}
+    named |= {f"teachers.{name}": each for name, each in recipe.teachers.items()}
+    for name, teacher in named.items():
+        if teacher.model:
+            paths[f"{name}.model"] = best_of(teacher.model)
+        if teacher.bank:
+            paths[f"{name}.bank"] = info_path(Path(teacher.bank))
+    return {key: _hash(path) for key, path in paths.items() if path.is_file()}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
+def changed_origin(folder: Path, recipe: Recipe) -> str | None:
+    """Return the key of a file that is another than the finished run of a folder was made with."""
+    try:
+        made_with = dict(json.loads((folder / SUMMARY).read_text("utf-8")).get("origins", {}))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None  # There is none, or whoever reads the rest says that it is damaged.
+    now = origins(recipe)
+    return next((key for key, each in now.items() if made_with.get(key, each) != each), None)
+
+
 def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
     """Return what an earlier call finished; None where there is training or measuring to do.
 
     Raises:
-        FacedistillError: If the summary is damaged.
+        FacedistillError: If the summary is damaged, or what the run began with has changed since.
     """
     path = folder / SUMMARY
     if not path.exists() or not (folder / BEST).exists():
@@ -86,6 +122,11 @@ def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
         content = json.loads(path.read_text("utf-8"))
         if content["recipe"] != recipe.hash:
             return None
+        if key := changed_origin(folder, recipe):
+            raise FacedistillError(
+                f"{folder} is finished, but what its {key} names has changed since: delete the "
+                "folder to train anew, or bring back what was there"
+            )
         return Summary(
             folder,
             folder / BEST,
@@ -116,6 +157,7 @@ def write_summary(summary: Summary, recipe: Recipe) -> None:
         "skipped": summary.skipped,
         "images_per_second": round(summary.images_per_second, 1),
         "seconds_per_step": round(summary.seconds_per_step, 6),
+        "origins": origins(recipe),
     }
     if summary.receptive_fields:
         content["receptive_fields"] = summary.receptive_fields

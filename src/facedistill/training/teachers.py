@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -37,7 +38,8 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0) -> Te
         FacedistillError: If the bank is of other data, or of another teacher than `model`.
     """
     model = best_of(recipe.model) if recipe.model else None
-    network = open_network(model, input=recipe.input) if model else None
+    with naming("teacher.model"):
+        network = open_network(model, input=recipe.input) if model else None
     if recipe.bank is None:
         assert network is not None
         precision = _precision(recipe, network)
@@ -78,6 +80,15 @@ def _prompted(
         torch.manual_seed(seed)
         prompted = PromptedNetwork(network, prompts.count, checkpointing=prompts.checkpointing)
         return TrainableTeacher(prompted, network, view, precision)
+
+
+@contextmanager
+def naming(key: str) -> Iterator[None]:
+    """Put the recipe's key before what is wrong with the file that it names."""
+    try:
+        yield
+    except FacedistillError as error:
+        raise FacedistillError(f"{key}: {error}") from error
 
 
 def best_of(source: str) -> Path:
