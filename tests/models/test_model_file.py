@@ -11,7 +11,7 @@ from facedistill.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.input_spec import InputSpec
 from facedistill.models.metadata import ModelMetadata
-from facedistill.models.model_file import describe, load_model, save_model
+from facedistill.models.model_file import FORMAT_VERSION, describe, load_model, save_model
 
 
 @pytest.fixture
@@ -177,6 +177,15 @@ def test_files_of_version_1_have_no_checksum(path, network):
     refused(path, "is damaged")
     rewrite(path, network, document={"format_version": 1})
     assert load_model(path).fingerprint == network.fingerprint
+
+
+def test_a_damaged_version_does_not_do_without_the_checksum(path):
+    content = path.read_bytes()
+    written = b'\\"format_version\\": %d' % FORMAT_VERSION
+    assert content.count(written) == 1
+    earlier = content.replace(written, b'\\"format_version\\": 1')
+    path.write_bytes(earlier[:-1] + bytes([earlier[-1] ^ 1]))
+    refused(path, "its weights or header are not those written")
 
 
 def test_disk_full_keeps_the_old_file(network, path):

@@ -100,7 +100,9 @@ def load_model(path: str | Path) -> FaceNetwork:
     except (SafetensorError, OSError) as error:
         raise FacedistillError(f"{path} is not a readable safetensors file: {error}") from None
     check_finite(tensors, f"{path} is damaged")
-    if document["format_version"] > 1 and stated != checksum(document, tensors):
+    # Files of version 1 have none; one that has is a later file whose version was damaged.
+    required = document["format_version"] > 1 or stated is not None
+    if required and stated != checksum(document, tensors):
         raise FacedistillError(
             f"{path} is damaged: its weights or header are not those written; get it again"
         )
