@@ -315,9 +315,10 @@ def _is_null(setting: str) -> bool:
 
 def _check_settings(comparison: Comparison, what: str) -> None:
     """Refuse a setting for all rows of a teacher or an objective that no row has."""
-    trees = [_tree(comparison, row) for row in comparison.rows.values()]
+    settings = [s for s in comparison.settings if _takes_objective(s) or _place(s)[0] == "teacher"]
+    trees = [_tree(comparison, row) for row in comparison.rows.values()] if settings else []
     known = {name for tree in trees for name in tree.get("objectives") or ()}
-    for setting in comparison.settings:
+    for setting in settings:
         place = _place(setting)
         if _takes_objective(setting) and place[1] not in known:
             raise FacedistillError(

@@ -1,5 +1,8 @@
 """The ways a command ends early: a mistake the user can mend, or a wish to stop."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class FacedistillError(Exception):
     """A user's mistake: one line that names the thing and the remedy.
@@ -13,6 +16,15 @@ class FacedistillError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+
+
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put what a mistake is about, a recipe's key or a row, before what is said of it."""
+    try:
+        yield
+    except FacedistillError as error:
+        raise FacedistillError(f"{what}: {error}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from facedistill.data.pair_drawing import DEFAULT_PAIRS, FOLDS, make_pairs, most
 from facedistill.data.procedural import PREFIX, parse_procedural
 from facedistill.data.sample import FaceDataset, content_key
 from facedistill.data.unpickling import load_closed_pickle
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, naming
 
 PAIRS_FILE = "pairs.txt"
 LFW_SUFFIXES = (".jpg", ".png", ".jpeg")
@@ -87,10 +87,8 @@ class PairSet:
         Raises:
             FacedistillError: If the data set cannot give as many pairs.
         """
-        try:
+        with naming(faces.name):
             pairs, same = make_pairs(faces.labels, count, seed)
-        except FacedistillError as error:
-            raise FacedistillError(f"{faces.name}: {error}") from error
         used, rows = np.unique(pairs, return_inverse=True)
         folds = tenths(count) if count >= FOLDS else None
         return cls(faces.name, Subset(faces, used), rows.reshape(-1, 2), same, folds)

@@ -14,7 +14,7 @@ from facedistill.data.ijb import IjbFiles, is_ijb, read_ijb
 from facedistill.data.opening import open_dataset
 from facedistill.data.pairs import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, naming
 from facedistill.evaluation import verification as kfold
 from facedistill.evaluation.all_pairs import FARS as ALL_PAIRS_FARS
 from facedistill.evaluation.all_pairs import (
@@ -295,10 +295,8 @@ def check_comparable(pairset: PairSet, groups: GroupTable, far: float = GROUP_FA
         )
     for attribute in groups.attributes:
         codes, names = pair_groups(pairset, groups, attribute)
-        try:
+        with naming(f"{groups.name}, {attribute}"):
             check_groups(codes, names, len(codes))
-        except FacedistillError as error:
-            raise FacedistillError(f"{groups.name}, {attribute}: {error}") from error
 
 
 def _check_asked(

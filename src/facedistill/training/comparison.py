@@ -10,7 +10,7 @@ from typing import Any
 
 from facedistill.comparison import Comparison, Trial, plan
 from facedistill.data.pairs import PairSet
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, naming
 from facedistill.evaluation.rows import Measured, Row, RunResult, assemble
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.metadata import ModelMetadata
@@ -107,10 +107,8 @@ def _run_missing(
 def _check_students(trials: Sequence[Trial]) -> None:
     """Refuse networks that cannot be built before the first of all runs."""
     for trial in {trial.recipe.student.model_dump_json(): trial for trial in trials}.values():
-        try:
+        with naming(f"row {trial.row}"):
             check_network(trial.recipe.student)
-        except FacedistillError as error:
-            raise FacedistillError(f"row {trial.row}: {error}") from error
 
 
 def open_tasks(comparison: Comparison, trials: Sequence[Trial]) -> dict[str, Task]:

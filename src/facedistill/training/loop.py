@@ -383,16 +383,16 @@ class Fit:
         path = self.folder / CHECKPOINT
         if path.exists():
             state = load_checkpoint(path, self.options.recipe)
-            if state.get("teachers", self._teachers()) != self._teachers():
-                raise FacedistillError(
-                    f"checkpoint {path} is of a run with another teacher, which was there by the "
-                    "same name: bring that back, or delete the checkpoint to start over"
-                )
-            if state.get("data", self.options.data) != self.options.data:
-                raise FacedistillError(
-                    f"checkpoint {path} is of a run on other training data, which was there by the "
-                    "same name: bring that back, or delete the checkpoint to start over"
-                )
+            origins = {
+                "teachers": ("with another teacher", self._teachers()),
+                "data": ("on other training data", self.options.data),
+            }
+            for key, (what, now) in origins.items():
+                if state.get(key, now) != now:
+                    raise FacedistillError(
+                        f"checkpoint {path} is of a run {what}, which was there by the same name: "
+                        "bring that back, or delete the checkpoint to start over"
+                    )
             try:
                 self._restore(state)
             except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:

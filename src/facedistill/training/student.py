@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import torch
 
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, naming
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.model_file import load_model
 from facedistill.models.registry import create_backbone
 from facedistill.progress import Say, say_nothing
 from facedistill.recipe import NetworkRecipe
-from facedistill.training.teachers import best_of, naming
+from facedistill.training.teachers import best_of
 
 
 def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from facedistill.distill.teacher import (
     TrainableTeacher,
     View,
 )
-from facedistill.errors import FacedistillError
+from facedistill.errors import FacedistillError, naming
 from facedistill.models.class_head import ClassHead, head_path, load_head
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
@@ -80,15 +79,6 @@ def _prompted(
         torch.manual_seed(seed)
         prompted = PromptedNetwork(network, prompts.count, checkpointing=prompts.checkpointing)
         return TrainableTeacher(prompted, network, view, precision)
-
-
-@contextmanager
-def naming(key: str) -> Iterator[None]:
-    """Put the recipe's key before what is wrong with the file that it names."""
-    try:
-        yield
-    except FacedistillError as error:
-        raise FacedistillError(f"{key}: {error}") from error
 
 
 def best_of(source: str) -> Path:
