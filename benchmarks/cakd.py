@@ -16,13 +16,13 @@ import torch
 from step_cost import Terms, Trainer, compare, options_of, training_step
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objective import Setting
-from facedistill.distill.pixel_features import find_pixel_features
-from facedistill.distill.prompted import PromptedNetwork
-from facedistill.distill.teacher import NetworkTeacher, TrainableTeacher
+from facedistill.distill.objectives.base import Setting
+from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
+from facedistill.distill.teachers.base import NetworkTeacher, TrainableTeacher
+from facedistill.distill.teachers.prompted import PromptedNetwork
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs
+from facedistill.runtime.input_spec import InputSpec
 
 LABELS: dict[str, dict[str, object]] = {"margin_softmax": {"head": "cosface"}}
 TERMS: dict[str, tuple[Terms, int]] = {

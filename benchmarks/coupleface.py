@@ -16,11 +16,11 @@ import torch
 from step_cost import Terms, Trainer, compare, options_of, training_step
 from torch.nn import functional as F
 
-from facedistill.distill.mining import Neighbours, nearest
-from facedistill.distill.objective import Setting
+from facedistill.distill.bank.mining import Neighbours, nearest
+from facedistill.distill.objectives.base import Setting
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
 from facedistill.models.outputs import Outputs
+from facedistill.runtime.input_spec import InputSpec
 
 TERMS: dict[str, Terms] = {
     "fcd": {"fcd": {}},

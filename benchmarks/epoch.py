@@ -22,16 +22,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facedistill.data.loader import Loader, Order
-from facedistill.data.opening import open_dataset
-from facedistill.distill.bank import Bank
-from facedistill.distill.embed import import_embeddings
-from facedistill.distill.objective import Setting, create_objective
-from facedistill.distill.teacher import BankTeacher
+from facedistill.data.loading.loader import Loader, Order
+from facedistill.data.open import open_dataset
+from facedistill.distill.bank.bank import Bank
+from facedistill.distill.bank.making import import_embeddings
+from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.teachers.base import BankTeacher
+from facedistill.engine.optimizer import create_optimizer
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
-from facedistill.training.optimizer import create_optimizer
+from facedistill.runtime.input_spec import InputSpec
 
 shares: dict[str, float] = defaultdict(float)
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from facedistill.faces.mask import MaskParameters, render_mask
-from facedistill.faces.procedural import procedural_face
+from facedistill.faces.masks.face_mask import MaskParameters, render_mask
+from facedistill.faces.synthetic.procedural_face import procedural_face
 
 FACES, ROUNDS = 300, 9
 

@@ -19,9 +19,9 @@ import time
 
 import torch
 
-from facedistill.memory import keep_freed_memory
+from facedistill.core.memory import keep_freed_memory
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec
 
 
 def train(options: argparse.Namespace) -> dict[str, float]:

@@ -18,8 +18,8 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from facedistill.data.npy import open_npy
-from facedistill.evaluation.identification import Matches, search_gallery
+from facedistill.data.formats.npy import open_npy
+from facedistill.evaluation.metrics.identification import Matches, search_gallery
 
 DIMENSION = 512
 ROWS_AT_ONCE = 50_000

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from facedistill.data.opening import open_dataset
-from facedistill.data.selection import evenly_spaced
-from facedistill.evaluation.statistics import Estimate
-from facedistill.export import onnx as floating
-from facedistill.export import onnx_int8
-from facedistill.export.bench import bench
+from facedistill.data.open import open_dataset
+from facedistill.data.views.selection import evenly_spaced
+from facedistill.evaluation.statistics.bootstrap import Estimate
+from facedistill.export.bench.bench import bench
 from facedistill.export.target import ExportOptions
+from facedistill.export.targets import onnx as floating
+from facedistill.export.targets import onnx_int8
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.model_file import load_model
+from facedistill.models.files.model_file import load_model
 
 NETWORKS = {
     "mobilefacenet 0.5": ("mobilefacenet", {"width": 0.5}),

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from facedistill.export.bench import bench
-from facedistill.export.exporting import export_network
+from facedistill.export.bench.bench import bench
+from facedistill.export.export import export_network
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec
 
 NETWORKS = {
     "resnet50 (teacher)": ("resnet50", {"width_divisor": 1}),

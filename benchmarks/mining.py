@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.bank import Bank
-from facedistill.distill.bank_info import BankInfo, rows_per_shard
-from facedistill.distill.bank_writing import import_bank
-from facedistill.distill.mining import COLUMNS, ROWS, nearest_of
+from facedistill.distill.bank.bank import Bank
+from facedistill.distill.bank.format import BankInfo, rows_per_shard
+from facedistill.distill.bank.mining import COLUMNS, ROWS, nearest_of
+from facedistill.distill.bank.writing import import_bank
 
 
 class NamelessFaces(FaceDataset):

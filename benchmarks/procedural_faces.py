@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import cv2
 
-from facedistill.faces.procedural import procedural_face
+from facedistill.faces.synthetic.procedural_face import procedural_face
 
 FACES, ROUNDS = 100, 7
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from facedistill.data.recordio import RecordIODataset
+from facedistill.data.formats.recordio import RecordIODataset
 
 CHUNK = 100
 

@@ -13,7 +13,7 @@ import time
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
     "import torch": ["-c", "import torch"],
-    "facedistill --help": ["-m", "facedistill.cli", "--help"],
+    "facedistill --help": ["-m", "facedistill", "--help"],
 }
 
 

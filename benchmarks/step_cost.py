@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objective import Setting, create_objective
-from facedistill.distill.teacher import TrainableTeacher
+from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.teachers.base import TrainableTeacher
+from facedistill.engine.optimizer import create_optimizer
+from facedistill.engine.step import TrainingStep
+from facedistill.engine.weights import Weight
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
-from facedistill.training.optimizer import create_optimizer
-from facedistill.training.step import TrainingStep
-from facedistill.training.weight import Weight
 
 Terms = Mapping[str, Mapping[str, object]]
 """Objectives and their arguments."""

@@ -26,19 +26,19 @@ from accelerate import Accelerator
 from torch import nn
 
 from facedistill.data.batch import Batch
-from facedistill.data.loader import Loader, Order
-from facedistill.data.opening import open_dataset
+from facedistill.data.loading.loader import Loader, Order
+from facedistill.data.open import open_dataset
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.bank import Bank
-from facedistill.distill.embed import import_embeddings
-from facedistill.distill.objective import Setting, create_objective
-from facedistill.distill.teacher import BankTeacher, Teacher
+from facedistill.distill.bank.bank import Bank
+from facedistill.distill.bank.making import import_embeddings
+from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.teachers.base import BankTeacher, Teacher
+from facedistill.engine.loop import Fit, LoopOptions
+from facedistill.engine.optimizer import create_optimizer
+from facedistill.engine.step import TrainingStep, Weight
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
-from facedistill.training.loop import Fit, LoopOptions
-from facedistill.training.optimizer import create_optimizer
-from facedistill.training.step import TrainingStep, Weight
+from facedistill.runtime.input_spec import InputSpec
 
 Step = Callable[[Batch], object]
 

@@ -16,8 +16,8 @@ from time import perf_counter
 
 import numpy as np
 
-from facedistill.evaluation.similarity import squared_distances
-from facedistill.evaluation.verification import contiguous_folds, verification
+from facedistill.evaluation.metrics.kfold import contiguous_folds, verification
+from facedistill.evaluation.metrics.similarity import squared_distances
 
 
 def double_loop(scores: np.ndarray, same: np.ndarray) -> tuple[float, float]:

@@ -33,8 +33,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from facedistill import cli
-from facedistill.progress import progress_bar
+from facedistill.cli import app as cli
+from facedistill.core.progress import progress_bar
 
 FORK = multiprocessing.get_context("forkserver")
 
@@ -348,7 +348,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     FORK.set_forkserver_preload(
-        ["facedistill.cli", "facedistill.distill.embed", "facedistill.training.run"]
+        ["facedistill.cli.app", "facedistill.distill.bank.making", "facedistill.experiments.run"]
     )
     rng = np.random.default_rng(arguments.seed)
     tallies: dict[str, Tally] = {}

@@ -17,24 +17,24 @@ import torch
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from facedistill.cli import app
-from facedistill.comparison import load_comparison, plan, shipped_comparisons
-from facedistill.data.decode import encode_png
-from facedistill.data.landmark_list import FIVE_NAMES
-from facedistill.data.opening import open_dataset
-from facedistill.data.pairs import PairSet, write_bin
-from facedistill.distill import objective
-from facedistill.distill.mining import Neighbours
-from facedistill.distill.objective import Setting, create_objective
-from facedistill.distill.pixel_features import PixelFeatures
-from facedistill.errors import FacedistillError
-from facedistill.export.exporting import export_network
+from facedistill.cli.app import app
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.decode import encode_png
+from facedistill.data.formats.landmark_list import FIVE_NAMES
+from facedistill.data.open import open_dataset
+from facedistill.data.pairs.pair_set import PairSet, write_bin
+from facedistill.distill.bank.mining import Neighbours
+from facedistill.distill.objectives import base as objective
+from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
+from facedistill.export.export import export_network
 from facedistill.export.target import TARGETS
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
-from facedistill.models.margin import HEADS, MarginHead
-from facedistill.recipe import Recipe, load_recipe, shipped_recipes
+from facedistill.models.heads.margin import HEADS, MarginHead
+from facedistill.recipe.comparison import load_comparison, plan, shipped_comparisons
+from facedistill.recipe.schema import Recipe, load_recipe, shipped_recipes
+from facedistill.runtime.input_spec import InputSpec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

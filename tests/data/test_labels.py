@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from facedistill.core.errors import FacedistillError
 from facedistill.data.labels import Subset, check_labels, relabel, split_identities
 from facedistill.data.sample import FaceDataset, content_key
-from facedistill.errors import FacedistillError
 
 
 class Letters(FaceDataset):

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from facedistill.data.folder import FolderDataset
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.image_folder import FolderDataset
+from facedistill.data.formats.landmark_list import FIVE_NAMES, read_landmark_list
+from facedistill.data.formats.procedural import ProceduralDataset
+from facedistill.data.formats.recordio import RecordIODataset, verify_records
 from facedistill.data.labels import Subset
-from facedistill.data.landmark_list import FIVE_NAMES, read_landmark_list
 from facedistill.data.packing import pack
-from facedistill.data.procedural import ProceduralDataset
-from facedistill.data.recordio import RecordIODataset, verify_records
-from facedistill.errors import FacedistillError
 
 
 def people(root: Path, side: int = 8, **sides: int) -> FolderDataset:

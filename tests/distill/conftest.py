@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.bank_info import BankInfo
+from facedistill.distill.bank.format import BankInfo
 
 DIMENSION = 6
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 from facedistill.evaluation.embedding import embed_images
 from facedistill.models.outputs import Outputs
 

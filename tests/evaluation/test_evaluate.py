@@ -4,22 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from facedistill.data.groups import read_groups
-from facedistill.data.opening import open_dataset
-from facedistill.errors import FacedistillError
-from facedistill.evaluation import all_pairs
+from facedistill.core.errors import FacedistillError
+from facedistill.data.open import open_dataset
+from facedistill.data.pairs.group_table import read_groups
 from facedistill.evaluation import evaluate as module
-from facedistill.evaluation.distractors import distractor_rates
 from facedistill.evaluation.evaluate import (
     Distractors,
     evaluate,
     open_protocol,
     save_decision_thresholds,
 )
-from facedistill.evaluation.stored import StoredEmbeddings
-from facedistill.evaluation.templates import Variant
+from facedistill.evaluation.metrics.templates import Variant
+from facedistill.evaluation.protocols import all_pairs
+from facedistill.evaluation.protocols.distractors import distractor_rates
+from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.outputs import Outputs
-from tests.data.ijb_folder import write_ijb
+from tests.data.formats.ijb_folder import write_ijb
 
 FACES = "procedural:identities=24,images=4,size=16"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 
 
 class Engine:

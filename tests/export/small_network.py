@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from facedistill.models.backbone import Backbone
+from facedistill.models.backbones.base import Backbone
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec
 
 SIDE = 16
 

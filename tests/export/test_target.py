@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 from facedistill.export.target import (
     TARGETS,
     ExportOptions,

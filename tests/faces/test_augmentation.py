@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 from facedistill.faces.alignment import template
 from facedistill.faces.augmentation import Augmentation, sample_rng
 from facedistill.faces.landmarks import mirror, to_fractions, to_pixels
-from facedistill.faces.mask import MIN_SIDE
+from facedistill.faces.masks.face_mask import MIN_SIDE
 
 EVERYTHING = Augmentation(
     flip=0.5,

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 from facedistill.faces.alignment import template
 from facedistill.faces.landmarks import (
     _EYES,

@@ -15,7 +15,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 
 MUTATIONS = int(os.environ.get("FACEDISTILL_MUTATIONS", "1000"))
 """Mutations of each reader."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from facedistill.data.recordio import MAGIC_BYTES
-from facedistill.data.recordio_writer import RecordIOWriter, frame_record
+from facedistill.data.formats.recordio import MAGIC_BYTES
+from facedistill.data.formats.recordio_writer import RecordIOWriter, frame_record
 
 
 class Known(NamedTuple):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.distill.bank import Bank, stack_keys
-from facedistill.distill.bank_writing import embed_bank
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
+from facedistill.distill.bank.bank import Bank, stack_keys
+from facedistill.distill.bank.writing import embed_bank
 from tests.distill.conftest import Faces, info_of
 from tests.hostile.mutations import MEMORY, attempt, bounded, hostile, mutations, tally
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.data.pairs import read_bin
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
+from facedistill.data.pairs.pair_set import read_bin
 from tests.hostile.mutations import IMAGE_MEMORY, attempt, bounded, hostile, mutations, tally
 
 SAME = [True, False, True]

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.errors import FacedistillError
-from facedistill.training.checkpoint import load_checkpoint, save_checkpoint
+from facedistill.core.errors import FacedistillError
+from facedistill.engine.checkpoint import load_checkpoint, save_checkpoint
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
 
 STATE = {

@@ -17,13 +17,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from facedistill.cli import main
-from facedistill.data.recordio import RecordIODataset
-from facedistill.models.header import HEADER_KEY
-from facedistill.models.model_file import load_model
-from facedistill.models.tensor_file import checksum
-from tests.data.test_decode import jpeg_declaring, png_declaring
-from tests.training import standin
+from facedistill.cli.app import main
+from facedistill.data.formats.recordio import RecordIODataset
+from facedistill.models.files.model_file import load_model
+from facedistill.models.files.signed_file import checksum
+from facedistill.runtime.header import HEADER_KEY
+from tests.data.formats.test_decode import jpeg_declaring, png_declaring
+from tests.engine import standin
 
 assert standin.standin
 FACES = "procedural:identities=12,images=4,size=32"

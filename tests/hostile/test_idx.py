@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.data.recordio import RecordIODataset
+from facedistill.data.formats.recordio import RecordIODataset
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
 from tests.hostile.record_files import im2rec, insightface
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.data.image_list import ListDataset
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.image_list import ListDataset
 from tests.hostile.mutations import IMAGE_MEMORY, attempt, hostile, mutations, tally
 
 NAMES = ["ann/1.png", "ann/2.png", "bob/1.png", "bob/with blank.png", "eve, jr/ü.png"]

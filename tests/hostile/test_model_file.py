@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
-from facedistill.models.metadata import ModelMetadata
-from facedistill.models.model_file import load_model, save_model
+from facedistill.models.files.model_file import load_model, save_model
+from facedistill.models.files.model_metadata import ModelMetadata
+from facedistill.runtime.input_spec import InputSpec
+from tests.engine import standin
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
-from tests.training import standin
 
 METADATA = ModelMetadata(name="small", thresholds={"1e-3": 0.31}, metrics={"lfw": 0.5})
 NETWORKS = {

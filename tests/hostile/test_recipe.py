@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.recipe import MAX_BYTES, load_recipe, shipped_recipes
+from facedistill.recipe.schema import MAX_BYTES, load_recipe, shipped_recipes
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
-from tests.test_recipe import FULL
+from tests.recipe.test_schema import FULL
 
 WHOLE = {"full": FULL, **{name: load_recipe(name).to_yaml() for name in shipped_recipes()}}
 

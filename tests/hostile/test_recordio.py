@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.data.recordio import RecordIODataset, checksum_file, verify_records
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.recordio import RecordIODataset, checksum_file, verify_records
 from facedistill.data.sample import content_key
-from facedistill.errors import FacedistillError
 from tests.hostile.mutations import (
     IMAGE_MEMORY,
     Mutated,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec
 
 
 def tiny(**spec) -> FaceNetwork:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from facedistill.errors import FacedistillError
-from facedistill.models.input_spec import InputSpec
+from facedistill.core.errors import FacedistillError
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.preprocess import Preprocess
+from facedistill.runtime.input_spec import InputSpec
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -217,7 +217,7 @@ def test_only_embeddings(path):
 
 
 def test_real_teacher_gives_its_recorded_embeddings(real_data):
-    from facedistill.data.recordio import RecordIODataset
+    from facedistill.data.formats.recordio import RecordIODataset
 
     dataset = RecordIODataset(real_data / "celeba112" / "train.rec")
     recorded = np.load(real_data / "celeba112" / "edgeface_s_train.npy", mmap_mode="r")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from facedistill.errors import FacedistillError
-from facedistill.models.input_spec import InputSpec
+from facedistill.core.errors import FacedistillError
 from facedistill.models.preprocess import Preprocess
+from facedistill.runtime.input_spec import InputSpec
 
 
 def random_images(batch: int, side: int) -> np.ndarray:

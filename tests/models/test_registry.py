@@ -4,9 +4,9 @@ import sys
 import pytest
 import torch
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 from facedistill.models import registry
-from facedistill.models.backbone import Backbone, scaled
+from facedistill.models.backbones.base import Backbone, scaled
 
 
 def test_every_architecture_keeps_its_promises():
@@ -29,7 +29,7 @@ def test_every_architecture_keeps_its_promises():
 def test_importing_the_registry_imports_no_architecture():
     program = (
         "import sys, facedistill.models.registry; "
-        "assert 'facedistill.models.mobilefacenet' not in sys.modules; "
+        "assert 'facedistill.models.backbones.mobilefacenet' not in sys.modules; "
         "assert 'onnxruntime' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

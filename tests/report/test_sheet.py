@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 from facedistill.report import sheet as module
 from facedistill.report.sheet import contact_sheet, pair_sheet, save_sheet
 

@@ -1,6 +1,6 @@
 import pytest
 
-from facedistill.evaluation.statistics import Estimate, Interval, mean_interval
+from facedistill.evaluation.statistics.bootstrap import Estimate, Interval, mean_interval
 from facedistill.report.table import Column, format_estimate, markdown_table
 
 ROWS = [

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from facedistill.core.errors import FacedistillError
 from facedistill.data.sample import FaceDataset, Sample
-from facedistill.errors import FacedistillError
 
 UNLABELLED = -1
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from facedistill.data.decode import decode_image, encode_jpeg, image_size
+from facedistill.core.errors import FacedistillError
+from facedistill.core.progress import track
+from facedistill.data.formats.decode import decode_image, encode_jpeg, image_size
+from facedistill.data.formats.landmark_list import LandmarkDataset
+from facedistill.data.formats.recordio_writer import RecordIOWriter
 from facedistill.data.labels import check_labels
-from facedistill.data.landmark_list import LandmarkDataset
-from facedistill.data.reading import read_in_order
-from facedistill.data.recordio_writer import RecordIOWriter
-from facedistill.data.resized import scale_square
+from facedistill.data.loading.reading import read_in_order
 from facedistill.data.sample import FaceDataset
-from facedistill.errors import FacedistillError
-from facedistill.progress import track
+from facedistill.data.views.resized import scale_square
 
 
 def pack(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from facedistill.data.decode import decode_image
+from facedistill.data.formats.decode import decode_image
 
 KEY_BYTES = 16
 

@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
+from facedistill.core.progress import track
 from facedistill.models.device import device_of
 from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.outputs import Outputs
-from facedistill.progress import track
 
 Network = Callable[[torch.Tensor, set[str]], Outputs]
 """Anything that answers a uint8 RGB batch (B, H, W, 3) and a set of needs with Outputs."""

@@ -9,36 +9,40 @@ from typing import Any
 
 import numpy as np
 
-from facedistill.data.groups import GroupTable, pair_groups
-from facedistill.data.ijb import IjbFiles, is_ijb, read_ijb
-from facedistill.data.opening import open_dataset
-from facedistill.data.pairs import PairSet, open_pairs
+from facedistill.core.errors import FacedistillError, naming
+from facedistill.data.formats.ijb_files import IjbFiles, is_ijb, read_ijb
+from facedistill.data.open import open_dataset
+from facedistill.data.pairs.group_table import GroupTable, pair_groups
+from facedistill.data.pairs.pair_set import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
-from facedistill.errors import FacedistillError, naming
-from facedistill.evaluation import verification as kfold
-from facedistill.evaluation.all_pairs import FARS as ALL_PAIRS_FARS
-from facedistill.evaluation.all_pairs import (
+from facedistill.evaluation.embedding import Network, embed_images
+from facedistill.evaluation.metrics import kfold
+from facedistill.evaluation.metrics.roc import FARS, far_name
+from facedistill.evaluation.metrics.templates import Variant
+from facedistill.evaluation.perturbations.altered import Which
+from facedistill.evaluation.perturbations.masked import Masked
+from facedistill.evaluation.protocols.all_pairs import FARS as ALL_PAIRS_FARS
+from facedistill.evaluation.protocols.all_pairs import (
     AllPairsReport,
     check_people,
     evaluate_all_pairs,
     report_all_pairs,
 )
-from facedistill.evaluation.altered import Which
-from facedistill.evaluation.comparison import ReportComparison, compare_reports
-from facedistill.evaluation.distractors import DistractorReport, distractor_rates
-from facedistill.evaluation.embedding import Network, embed_images
-from facedistill.evaluation.fairness import FairnessReport, check_groups, fairness
-from facedistill.evaluation.ijb import FARS as IJB_FARS
-from facedistill.evaluation.ijb import IjbReport, check_ijb, embed_ijb, evaluate_ijb
-from facedistill.evaluation.landmarks import LandmarkReport
-from facedistill.evaluation.masked import Masked
-from facedistill.evaluation.pairs import PairReport, evaluate_pairs
-from facedistill.evaluation.robustness import RobustnessReport, robustness
-from facedistill.evaluation.roc import FARS, far_name
-from facedistill.evaluation.stored import StoredEmbeddings, evaluate_stored_pairs, open_stored
-from facedistill.evaluation.templates import Variant
+from facedistill.evaluation.protocols.distractors import DistractorReport, distractor_rates
+from facedistill.evaluation.protocols.fairness import FairnessReport, check_groups, fairness
+from facedistill.evaluation.protocols.ijb import FARS as IJB_FARS
+from facedistill.evaluation.protocols.ijb import IjbReport, check_ijb, embed_ijb, evaluate_ijb
+from facedistill.evaluation.protocols.landmark_errors import LandmarkReport
+from facedistill.evaluation.protocols.pairs import PairReport, evaluate_pairs
+from facedistill.evaluation.protocols.robustness import RobustnessReport, robustness
+from facedistill.evaluation.statistics.paired_difference import ReportComparison, compare_reports
+from facedistill.evaluation.stored_embeddings import (
+    StoredEmbeddings,
+    evaluate_stored_pairs,
+    open_stored,
+)
 from facedistill.models.device import best_device, device_of
-from facedistill.models.thresholds import write_thresholds
+from facedistill.models.files.decision_thresholds import write_thresholds
 
 Faces = Network | StoredEmbeddings
 """What is measured: a network, or what it has said already."""

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
-from facedistill.errors import FacedistillError, first_line
-from facedistill.extra import import_extra
+from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.extras import import_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -259,7 +259,7 @@ TARGETS = {
         Target(
             "onnx",
             "ONNX",
-            "facedistill.export.onnx",
+            "facedistill.export.targets.onnx",
             ".onnx",
             _ONNX_RUNTIME,
             least_cosine=1 - 1e-5,
@@ -268,7 +268,7 @@ TARGETS = {
         Target(
             "onnx-int8",
             "ONNX of 8-bit integers",
-            "facedistill.export.onnx_int8",
+            "facedistill.export.targets.onnx_int8",
             ".onnx",
             _ONNX_RUNTIME,
             least_cosine=0.95,
@@ -278,7 +278,7 @@ TARGETS = {
         Target(
             "openvino",
             "OpenVINO",
-            "facedistill.export.openvino",
+            "facedistill.export.targets.openvino",
             ".xml",
             Runtime("OpenVINO", "openvino", "openvino"),
             companions=(".bin",),
@@ -287,7 +287,7 @@ TARGETS = {
         Target(
             "ncnn",
             "ncnn",
-            "facedistill.export.ncnn",
+            "facedistill.export.targets.ncnn",
             ".param",
             Runtime("ncnn", "ncnn", "ncnn"),
             companions=(".bin", ".param.json"),
@@ -297,7 +297,7 @@ TARGETS = {
         Target(
             "litert",
             "LiteRT",
-            "facedistill.export.litert",
+            "facedistill.export.targets.litert",
             ".tflite",
             Runtime("LiteRT", "ai_edge_litert", "ai-edge-litert"),
             extra="litert",
@@ -306,7 +306,7 @@ TARGETS = {
         Target(
             "coreml",
             "Core ML",
-            "facedistill.export.coreml",
+            "facedistill.export.targets.coreml",
             ".mlpackage",
             Runtime("Core ML", "coremltools", "coremltools"),
             extra="coreml",

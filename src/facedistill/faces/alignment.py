@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 
 ARCFACE_SIZE = 112
 """Side in pixels of the crop that `ARCFACE_TEMPLATE` describes."""

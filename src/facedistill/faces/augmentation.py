@@ -14,10 +14,10 @@ from enum import IntEnum, auto
 import cv2
 import numpy as np
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 from facedistill.faces.alignment import transform_points
 from facedistill.faces.landmarks import mirror, reduce_to_five, to_fractions, to_pixels
-from facedistill.faces.mask import MaskParameters, render_mask
+from facedistill.faces.masks.face_mask import MaskParameters, render_mask
 
 
 class _Draw(IntEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 
 FIVE = 5
 """Points in the template's order: left eye, right eye, nose, left and right mouth corner as seen in

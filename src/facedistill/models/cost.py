@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from facedistill.models.backbone import Backbone
+from facedistill.models.backbones.base import Backbone
 
 
 def count_parameters(network: nn.Module) -> int:

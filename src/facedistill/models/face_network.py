@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from facedistill.errors import FacedistillError
-from facedistill.models.backbone import Backbone, StagedBackbone, tokens_of
-from facedistill.models.embed import comparison_embedding, landmarks_of
+from facedistill.core.errors import FacedistillError
+from facedistill.models.backbones.base import Backbone, StagedBackbone, tokens_of
+from facedistill.models.comparison_embedding import comparison_embedding, landmarks_of
 from facedistill.models.evaluation_mode import evaluation_mode
-from facedistill.models.input_spec import InputSpec
-from facedistill.models.landmark_head import LandmarkHead
-from facedistill.models.metadata import ModelMetadata
+from facedistill.models.files.model_metadata import ModelMetadata
+from facedistill.models.heads.landmark_head import LandmarkHead
 from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.preprocess import Preprocess
 from facedistill.models.registry import create_backbone
+from facedistill.runtime.input_spec import InputSpec
 
 HEAD_PREFIX = "landmark_head."
 """Of the landmark head's weights, in model files too."""

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facedistill.errors import FacedistillError
-from facedistill.models.embed import comparison_embedding, landmarks_of
-from facedistill.models.header import stated_thresholds
-from facedistill.models.input_spec import InputSpec
+from facedistill.core.errors import FacedistillError
+from facedistill.core.processors import usable_cpus
+from facedistill.models.comparison_embedding import comparison_embedding, landmarks_of
 from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.preprocess import Preprocess, check_images
-from facedistill.processors import usable_cpus
-from facedistill.runtime import carried_document, open_session
+from facedistill.runtime.header import stated_thresholds
+from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.recogniser import carried_document, open_session
 
 _SPEC_KEYS = ("size", "color", "mean", "std")
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
 
 
 @dataclass

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facedistill.errors import FacedistillError
-from facedistill.models.input_spec import InputSpec
+from facedistill.core.errors import FacedistillError
+from facedistill.runtime.input_spec import InputSpec
 
 
 class Preprocess(nn.Module):

@@ -1,6 +1,6 @@
 """Architectures by name.
 
-An architecture is a function in a file of this folder, marked `@register`, whose name is the
+An architecture is a function in a file of `backbones/`, marked `@register`, whose name is the
 architecture's and whose arguments, all with defaults, are its own. The files are imported when the
 first architecture is asked for. Beside these there is `timm:NAME` for every model of timm.
 """
@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError, validate_call
 
-from facedistill import models
-from facedistill.errors import FacedistillError
-from facedistill.models.backbone import Backbone
-from facedistill.models.timm_network import PREFIX, timm_factory
-from facedistill.nearest import did_you_mean
+from facedistill.core.errors import FacedistillError
+from facedistill.core.suggestion import did_you_mean
+from facedistill.models import backbones
+from facedistill.models.backbones.base import Backbone
+from facedistill.models.backbones.timm_network import PREFIX, timm_factory
 
 Factory = TypeVar("Factory", bound=Callable[..., Backbone])
 
@@ -84,5 +84,5 @@ def _find(name: str) -> Callable[..., Backbone]:
 
 @functools.cache
 def _import_architectures() -> None:
-    for module in pkgutil.iter_modules(models.__path__):
-        importlib.import_module(f"{models.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(backbones.__path__):
+        importlib.import_module(f"{backbones.__name__}.{module.name}")

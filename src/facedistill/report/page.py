@@ -16,8 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from facedistill.data.decode import decode_image, encode_jpeg
-from facedistill.errors import FacedistillError
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.decode import decode_image, encode_jpeg
 
 FACE_SIDE = 160
 """Longest side of a face on a page, pixels; larger ones are shrunk."""

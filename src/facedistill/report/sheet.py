@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from facedistill.atomic import atomic_path
-from facedistill.errors import FacedistillError
+from facedistill.core.atomic import atomic_path
+from facedistill.core.errors import FacedistillError
 
 MAX_SHEET_PIXELS = 1 << 26
 """Largest sheet drawn, about 8,000 x 8,000."""

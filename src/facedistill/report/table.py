@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from facedistill.evaluation.statistics import Estimate
+from facedistill.evaluation.statistics.bootstrap import Estimate
 
 MISSING = "-"
 """What stands where a row has no value."""

@@ -1,0 +1,5 @@
+"""`python -m facedistill` is `facedistill`."""
+
+from facedistill.cli import main
+
+main()

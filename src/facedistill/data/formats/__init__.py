@@ -1,0 +1,1 @@
+"""Where faces are stored: one format a file."""

@@ -1,0 +1,1 @@
+"""Pairs of images for verification, and groups of identities."""

@@ -1,0 +1,1 @@
+"""A data set seen in another way."""

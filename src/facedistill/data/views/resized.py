@@ -1,0 +1,60 @@
+"""Crops scaled to one side on reading."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.sample import FaceDataset, Sample
+from facedistill.data.views.view import View
+
+
+def scale_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Scale a square image: shrunk by area averaging, enlarged bilinearly.
+
+    Args:
+        image: uint8 (H, H, 3).
+        size: Side wanted, pixels.
+
+    Returns:
+        uint8 (size, size, 3).
+    """
+    how = cv2.INTER_AREA if size < len(image) else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=how)
+
+
+class Resized(View):
+    """A view of a data set whose square crops are scaled to one side on reading; keys stay."""
+
+    def __init__(self, source: FaceDataset, size: int) -> None:
+        super().__init__(source)
+        self.size = size
+
+    def key(self, index: int) -> bytes:
+        """Return the original's key."""
+        return self.source.key(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return the sample, its image shrunk by area averaging or enlarged bilinearly.
+
+        Raises:
+            FacedistillError: If the crop is not square: scaling would distort the face.
+        """
+        return self.scaled(index, self.source[index])
+
+    def scaled(self, index: int, sample: Sample) -> Sample:
+        """Return what is sample `index` of the original as it is in this view.
+
+        Raises:
+            FacedistillError: See `__getitem__`.
+        """
+        height, width = sample.image.shape[:2]
+        if height != width:
+            raise FacedistillError(
+                f"{self.where(index)} is {width} x {height}, and only square crops are scaled "
+                f"(here to {self.size}): align the faces first"
+            )
+        if height == self.size:
+            return sample
+        return sample._replace(image=scale_square(sample.image, self.size))

@@ -1,0 +1,278 @@
+"""The bank: a teacher's embeddings of a data set, computed once and memory-mapped."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from mmap import MADV_RANDOM, mmap
+from pathlib import Path
+
+import numpy as np
+
+from facedistill.core.errors import FacedistillError
+from facedistill.core.progress import track
+from facedistill.data.formats.npy import open_npy
+from facedistill.data.labels import Subset
+from facedistill.data.sample import KEY_BYTES, FaceDataset
+from facedistill.distill.bank.format import BankInfo, read_info, row_sums, shard_path
+
+_SLACK = 0.01
+"""How far from 1 a stored length may be; rounding to fp16 stays below 0.001."""
+
+
+class Bank:
+    """A finished bank, open for reading.
+
+    Opening reads a header per shard; the first look-up by key reads the keys (16 bytes an image).
+
+    Args:
+        folder: The bank's folder.
+
+    Attributes:
+        folder: The same.
+        info: What the bank says of itself.
+
+    Raises:
+        FacedistillError: If the folder is no bank, is unfinished, or a shard is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.info = read_info(self.folder)
+        there = sum(1 for _ in self.folder.glob("rows-*.npy"))
+        # Counting first bounds the loop by files that exist, whatever bank.json claims.
+        if there < self.info.shards:
+            raise FacedistillError(
+                f"bank {self.folder} is unfinished ({there} of {self.info.shards} shards are "
+                "there): run the same `facedistill embed` again, it continues"
+            )
+        self._shards = [open_shard(self.folder, s, self.info) for s in range(self.info.shards)]
+
+    def __len__(self) -> int:
+        return self.info.count
+
+    @cached_property
+    def _index(self) -> tuple[np.ndarray, np.ndarray]:
+        """Keys in sorted order and the row of each: what a look-up by key searches."""
+        keys = _comparable(np.concatenate([shard["key"] for shard in self._shards]))
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Return the rows that hold `keys`.
+
+        Args:
+            keys: uint8 (B, 16).
+
+        Returns:
+            int64 (B,); of images that are in the bank twice, the first row.
+
+        Raises:
+            FacedistillError: If an image is not in the bank: it is of other data.
+        """
+        known, rows = self._index
+        wanted = _comparable(keys)
+        place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        absent = known[place] != wanted
+        if absent.any():
+            key = np.ascontiguousarray(keys[absent][0]).tobytes().hex()
+            raise FacedistillError(
+                f"bank {self.folder} knows nothing of {int(absent.sum())} of {len(keys)} images "
+                f"(first key {key}): it was made from {self.info.dataset_name}, not from this "
+                "data; embed this data first"
+            )
+        return rows[place]
+
+    def rows_of(self, faces: FaceDataset) -> np.ndarray:
+        """Return the row of every sample of a data set.
+
+        Row i of a bank is sample i of the data it was made from, so of these, or a subset of them,
+        no image is read; others are read once, for their keys.
+
+        Args:
+            faces: The data.
+
+        Returns:
+            int64 (N,).
+
+        Raises:
+            FacedistillError: If an image is not in the bank.
+        """
+        whole = faces.dataset if isinstance(faces, Subset) else faces
+        if whole.fingerprint == self.info.dataset:
+            rows = np.arange(len(whole))
+            return rows[faces.indices] if isinstance(faces, Subset) else rows
+        places = track(range(len(faces)), "finding images", len(faces), "images")
+        return self.find(stack_keys([faces.key(i) for i in places]))
+
+    def embeddings(self, rows: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
+        """Return unit embeddings, as exact as fp16 stores them (cosines within 1e-4).
+
+        Args:
+            rows: int64 (B,).
+            flipped: bool (B,): rows for which the flipped view is wanted; None for plain.
+
+        Returns:
+            float32 (B, D).
+
+        Raises:
+            FacedistillError: If a flipped view is wanted and not had, or a row is damaged.
+        """
+        return self._view(rows, flipped)[0]
+
+    def norms(self, rows: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
+        """Return float32 (B,) lengths of the teacher's raw embeddings; see `embeddings`."""
+        return self._view(rows, flipped)[1]
+
+    def verify(self, block: int = 8192) -> None:
+        """Read every row of every view.
+
+        Args:
+            block: Rows read at once.
+
+        Raises:
+            FacedistillError: If a row is not as it was written.
+        """
+        starts = range(0, len(self), block)
+        for start in track(starts, f"verifying {self.folder.name}", len(starts), "blocks"):
+            rows = np.arange(start, min(start + block, len(self)))
+            for view in self.info.views:
+                self._read(view, rows)
+
+    def _view(self, rows: np.ndarray, flipped: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return embeddings and norms, of each row in the view that is wanted."""
+        embeddings, norms = self._read("plain", rows)
+        if flipped is not None and flipped.any():
+            if "flipped" not in self.info.views:
+                raise FacedistillError(
+                    f"bank {self.folder} has no flipped view: embed with --flip, or set "
+                    "teacher.view: clean so that mirrored images are taught the plain view"
+                )
+            embeddings[flipped], norms[flipped] = self._read("flipped", rows[flipped])
+        return embeddings, norms
+
+    def _read(self, view: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return embeddings, float32, and norms of one view, every row checked."""
+        stored, norms = self._columns(rows, view, f"{view}_norm")
+        embeddings = stored.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            good = np.abs(np.linalg.norm(embeddings, axis=1) - 1) < _SLACK
+        keys, sums = self._columns(rows, "key", f"{view}_sum")
+        good &= row_sums(rows, keys, stored, norms) == sums
+        if not good.all():
+            row = int(rows[good.argmin()])
+            raise FacedistillError(
+                f"{shard_path(self.folder, row // self.info.rows)} is damaged (row {row}, {view}: "
+                "not the unit embedding that was written): delete it and embed again"
+            )
+        return embeddings, norms
+
+    def _columns(self, rows: np.ndarray, *names: str) -> list[np.ndarray]:
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows of bank {self.folder} are 0..{len(self) - 1}")
+        samples = [self._shards[0][name] for name in names]
+        results = [np.empty((len(rows), *one.shape[1:]), one.dtype) for one in samples]
+        order = np.argsort(rows, kind="stable")
+        shards = rows[order] // self.info.rows
+        for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1):
+            if len(part):
+                shard = self._shards[rows[part[0]] // self.info.rows]
+                for name, result in zip(names, results, strict=True):
+                    result[part] = shard[name][rows[part] % self.info.rows]
+        return results
+
+    def check_teacher(self, fingerprint: str, name: str) -> None:
+        """Refuse a bank of another teacher.
+
+        Raises:
+            FacedistillError: If the bank was not made by the network with this fingerprint.
+        """
+        if self.info.teacher != fingerprint:
+            raise FacedistillError(
+                f"bank {self.folder} holds embeddings of {self.info.teacher_name} "
+                f"({self.info.teacher[:12]}), not of {name} ({fingerprint[:12]}): "
+                "embed with this teacher into another folder"
+            )
+
+    def check_dataset(self, dataset: FaceDataset) -> None:
+        """Refuse a data set of which some images are not in the bank.
+
+        Equal fingerprints settle it; else up to 1,000 evenly spread keys are looked up, so that a
+        subset or a re-packed copy of the bank's data passes.
+
+        Raises:
+            FacedistillError: If the bank does not know an image.
+        """
+        if dataset.fingerprint == self.info.dataset:
+            return
+        spread = np.unique(np.linspace(0, len(dataset) - 1, min(1000, len(dataset))).astype(int))
+        self.find(stack_keys([dataset.key(int(i)) for i in spread]))
+
+    def prototypes(self, rows: np.ndarray, labels: np.ndarray, block: int = 8192) -> np.ndarray:
+        """Return the normalised mean of each identity's unit embeddings.
+
+        Args:
+            rows: int64 (N,) rows of the data's samples.
+            labels: int64 (N,), 0..M-1 without holes.
+            block: Rows read at once, in the order in which they are stored.
+
+        Returns:
+            float32 (M, D).
+
+        Raises:
+            FacedistillError: If an identity has no mean: no image, or embeddings that cancel out.
+        """
+        order = np.argsort(rows, kind="stable")
+        sums = np.zeros((int(labels.max()) + 1, self.info.dimension), np.float64)
+        for start in range(0, len(order), block):
+            part = order[start : start + block]
+            part = part[np.argsort(labels[part], kind="stable")]
+            names, first = np.unique(labels[part], return_index=True)
+            values = self.embeddings(rows[part]).astype(np.float64)
+            sums[names] += np.add.reduceat(values, first, axis=0)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        if not lengths.all():
+            raise FacedistillError(
+                f"bank {self.folder} gives identity {int(lengths.argmin())} no mean embedding: "
+                "it has no image, or its embeddings cancel out"
+            )
+        sums /= lengths
+        return sums.astype(np.float32)
+
+
+def open_shard(folder: Path, shard: int, info: BankInfo) -> np.ndarray:
+    """Open a shard: a record whose fields are the shard's columns, memory-mapped.
+
+    Raises:
+        FacedistillError: If it is missing, damaged, or of another bank.
+    """
+    path = shard_path(folder, shard)
+    try:
+        table = open_npy(path)
+    except FileNotFoundError:
+        raise FacedistillError(
+            f"{path} is missing: run the same `facedistill embed` again, it continues"
+        ) from None
+    except ValueError as error:
+        raise FacedistillError(f"{path} is damaged ({error}): delete it and embed again") from error
+    if table.dtype != info.shard_type(shard) or table.shape != (1,):
+        raise FacedistillError(f"{path} does not fit bank.json: delete it and embed again")
+    # Rows are read here and there: by default a system may read megabytes around each.
+    assert isinstance(table.base, mmap)
+    table.base.madvise(MADV_RANDOM)
+    record = table.view(np.ndarray)[0]
+    if not np.array_equal(record["bank"], info.mark):
+        raise FacedistillError(
+            f"{path} is of another bank than {folder / 'bank.json'}, with another teacher or other "
+            "data: delete it and embed again"
+        )
+    return record
+
+
+def stack_keys(keys: list[bytes]) -> np.ndarray:
+    """Return keys as uint8 (B, 16)."""
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
+
+
+def _comparable(keys: np.ndarray) -> np.ndarray:
+    """Keys as (N,) byte strings, a type that numpy sorts, compares and searches."""
+    return np.ascontiguousarray(keys).view(f"S{KEY_BYTES}")[:, 0]

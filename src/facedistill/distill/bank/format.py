@@ -1,0 +1,187 @@
+"""What a bank says of itself, and how its files are laid out.
+
+A bank is a folder:
+
+    bank.json               who taught what: teacher, data set, dimension, views, rows per shard
+    rows-00000.npy ...      one shard each: whose it is, then the columns of its rows one after the
+                            other: keys, and per view the unit embeddings (fp16), their norms and
+                            a checksum of each row
+
+Columns are contiguous, so that reading all keys of a large bank reads the keys only. Rows have a
+checksum each, so that what is read is checked, and nothing else need be. Format 1 had none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facedistill.core.atomic import atomic_path
+from facedistill.core.errors import FacedistillError
+from facedistill.data.sample import KEY_BYTES
+
+FORMAT = 3
+VIEWS = ("plain", "flipped")
+MAX_DIMENSION = 65_536
+_MAX_JSON_BYTES = 1 << 16
+_MAX_SHARD_BYTES = (1 << 31) - 1
+_FEWEST_ROWS, _MOST_SHARDS = 4096, 256
+
+
+@dataclass(frozen=True)
+class BankInfo:
+    """What `bank.json` says.
+
+    Attributes:
+        teacher: Fingerprint of the network that gave the embeddings (`imported:...` where they
+            came from a file).
+        teacher_name: Its file or name, for messages.
+        dataset: Fingerprint of the data set.
+        dataset_name: Its path, for messages.
+        count: Number of images.
+        dimension: Embedding size D.
+        views: `plain`, or `plain` and `flipped`.
+        rows: Rows per shard; the last shard may have fewer.
+        licence: Licence of the teacher, `unknown` unless stated.
+        format: Version of this layout.
+    """
+
+    teacher: str
+    teacher_name: str
+    dataset: str
+    dataset_name: str
+    count: int
+    dimension: int
+    views: tuple[str, ...] = VIEWS
+    rows: int = _FEWEST_ROWS
+    licence: str = "unknown"
+    format: int = FORMAT
+
+    @property
+    def essence(self) -> dict[str, Any]:
+        """The fields that decide what the rows hold: all but names and licence."""
+        told = ("teacher_name", "dataset_name", "licence")
+        return {key: value for key, value in asdict(self).items() if key not in told}
+
+    @property
+    def mark(self) -> np.ndarray:
+        """16 bytes that every shard of this bank bears, uint8: the hash of its essence."""
+        text = json.dumps(self.essence, sort_keys=True).encode()
+        return np.frombuffer(hashlib.blake2b(text, digest_size=KEY_BYTES).digest(), np.uint8)
+
+    @property
+    def shards(self) -> int:
+        """Number of shard files."""
+        return -(-self.count // self.rows)
+
+    def shard_rows(self, shard: int) -> range:
+        """Indices of the data set's samples that shard `shard` holds."""
+        return range(shard * self.rows, min((shard + 1) * self.rows, self.count))
+
+    def shard_type(self, shard: int) -> np.dtype[Any]:
+        """Return the record that is shard `shard`: the bank's mark, then column after column."""
+        rows = len(self.shard_rows(shard))
+        columns: list[Any] = [("bank", "u1", (KEY_BYTES,)), ("key", "u1", (rows, KEY_BYTES))]
+        for view in self.views:
+            columns += [(view, "<f2", (rows, self.dimension)), (f"{view}_norm", "<f4", (rows,))]
+            columns += [(f"{view}_sum", "<u4", (rows,))]
+        return np.dtype(columns)
+
+
+def rows_per_shard(count: int) -> int:
+    """Return how many rows a shard of a bank of `count` images has.
+
+    Every open shard holds a file descriptor, of which a process often has 1,024: large banks get
+    larger shards, not more.
+    """
+    return max(_FEWEST_ROWS, -(-count // _MOST_SHARDS))
+
+
+def row_sums(
+    rows: np.ndarray, keys: np.ndarray, embeddings: np.ndarray, norms: np.ndarray
+) -> np.ndarray:
+    """Return the CRC-32 of each row of one view, of the bytes as they are stored.
+
+    Args:
+        rows: int64 (B,): a row in another's place is damage too.
+        keys: uint8 (B, 16).
+        embeddings: float16 (B, D).
+        norms: float32 (B,).
+
+    Returns:
+        uint32 (B,).
+    """
+    columns = (rows.astype("<i8")[:, None], keys, norms[:, None], embeddings)
+    table = np.hstack([np.ascontiguousarray(column).view(np.uint8) for column in columns])
+    return np.fromiter(map(zlib.crc32, table), np.uint32, len(table))
+
+
+def info_path(folder: Path) -> Path:
+    """Return the path of a bank's `bank.json`."""
+    return folder / "bank.json"
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """Return the path of a shard."""
+    return folder / f"rows-{shard:05d}.npy"
+
+
+def write_info(folder: Path, info: BankInfo) -> None:
+    """Write `bank.json`."""
+    with atomic_path(info_path(folder)) as temporary:
+        temporary.write_text(json.dumps(asdict(info), indent=2) + "\n", encoding="utf-8")
+
+
+def read_info(folder: Path) -> BankInfo:
+    """Read `bank.json`.
+
+    Raises:
+        FacedistillError: If there is none, it is damaged or of another version.
+    """
+    path = info_path(folder)
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_JSON_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FacedistillError(
+            f"{folder} is no bank (it has no bank.json): make one with `facedistill embed`"
+        ) from None
+    except OSError as error:
+        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        if len(text) > _MAX_JSON_BYTES:
+            raise ValueError("it is too large")
+        raw = json.loads(text)
+        info = BankInfo(**{**raw, "views": tuple(raw["views"])})
+        _check(info)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise FacedistillError(f"{path} is damaged ({error}): embed again") from error
+    if info.format != FORMAT:
+        # Older ones name images by another hash, newer ones are not known here.
+        raise FacedistillError(
+            f"{path} is of format {info.format}, this facedistill reads {FORMAT}: embed again"
+        )
+    return info
+
+
+def _check(info: BankInfo) -> None:
+    for key in ("teacher", "teacher_name", "dataset", "dataset_name", "licence"):
+        if not isinstance(getattr(info, key), str):
+            raise ValueError(f"{key} is not a text")
+    for key in ("format", "count", "rows", "dimension"):
+        value = getattr(info, key)
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{key} is {value!r}")
+    if info.views not in (VIEWS[:1], VIEWS):
+        raise ValueError(f"views are {info.views!r}")
+    if info.dimension > MAX_DIMENSION:
+        raise ValueError(f"dimension is {info.dimension}")
+    row_bytes = KEY_BYTES + len(info.views) * (2 * info.dimension + 8)
+    if KEY_BYTES + min(info.rows, info.count) * row_bytes > _MAX_SHARD_BYTES:
+        raise ValueError(f"rows are {info.rows}, a shard would be over 2 GB")

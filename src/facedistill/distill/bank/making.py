@@ -1,0 +1,127 @@
+"""Making banks: from a teacher network, or of embeddings a user already has."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.npy import open_embeddings
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.bank.bank import Bank
+from facedistill.distill.bank.format import MAX_DIMENSION, VIEWS, BankInfo, rows_per_shard
+from facedistill.distill.bank.writing import embed_bank, import_bank
+from facedistill.distill.teachers.base import Network
+from facedistill.models.comparison_embedding import embedding_of
+from facedistill.models.device import device_of
+
+_BLOCK = 4096
+"""Rows hashed at once."""
+
+
+def embed_teacher(
+    network: Network,
+    dataset: FaceDataset,
+    folder: str | Path,
+    *,
+    flip: bool = True,
+    batch_size: int = 64,
+    workers: int = 0,
+    licence: str = "unknown",
+) -> Bank:
+    """Embed a data set with a teacher, going on where an earlier call was cut off.
+
+    Args:
+        network: The teacher; it converts the raw crops for itself.
+        dataset: The faces.
+        folder: The bank's folder.
+        flip: Embed the mirrored images too.
+        batch_size: Images per forward pass.
+        workers: Processes that read and decode ahead; 0 does it in this one.
+        licence: Licence of the teacher's weights, kept in the bank.
+
+    Raises:
+        FacedistillError: If the folder holds another bank, an image does not decode, or the
+            teacher gives NaN.
+    """
+    if isinstance(network, torch.nn.Module):
+        network.eval()
+        if torch.cuda.is_available():
+            network.cuda()
+    device = device_of(network)
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            outputs = network(torch.from_numpy(images).to(device), {"embedding"})
+        return embedding_of(outputs).float().cpu().numpy()
+
+    info = BankInfo(
+        teacher=network.fingerprint,
+        teacher_name=network.name,
+        dataset=dataset.fingerprint,
+        dataset_name=dataset.name,
+        count=len(dataset),
+        dimension=network.embedding_size,
+        views=VIEWS if flip else VIEWS[:1],
+        rows=rows_per_shard(len(dataset)),
+        licence=licence,
+    )
+    return embed_bank(embed, dataset, folder, info=info, batch_size=batch_size, workers=workers)
+
+
+def import_embeddings(
+    path: str | Path,
+    dataset: FaceDataset,
+    folder: str | Path,
+    *,
+    flipped: str | Path | None = None,
+    licence: str = "unknown",
+) -> Bank:
+    """Make a bank of a user's `.npy`: (N, D) float embeddings in the data set's record order.
+
+    Args:
+        path: Embeddings of the plain images.
+        dataset: The faces they belong to.
+        folder: The bank's folder.
+        flipped: Embeddings of the mirrored images, if had.
+        licence: Licence of the teacher's weights, kept in the bank.
+
+    Raises:
+        FacedistillError: If a file is no float array or does not fit the data.
+    """
+    plain = _load(Path(path))
+    mirrored = None if flipped is None else _load(Path(flipped))
+    info = BankInfo(
+        teacher=f"imported:{_digest(plain, mirrored)}",
+        teacher_name=Path(path).name,
+        dataset=dataset.fingerprint,
+        dataset_name=dataset.name,
+        count=len(dataset),
+        dimension=plain.shape[1],
+        views=VIEWS[:1] if mirrored is None else VIEWS,
+        rows=rows_per_shard(len(dataset)),
+        licence=licence,
+    )
+    return import_bank(plain, dataset, folder, info=info, flipped=mirrored)
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        array = open_embeddings(path)
+    except FileNotFoundError:
+        raise FacedistillError(f"{path}: no such file; give a .npy of embeddings") from None
+    if array.shape[1] > MAX_DIMENSION:
+        raise FacedistillError(f"{path}: {array.shape[1]:,} dimensions, at most {MAX_DIMENSION:,}")
+    return array
+
+
+def _digest(*arrays: np.ndarray | None) -> str:
+    """Hash arrays block by block: they may be larger than memory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (array for array in arrays if array is not None):
+        for start in range(0, len(array), _BLOCK):
+            digest.update(np.ascontiguousarray(array[start : start + _BLOCK]).data)
+    return digest.hexdigest()

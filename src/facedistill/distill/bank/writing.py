@@ -1,0 +1,248 @@
+"""Filling banks.
+
+Each shard appears by a rename when all of its rows are known, so a killed `embed` goes on from the
+last whole shard and two at once write the same bytes to the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from facedistill.core.atomic import atomic_path
+from facedistill.core.errors import FacedistillError
+from facedistill.core.progress import progress_bar
+from facedistill.data.loading.reading import read_in_order
+from facedistill.data.sample import FaceDataset, Sample
+from facedistill.distill.bank.bank import Bank, open_shard, stack_keys
+from facedistill.distill.bank.format import (
+    BankInfo,
+    info_path,
+    read_info,
+    row_sums,
+    shard_path,
+    write_info,
+)
+
+Embed = Callable[[np.ndarray], np.ndarray]
+"""A teacher as the bank sees it: uint8 RGB (B, H, W, 3) -> float (B, D) raw embeddings."""
+
+
+def embed_bank(
+    embed: Embed,
+    dataset: FaceDataset,
+    folder: str | Path,
+    *,
+    info: BankInfo,
+    batch_size: int = 64,
+    workers: int = 0,
+) -> Bank:
+    """Fill a bank with a teacher's embeddings, going on where an earlier call was cut off.
+
+    Args:
+        embed: The teacher.
+        dataset: The faces.
+        folder: Where the bank is or will be.
+        info: What the bank will say of itself.
+        batch_size: Images per call of `embed`.
+        workers: Processes that read and decode ahead; 0 does it in this one.
+
+    Returns:
+        The finished bank.
+
+    Raises:
+        FacedistillError: If the folder holds a bank of another teacher, data set or layout, the
+            teacher gives NaN, or an image does not decode.
+    """
+    folder = Path(folder)
+    _begin(folder, dataset, info)
+    todo = [s for s in range(info.shards) if not _finished(folder, s, info)]
+    with progress_bar("images") as progress:
+        task = progress.add_task("embed", total=info.count, note="")
+        progress.advance(task, info.count - sum(len(info.shard_rows(s)) for s in todo))
+        for shard in todo:
+            table, indices = _new_table(info, shard), info.shard_rows(shard)
+            with closing(read_in_order(dataset.__getitem__, indices, workers)) as samples:
+                for rows, batch in _batches(samples, batch_size):
+                    _fill(table, rows, batch, embed, info.views, _Places(dataset, indices.start))
+                    progress.advance(task, len(batch))
+            _write_shard(folder, shard, table)
+    return Bank(folder)
+
+
+def import_bank(
+    embeddings: np.ndarray,
+    dataset: FaceDataset,
+    folder: str | Path,
+    *,
+    info: BankInfo,
+    flipped: np.ndarray | None = None,
+) -> Bank:
+    """Make a bank of embeddings a user already has, in the order of the data set's samples.
+
+    Args:
+        embeddings: (N, D) raw or unit embeddings of the plain images; may be memory-mapped.
+        dataset: The faces they belong to; only their bytes are read, for the keys.
+        folder: Where the bank will be.
+        info: What the bank will say of itself.
+        flipped: (N, D) embeddings of the mirrored images; given where `info.views` has them.
+
+    Raises:
+        FacedistillError: If the shapes do not fit the data, a value is not finite or a row is 0.
+    """
+    columns = {"plain": embeddings} | ({} if flipped is None else {"flipped": flipped})
+    if tuple(columns) != info.views:
+        raise ValueError(f"the bank is to have views {info.views}, given are {tuple(columns)}")
+    for view, values in columns.items():
+        if values.shape != (len(dataset), info.dimension):
+            raise FacedistillError(
+                f"{view} embeddings have shape {values.shape}, but {dataset.name} has "
+                f"{len(dataset)} images and the bank {info.dimension} dimensions: one row per "
+                "image, in record order, is needed"
+            )
+    folder = Path(folder)
+    _begin(folder, dataset, info)
+    with progress_bar("images") as progress:
+        task = progress.add_task("import", total=info.count, note="")
+        for shard in range(info.shards):
+            table, indices = _new_table(info, shard), info.shard_rows(shard)
+            table["key"] = stack_keys([dataset.key(i) for i in indices])
+            for view, values in columns.items():
+                part = np.asarray(values[indices.start : indices.stop])
+                _store(table, slice(0, len(indices)), view, part, _Places(dataset, indices.start))
+            _write_shard(folder, shard, table)
+            progress.advance(task, len(indices))
+    return Bank(folder)
+
+
+class _Places:
+    """Says where the samples of a shard are, for messages."""
+
+    def __init__(self, dataset: FaceDataset, start: int) -> None:
+        self.dataset, self.start = dataset, start
+
+    def __getitem__(self, row: int) -> str:
+        index = self.start + row
+        return f"sample {index} ({self.dataset.where(index)})"
+
+
+def _begin(folder: Path, dataset: FaceDataset, info: BankInfo) -> None:
+    """Write `bank.json`, or check that the one there says the same.
+
+    A `bank.json` without a shard binds nobody: it is what a failed first attempt leaves.
+    """
+    if info.count != len(dataset):
+        raise ValueError(f"the bank is to have {info.count} rows, the data {len(dataset)} images")
+    try:
+        there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    except FileNotFoundError:
+        there = set()
+    except OSError as error:
+        raise FacedistillError(f"cannot write to {folder}: {error.strerror}") from error
+    name = info_path(folder).name
+    if there and name not in there:
+        raise FacedistillError(f"{folder} is not empty and holds no bank: choose another --out")
+    if there - {name}:
+        info = _continued(folder, info)
+    write_info(folder, info)
+
+
+def _continued(folder: Path, info: BankInfo) -> BankInfo:
+    """Require that the bank there is the same, and return `info` with the licence it may state."""
+    old = read_info(folder)
+    for key, value in info.essence.items():
+        if old.essence[key] != value:
+            raise FacedistillError(
+                f"{folder} already holds another bank, of {old.teacher_name} on "
+                f"{old.dataset_name} ({key} is {old.essence[key]}, this one's is {value}): "
+                "choose another --out"
+            )
+    return replace(info, licence=old.licence) if info.licence == "unknown" else info
+
+
+def _finished(folder: Path, shard: int, info: BankInfo) -> bool:
+    if not shard_path(folder, shard).exists():
+        return False
+    open_shard(folder, shard, info)  # A damaged one is named now, not after hours of work.
+    return True
+
+
+def _new_table(info: BankInfo, shard: int) -> np.ndarray:
+    table = np.zeros(1, info.shard_type(shard))
+    table["bank"] = info.mark
+    return table
+
+
+def _batches(
+    samples: Iterator[Sample | FacedistillError], size: int
+) -> Iterator[tuple[slice, list[Sample]]]:
+    """Give the samples in batches, with the rows of each; raise the first error among them."""
+    good = map(_good, samples)
+    start = 0
+    while batch := list(islice(good, size)):
+        yield slice(start, start + len(batch)), batch
+        start += len(batch)
+
+
+def _good(sample: Sample | FacedistillError) -> Sample:
+    if isinstance(sample, FacedistillError):
+        raise sample
+    return sample
+
+
+def _fill(
+    table: np.ndarray,
+    rows: slice,
+    samples: list[Sample],
+    embed: Embed,
+    views: tuple[str, ...],
+    places: _Places,
+) -> None:
+    shapes = {tuple(sample.image.shape) for sample in samples}
+    if len(shapes) > 1:
+        raise FacedistillError(
+            f"{places.dataset.name} holds images of different sizes "
+            f"({', '.join(map(str, sorted(shapes)))}): pack aligned crops of one size with "
+            "`facedistill prepare`"
+        )
+    table["key"][0, rows] = stack_keys([sample.key for sample in samples])
+    images = np.stack([sample.image for sample in samples])
+    _store(table, rows, "plain", embed(images), places)
+    if "flipped" in views:
+        _store(table, rows, "flipped", embed(np.ascontiguousarray(images[:, :, ::-1])), places)
+
+
+def _store(
+    table: np.ndarray, rows: slice, view: str, embeddings: np.ndarray, places: _Places
+) -> None:
+    """Put unit embeddings, norms and checksums into `rows` of a shard, which hold their keys."""
+    target = table[view][0, rows]
+    if embeddings.shape != target.shape:
+        raise FacedistillError(
+            f"the teacher gave {view} embeddings of shape {embeddings.shape}, not {target.shape}"
+        )
+    exact = embeddings.astype(np.float64)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(exact, axis=1)
+        norms = lengths.astype(np.float32)
+    bad = ~np.isfinite(norms) | (norms == 0)
+    if bad.any():
+        raise FacedistillError(
+            f"the teacher's {view} embedding of {places[rows.start + int(bad.argmax())]} is NaN, "
+            "infinite or zero: check the teacher's weights and input normalisation"
+        )
+    target[:] = exact / lengths[:, None]
+    table[f"{view}_norm"][0, rows] = norms
+    numbers = np.arange(places.start + rows.start, places.start + rows.stop)
+    sums = row_sums(numbers, table["key"][0, rows], target, norms)
+    table[f"{view}_sum"][0, rows] = sums
+
+
+def _write_shard(folder: Path, shard: int, table: np.ndarray) -> None:
+    with atomic_path(shard_path(folder, shard)) as temporary, temporary.open("wb") as file:
+        np.save(file, table, allow_pickle=False)

@@ -1,0 +1,1 @@
+"""Terms of the loss, one method a file."""

@@ -1,0 +1,1 @@
+"""Objectives that compare class scores, and class centres."""

@@ -1,0 +1,34 @@
+"""ArcDistill, or ProxylessKD: the teacher's class centres are the student's classifier, frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from facedistill.distill.objectives.base import Setting, objective
+from facedistill.distill.objectives.classification.fixed_centres import FixedCentres
+
+
+@objective("arcdistill")
+class ArcDistill(FixedCentres):
+    """Margin softmax whose class centres are the teacher's and never move, mean over the batch.
+
+    The student learns to place a face where the teacher has its person. The centres are each
+    training identity's mean unit embedding by the teacher; the sources take the weights of the
+    teacher's own classifier, which knows no other people than those it was trained on. 0 to
+    infinity.
+
+    Sources: ProxylessKD (Shi et al., arXiv 2011.00265); ArcDistill and, with `head: cosface`,
+    CosDistill in AdaDistill (Boutros et al., ECCV 2024).
+
+    Args:
+        setting: Facts about the run.
+        head: `arcface`, `cosface`, `adaface`, `combined` or `softmax`.
+        projection: Allow a learned linear map on the student side where the dimensions differ.
+        **options: The head's own: scale (64), m (0.5), gradient, ...
+    """
+
+    def __init__(
+        self, setting: Setting, *, head: str = "arcface", projection: bool = True, **options: Any
+    ) -> None:
+        super().__init__(setting, head, projection, **options)
+        self.head.weight.copy_(setting.require_centres(self.name))

@@ -1,0 +1,1 @@
+"""Transformer to CNN: unified receptive fields and prompts."""

@@ -1,0 +1,65 @@
+"""Hidden-layer transfer: the student's last hidden layer follows the teacher's."""
+
+from __future__ import annotations
+
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.batch import Batch
+from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.projection import linear_projection
+from facedistill.models.outputs import Outputs
+
+
+def last_hidden(outputs: Outputs) -> torch.Tensor:
+    """Return K, the last spatial map averaged over its positions: (B, C), at least float32.
+
+    Of a ResNet that is the layer before the embedding, exactly. It is what every task's network
+    has, whatever its head, so a network for one task can teach a network for another.
+
+    Raises:
+        FacedistillError: If the network gave no feature map.
+    """
+    if outputs.feature_map is None:
+        raise FacedistillError("the network gave no feature map")
+    return at_least_float32(outputs.feature_map).mean(dim=(2, 3))
+
+
+def half_squared_distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """Return 1/2 ||theirs - ours||^2 summed over all but the first dimension, mean over that."""
+    difference = at_least_float32(theirs) - at_least_float32(ours)
+    return difference.square().flatten(1).sum(dim=1).mean() / 2
+
+
+@objective("hidden_layer")
+class HiddenLayer(Objective):
+    """1/2 ||K_t - r(K_s)||^2, summed over K's dimensions, mean over the batch; beta is the weight.
+
+    Source: Wang, Lan and Zhang (arXiv 1709.02929); FitNets (Romero et al. 2015) is the same on an
+    earlier layer. K is the last spatial map averaged over its positions, the teacher's of C_t
+    dimensions; r is a learned linear adapter where the widths differ and the identity where they
+    agree. The sum grows with C_t: a weight for a teacher of 2048 channels is large for one of 256.
+
+    Args:
+        setting: Facts about the run.
+    """
+
+    needs = frozenset({"student.feature_map", "teacher.feature_map"})
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        setting.require_teacher("hidden_layer")
+        if setting.teacher_channels is None:
+            raise ValueError(
+                "the teacher has no hidden layer to look at (a bank or an ONNX file keeps the "
+                "embedding only): give teacher.model: a .safetensors file or a run's folder"
+            )
+        self.adapt = linear_projection(setting.student_channels, setting.teacher_channels)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
+        """Return the loss and the share of the teacher's spread that it leaves unexplained."""
+        ours, theirs = self.adapt(last_hidden(student)), last_hidden(teacher)
+        loss = half_squared_distance(ours, theirs)
+        spread = half_squared_distance(theirs.mean(dim=0, keepdim=True), theirs)
+        return loss, {"unexplained": loss.detach() / spread.clamp_min(1e-12)}

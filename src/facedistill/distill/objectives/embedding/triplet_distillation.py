@@ -1,0 +1,67 @@
+"""Triplet distillation: a larger margin between people whom the teacher finds less alike."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from facedistill.data.batch import Batch
+from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.embedding.triplet import all_triplets, distances
+from facedistill.distill.objectives.gathering import gathered
+from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.models.comparison_embedding import embedding_of
+from facedistill.models.outputs import Outputs
+
+
+@objective("triplet_distillation")
+class TripletDistillation(Objective):
+    """[d_s(a, p) - d_s(a, n) + m]_+ on squared distances of unit embeddings, margin m by teacher.
+
+    m = smallest + (largest - smallest) g / g_max, with the teacher's gap g = [d_t(a, n) -
+    d_t(a, p)]_+ of the triplet and g_max the largest of the batch. Triplets are all valid ones of
+    the micro-batch, of all processes; mean over the active ones, since almost all others cost
+    nothing (the source: over the triplets of its sampler). Range 0 to 4 + largest; it needs batches
+    in which people are there more than once.
+
+    Source: Feng et al., "Triplet Distillation for Deep Face Recognition" (ICIP 2020).
+
+    Args:
+        setting: Facts about the run.
+        smallest: Margin where the teacher sees no gap, 0 or more.
+        largest: Margin of the batch's widest gap, at most 4.
+    """
+
+    needs = frozenset({"student.embedding", "teacher.embedding"})
+    adapts_teacher: ClassVar[bool] = False
+
+    def __init__(self, setting: Setting, *, smallest: float = 0.2, largest: float = 0.5) -> None:
+        super().__init__()
+        setting.require_teacher("triplet_distillation")
+        setting.require_labels("triplet_distillation")
+        if not 0 <= smallest <= largest <= 4:
+            raise ValueError(
+                f"margins are {smallest} and {largest}: 0 <= smallest <= largest <= 4 must hold"
+            )
+        self.smallest, self.largest = smallest, largest
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
+        """Return the loss, the number of triplets and the share that is active."""
+        ours, theirs, labels = gathered(
+            at_least_float32(embedding_of(student)), embedding_of(teacher), batch.labels
+        )
+        near, far = all_triplets(distances(ours, squared=True), labels)
+        costs = (near - far + self.margins(theirs, labels)).clamp_min(0)
+        active = (costs.detach() > 0).sum()
+        count = ours.new_tensor(len(costs))
+        parts = {"active": active / count.clamp_min(1), "triplets": count}
+        return costs.sum() / active.clamp_min(1), parts
+
+    @torch.no_grad()
+    def margins(self, embedding: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the margins (T,) of all triplets, by the teacher's embeddings (B, E)."""
+        near, far = all_triplets(distances(embedding, squared=True), labels)
+        gap = (far - near).clamp_min(0)
+        widest = torch.cat([gap, gap.new_full((1,), torch.finfo(gap.dtype).tiny)]).max()
+        return self.smallest + (self.largest - self.smallest) * gap / widest

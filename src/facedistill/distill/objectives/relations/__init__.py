@@ -1,0 +1,1 @@
+"""Objectives that compare relations between embeddings."""

@@ -1,0 +1,62 @@
+"""What methods have in common that compare how the images of a batch lie to each other."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch.nn import functional as F
+
+from facedistill.data.batch import Batch
+from facedistill.distill.objectives.base import Loss, Objective, Setting
+from facedistill.distill.objectives.gathering import gathered
+from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.models.comparison_embedding import embedding_of
+from facedistill.models.outputs import Outputs
+
+
+class BatchRelation(Objective):
+    """An objective on the embeddings of a micro-batch, of all processes together.
+
+    The two embeddings may differ in dimension: only relations within each are compared.
+
+    Args:
+        setting: Facts about the run.
+    """
+
+    needs = frozenset({"student.embedding", "teacher.embedding"})
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        setting.require_teacher(self.name)
+
+    def compared(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what of both networks is compared, (B, D) and (B, E): the embeddings."""
+        return embedding_of(student), embedding_of(teacher)
+
+    @abstractmethod
+    def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the loss, outside autocast.
+
+        Args:
+            student: (B, D) in float32 or float64, not normalised.
+            teacher: (B, E).
+        """
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
+        """Return the loss; it has no parts."""
+        ours, theirs = gathered(*map(at_least_float32, self.compared(student, teacher)))
+        # Autocast would multiply in half precision.
+        with torch.autocast(ours.device.type, enabled=False):
+            return self.compare(ours, theirs), {}
+
+
+def cosines(embedding: torch.Tensor) -> torch.Tensor:
+    """Return (B, B), the cosine of every pair of rows, an image with itself included."""
+    unit = F.normalize(embedding, dim=1)
+    return unit @ unit.T
+
+
+def others(matrix: torch.Tensor) -> torch.Tensor:
+    """Return bool (B, B): which places of a (B, B) matrix are of two different images."""
+    return ~torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)

@@ -1,0 +1,102 @@
+"""Relation-aware distillation: tell apart, as the teacher does, whom it mixes up."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from facedistill.data.batch import Batch
+from facedistill.distill.objectives.base import Gather, Loss, Objective, Setting, objective
+from facedistill.distill.objectives.relations.identity_memory import FeatureBank, Storage
+from facedistill.distill.objectives.relations.relation import (
+    check_penalty,
+    penalty,
+    relations,
+    unit,
+)
+from facedistill.models.comparison_embedding import embedding_of
+from facedistill.models.outputs import Outputs
+
+
+@objective("rad")
+class RelationAware(Objective):
+    """L_rad = mean over valid (i, k in H_{y_i}) of max(delta_ik - q, 0).
+
+    delta_ik = R(f_s_i, e_s_k) - R(f_t_i, e_t_k): only relations in which the student is less
+    discriminative than the teacher are paid. H_y are the identities that the teacher finds nearest
+    to y, e the latest embeddings of an identity (feature banks E_s, E_t) as earlier steps left
+    them; a relation is valid when the student has embedded identity k before. Mean over valid
+    relations; 0 while there is none. Gradients flow into f_s only.
+
+    Source: CoupleFace (Liu et al., ECCV 2022). The paper's K, margin q and its sign, weight, start
+    and form of the penalty are not known here: they are options.
+
+    Args:
+        setting: Facts about the run.
+        neighbours: K, hardest identities for each; all others where there are fewer.
+        q: Margin, -2 to 2; below 0 the student must be more discriminative than the teacher.
+        two_sided: Pay max(|delta| - q, 0).
+        squared: Pay the square.
+        reference: `student` as above; `teacher` puts R(f_s_i, e_t_k) for the student's relation,
+            which needs embeddings of one dimension and has every relation valid.
+        storage: `fp16` or `fp32`, of the feature banks.
+    """
+
+    needs = frozenset({"student.embedding", "teacher.embedding"})
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        neighbours: int = 100,
+        q: float = 0.03,
+        two_sided: bool = False,
+        squared: bool = False,
+        reference: Literal["student", "teacher"] = "student",
+        storage: Storage = "fp16",
+    ) -> None:
+        super().__init__()
+        teacher_size = setting.require_teacher("rad")
+        identities = setting.require_labels("rad")
+        check_penalty(q, two_sided)
+        if reference == "teacher" and setting.student_size != teacher_size:
+            raise ValueError(
+                f"reference: teacher compares {setting.student_size} dimensions of the student "
+                f"with {teacher_size} of the teacher: set student.embedding_size: {teacher_size}"
+            )
+        self.q, self.two_sided, self.squared = q, two_sided, squared
+        self.reference = reference
+        mined = setting.require_neighbours("rad", neighbours)
+        self.neighbours = mined.indices
+        self.teachers = FeatureBank(mined.prototypes, storage)
+        self.students = FeatureBank((identities, setting.student_size), storage)
+        self._observed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """Remember the embeddings for the banks."""
+        ours, theirs = (unit(embedding_of(said).detach()) for said in (student, teacher))
+        self._observed.append((batch.labels, ours, theirs))
+
+    def finish_step(self, gather: Gather) -> None:
+        """Overwrite the banks' rows of the identities of the whole batch."""
+        columns = zip(*self._observed, strict=True)
+        labels, ours, theirs = (gather(torch.cat(column)) for column in columns)
+        self._observed.clear()
+        self.students.record(labels, ours)
+        self.teachers.record(labels, theirs)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
+        """Return the loss, and the shares of relations that are valid and, of those, paid."""
+        ours, theirs = unit(embedding_of(student)), unit(embedding_of(teacher))
+        self.neighbours = self.neighbours.to(ours.device)
+        teachers, students = (b.to_device(ours.device) for b in (self.teachers, self.students))
+        near = self.neighbours[batch.labels]
+        bank = students if self.reference == "student" else teachers
+        difference = relations(ours, bank.rows, near) - relations(theirs, teachers.rows, near)
+        cost = penalty(difference, self.q, self.two_sided, self.squared)
+        valid = bank.seen[near]
+        count = valid.sum().clamp_min(1)
+        cost = torch.where(valid, cost, 0)
+        paid = (cost > 0).sum() / count
+        return cost.sum() / count, {"valid": valid.float().mean(), "paid": paid}

@@ -1,0 +1,178 @@
+"""Relation-aware distillation without labels: a queue of recent embeddings stands for people."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from facedistill.data.batch import Batch
+from facedistill.distill.objectives.base import Gather, Loss, Objective, Setting, objective
+from facedistill.distill.objectives.relations.identity_memory import (
+    DTYPES,
+    Storage,
+    check_storage,
+    restore,
+)
+from facedistill.distill.objectives.relations.relation import (
+    check_penalty,
+    penalty,
+    relations,
+    unit,
+)
+from facedistill.models.comparison_embedding import embedding_of
+from facedistill.models.outputs import Outputs
+
+
+class FeatureQueue(nn.Module):
+    """The latest embeddings of both networks, of the same images in the same rows.
+
+    Like a `FeatureBank` it follows the embeddings to their device, is part of `state_dict` and has
+    no buffers.
+
+    Args:
+        size: Most images Q that are kept.
+        dimensions: Of the student's and the teacher's embedding.
+        storage: `fp16` or `fp32`.
+
+    Attributes:
+        students: (Q, D) unit embeddings.
+        teachers: (Q, E) unit embeddings.
+        filled: Number of rows that hold an image: the first ones.
+        place: Row that the next image goes to.
+    """
+
+    def __init__(self, size: int, dimensions: tuple[int, int], storage: Storage = "fp16") -> None:
+        super().__init__()
+        check_storage(storage)
+        if size < 1:
+            raise ValueError(f"queue is {size}, it must be 1 or more")
+        self.students, self.teachers = (
+            torch.zeros(size, d, dtype=DTYPES[storage]) for d in dimensions
+        )
+        self.filled = self.place = 0
+
+    def to_device(self, device: torch.device) -> FeatureQueue:
+        """Bring the rows to `device`, where they stay."""
+        if self.students.device != device:
+            self.students, self.teachers = self.students.to(device), self.teachers.to(device)
+        return self
+
+    @torch.no_grad()
+    def push(self, students: torch.Tensor, teachers: torch.Tensor) -> None:
+        """Add images, the oldest giving way; of more than Q the last Q stay.
+
+        Args:
+            students: (B, D) of unit length.
+            teachers: (B, E) of unit length.
+        """
+        self.to_device(students.device)
+        size = len(self.students)
+        count = min(len(students), size)
+        rows = (torch.arange(count, device=students.device) + self.place) % size
+        self.students[rows] = students[len(students) - count :].to(self.students.dtype)
+        self.teachers[rows] = teachers[len(teachers) - count :].to(self.teachers.dtype)
+        self.place = (self.place + count) % size
+        self.filled = min(size, self.filled + count)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {
+            "students": self.students,
+            "teachers": self.teachers,
+            "filled": self.filled,
+            "place": self.place,
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: If it is of a queue of another shape or storage.
+        """
+        for name in ("students", "teachers"):
+            restore(getattr(self, name), state[name], f"{name} of a queue")
+        self.filled, self.place = int(state["filled"]), int(state["place"])
+
+
+@objective("rad_queue")
+class QueueRelationAware(Objective):
+    """L = mean over i and the K hardest j in a queue of max(delta_ij - q, 0), without labels.
+
+    delta_ij = R(f_s_i, e_s_j) - R(f_t_i, e_t_j): as `rad`, with the embeddings of the Q images
+    before this batch in the place of identities, and in the place of mined identities the K of
+    them that the teacher finds nearest to the image itself. Images of one and the same person are
+    among these; there the teacher's cosine is high, so that the one-sided form hardly ever pays
+    for them. Mean over i and j; 0 while the queue is empty. Gradients flow into f_s only.
+
+    Source: this project's, after CoupleFace (Liu et al., ECCV 2022), which has labels.
+
+    Args:
+        setting: Facts about the run.
+        neighbours: K, hardest images for each; all of the queue where it holds fewer.
+        queue: Q, most images that are kept.
+        q: Margin, -2 to 2; below 0 the student must be more discriminative than the teacher.
+        two_sided: Pay max(|delta| - q, 0).
+        squared: Pay the square.
+        storage: `fp16` or `fp32`, of the queue.
+    """
+
+    needs = frozenset({"student.embedding", "teacher.embedding"})
+    adapts_teacher: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        neighbours: int = 100,
+        queue: int = 4096,
+        q: float = 0.03,
+        two_sided: bool = False,
+        squared: bool = False,
+        storage: Storage = "fp16",
+    ) -> None:
+        super().__init__()
+        teacher_size = setting.require_teacher("rad_queue")
+        check_penalty(q, two_sided)
+        if not 1 <= neighbours <= queue:
+            raise ValueError(
+                f"neighbours is {neighbours}, it must be in 1..{queue}, the queue's size"
+            )
+        self.count = neighbours
+        self.q, self.two_sided, self.squared = q, two_sided, squared
+        self.queue = FeatureQueue(queue, (setting.student_size, teacher_size), storage)
+        self._observed: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
+        """Remember the embeddings for the queue."""
+        ours, theirs = (unit(embedding_of(said).detach()) for said in (student, teacher))
+        self._observed.append((ours, theirs))
+
+    def finish_step(self, gather: Gather) -> None:
+        """Add the whole batch to the queue."""
+        columns = zip(*self._observed, strict=True)
+        ours, theirs = (gather(torch.cat(column)) for column in columns)
+        self._observed.clear()
+        self.queue.push(ours, theirs)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
+        """Return the loss, and the shares of relations that are had and, of those, paid."""
+        ours, theirs = unit(embedding_of(student)), unit(embedding_of(teacher))
+        queue = self.queue.to_device(ours.device)
+        near, similar = self._hardest(theirs)
+        difference = relations(ours, queue.students, near) - similar
+        cost = penalty(difference, self.q, self.two_sided, self.squared)
+        count = max(1, cost.numel())
+        valid = ours.new_tensor(near.shape[1] / self.count)
+        return cost.sum() / count, {"valid": valid, "paid": (cost > 0).sum() / count}
+
+    @torch.no_grad()
+    def _hardest(self, theirs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the rows (B, K) of the images nearest by the teacher, and their cosines."""
+        # Autocast would multiply in half precision.
+        with torch.autocast(theirs.device.type, enabled=False):
+            rows = self.queue.teachers[: self.queue.filled].to(theirs.dtype)
+            similar = theirs @ rows.T
+        cosines, near = similar.topk(min(self.count, self.queue.filled), dim=1)
+        return near, cosines

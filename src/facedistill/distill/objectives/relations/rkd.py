@@ -1,0 +1,116 @@
+"""Relational knowledge distillation: distances of pairs and angles of triplets."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from facedistill.distill.objectives.base import Setting, objective
+from facedistill.distill.objectives.relations.batch_relation import BatchRelation, others
+
+_AT_ONCE = 1 << 24
+"""Most numbers of a chunk of triplets."""
+_SHORTEST = 1e-4
+"""Least distance that is divided by; below it a direction is rounding, and its gradient huge."""
+
+
+def relative_distances(embedding: torch.Tensor) -> torch.Tensor:
+    """Return (B, B) Euclidean distances over their mean, that of different images being 1."""
+    # The form by products is rounded where faces are close, and has no gradient there.
+    between = torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
+    mean = between.sum() / max(1, len(between) * (len(between) - 1))
+    return between / mean.clamp_min(torch.finfo(between.dtype).tiny)
+
+
+def angle_cosines(embedding: torch.Tensor, vertices: torch.Tensor) -> torch.Tensor:
+    """Return (V, B, B): the cosine of the angle at each vertex between images j and k.
+
+    Args:
+        embedding: (B, D).
+        vertices: (V, D), some of its rows.
+    """
+    directions = F.normalize(embedding - vertices[:, None], dim=2, eps=_SHORTEST)
+    return directions @ directions.mT
+
+
+class _Relational(BatchRelation):
+    def __init__(self, setting: Setting, *, normalise: bool = True) -> None:
+        super().__init__(setting)
+        if not isinstance(normalise, bool):
+            raise ValueError(f"normalise is {normalise}, it must be true or false")
+        self.normalise = normalise
+
+    def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        if self.normalise:
+            student, teacher = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
+        return self.difference(student, teacher)
+
+    @abstractmethod
+    def difference(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor: ...
+
+
+@objective("rkd_distance")
+class RelationalDistance(_Relational):
+    """Smooth L1 of the pairwise distances, each network's over their own mean.
+
+    Mean over pairs of different images (published code counts an image with itself too: (B - 1)/B
+    of this). 0 to infinity, 0.05 to 0.2 for a student that starts; weight 25 in the paper.
+
+    Source: Park, Kim, Lu and Cho, "Relational Knowledge Distillation" (CVPR 2019), RKD-D.
+
+    Args:
+        setting: Facts about the run.
+        normalise: Compare unit vectors, as faces are compared.
+    """
+
+    def difference(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the loss of (B, D) and (B, E) embeddings; 0 without a pair."""
+        ours, theirs = relative_distances(student), relative_distances(teacher)
+        count = len(ours)
+        # An image with itself is at 0 in both and costs nothing.
+        return F.smooth_l1_loss(ours, theirs, reduction="sum") / max(1, count * (count - 1))
+
+
+@objective("rkd_angle")
+class RelationalAngle(_Relational):
+    """Smooth L1 of the cosines of the angles in all triangles of the batch.
+
+    Mean over triplets of different images (published code counts those of fewer too). Range 0 to
+    1.5; weight 50 in the paper. Time and memory grow with B^3: triplets are looked at in chunks,
+    which are computed once more for the gradient.
+
+    Source: Park, Kim, Lu and Cho, "Relational Knowledge Distillation" (CVPR 2019), RKD-A.
+
+    Args:
+        setting: Facts about the run.
+        normalise: Compare unit vectors, as faces are compared.
+    """
+
+    def difference(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the loss of (B, D) and (B, E) embeddings; 0 without a triangle."""
+        count = len(student)
+        size = max(1, _AT_ONCE // (count * (count + student.shape[1] + teacher.shape[1])))
+        total = student.new_zeros(())
+        for start in range(0, count, size):
+            vertices = slice(start, start + size)
+            total = total + checkpoint(
+                _angle_difference,
+                student,
+                teacher,
+                vertices,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+        return total / max(1, count * (count - 1) * (count - 2))
+
+
+def _angle_difference(
+    student: torch.Tensor, teacher: torch.Tensor, vertices: slice
+) -> torch.Tensor:
+    """Sum over the triplets whose vertex is one of `vertices`."""
+    ours, theirs = (angle_cosines(x, x[vertices]) for x in (student, teacher))
+    # Directions from a vertex to itself are 0 in both, so only j = k has to be left out.
+    return (F.smooth_l1_loss(ours, theirs, reduction="none") * others(ours[0])).sum()

@@ -1,0 +1,1 @@
+"""Where knowledge comes from: online networks, banks, prompted Transformers."""

@@ -1,0 +1,1 @@
+"""Figures computed from scores and errors, as pure functions on arrays."""

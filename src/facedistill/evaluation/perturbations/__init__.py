@@ -1,0 +1,1 @@
+"""Pairs with altered images: masked, shrunk, blurred."""

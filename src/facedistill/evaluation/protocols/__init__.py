@@ -1,0 +1,1 @@
+"""What is measured, by which rules: one protocol a file."""

@@ -1,0 +1,204 @@
+"""Identification among distractors, as in MegaFace.
+
+Every photo of a probe person searches for every other photo of the same person, one at a time, in a
+gallery that holds this mate and n faces of strangers. The figure is the share of such searches that
+find the mate among the k best, for growing n (Kemelmacher-Shlizerman, Seitz, Miller, Brossard, "The
+MegaFace benchmark: 1 million faces for recognition at scale", 2016). Smaller sets are the first
+distractors of larger ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.core.progress import track
+from facedistill.evaluation.metrics.identification import gallery_block
+from facedistill.evaluation.metrics.similarity import unit_rows
+from facedistill.evaluation.statistics.bootstrap import Estimate, bootstrap_clusters
+from facedistill.models.device import device_for
+
+SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
+"""MegaFace's numbers of distractors."""
+
+_DISTRACTORS_AT_ONCE = 8_192
+_PROBES_AT_ONCE = 1_024
+
+
+@dataclass(frozen=True)
+class DistractorRate:
+    """One point of the curve.
+
+    Attributes:
+        distractors: How many strangers were in the gallery.
+        rank: k.
+        rate: Share of searches whose mate was among the k best, its interval over people.
+        searches: How many searches.
+    """
+
+    distractors: int
+    rank: int
+    rate: Estimate
+    searches: int
+
+
+@dataclass(frozen=True)
+class DistractorReport:
+    """Identification among distractors.
+
+    Attributes:
+        name: The probes' data set.
+        strangers: The distractors' data set, or file.
+        images: Number of probes.
+        people: Number of people among them.
+        flip: Whether embeddings were f(x) + f(flip x).
+        rates: The curve, by number of distractors and then by rank.
+    """
+
+    name: str
+    strangers: str
+    images: int
+    people: int
+    flip: bool
+    rates: list[DistractorRate]
+
+    @property
+    def title(self) -> str:
+        """Both data sets."""
+        return f"{self.name} among {self.strangers}"
+
+    def line(self) -> str:
+        """Return the figures as one line of text."""
+        parts = []
+        for point in self.rates:
+            interval = point.rate.interval
+            spread = f" ({100 * interval.low:.2f}..{100 * interval.high:.2f})" if interval else ""
+            parts.append(
+                f"rank-{point.rank} among {point.distractors:,} "
+                f"{100 * point.rate.value:.2f} %{spread}"
+            )
+        searches = self.rates[0].searches
+        parts.append(f"{searches:,} searches, {self.images:,} images of {self.people:,} people")
+        return f"{self.title}: " + ", ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values for JSON."""
+        return {**asdict(self), "protocol": "distractors"}
+
+
+def distractor_rates(
+    probes: np.ndarray,
+    people: np.ndarray,
+    distractors: np.ndarray,
+    *,
+    sizes: Sequence[int] | None = None,
+    ranks: Sequence[int] = (1, 10),
+    device: torch.device | str = "cpu",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[DistractorRate]:
+    """Return identification rates among growing numbers of distractors.
+
+    A stranger that scores exactly as high as the mate counts as better. Distractors are read once,
+    in blocks, and may be memory-mapped.
+
+    Args:
+        probes: (P, D) embeddings, at least two of some person.
+        people: (P,) integers.
+        distractors: (N, D) embeddings of people who are not among the probes.
+        sizes: Numbers of distractors; by default MegaFace's, as far as there are as many, and N.
+        ranks: Values of k.
+        device: Where the products are computed.
+        resamples: Bootstrap resamples of the interval; 0 for none.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        FacedistillError: If embeddings or numbers are unusable, or nobody has two photos.
+    """
+    people = np.asarray(people)
+    if probes.ndim != 2 or people.shape != (len(probes),):
+        raise FacedistillError(
+            f"probes have shape {probes.shape}, people {people.shape}: give one person per probe"
+        )
+    if distractors.ndim != 2 or distractors.shape[1] != probes.shape[1]:
+        raise FacedistillError(
+            f"distractors have shape {distractors.shape}, probes {probes.shape}: "
+            "both must come from one network"
+        )
+    wanted = _check_sizes(sizes, len(distractors))
+    if not ranks or min(ranks) < 1:
+        raise FacedistillError(f"ranks {tuple(ranks)}: give numbers of at least 1")
+    kind = np.result_type(probes.dtype, distractors.dtype, np.float32)
+    units = unit_rows(probes, kind)
+    searcher, mate = _mate_scores(units, people)
+    rates = []
+    device = device_for(kind, device)
+    blocks = _best_distractors(units, distractors, wanted, max(ranks), device)
+    for size, best in blocks:
+        for rank in ranks:
+            # With fewer than k strangers the mate cannot miss.
+            hits = mate > best[searcher, rank - 1] if rank <= size else np.ones(len(mate), bool)
+            interval = None
+            if resamples:
+                interval = bootstrap_clusters(
+                    hits, people[searcher], resamples=resamples, seed=seed
+                )
+            rates.append(
+                DistractorRate(size, rank, Estimate(float(hits.mean()), interval), len(hits))
+            )
+    return rates
+
+
+def _check_sizes(sizes: Sequence[int] | None, count: int) -> list[int]:
+    if not count:
+        raise FacedistillError("there are no distractors")
+    if sizes is None:
+        return sorted({*(size for size in SIZES if size <= count), count})
+    wrong = [size for size in sizes if not 1 <= size <= count]
+    if wrong or not sizes:
+        raise FacedistillError(f"numbers of distractors {tuple(sizes)}: give some of 1..{count:,}")
+    return sorted(set(sizes))
+
+
+def _mate_scores(units: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probe and the mate's score of every search."""
+    order = np.argsort(people, kind="stable")
+    bounds = np.flatnonzero(np.diff(people[order])) + 1
+    searchers, scores = [], []
+    for photos in np.split(order, bounds):
+        others = ~np.eye(len(photos), dtype=np.bool_)
+        searchers.append(np.repeat(photos, len(photos) - 1))
+        scores.append((units[photos] @ units[photos].T)[others])
+    searcher = np.concatenate(searchers)
+    if not len(searcher):
+        raise FacedistillError("nobody among the probes has two photos: there is no mate to find")
+    return searcher, np.concatenate(scores)
+
+
+def _best_distractors(
+    units: np.ndarray,
+    distractors: np.ndarray,
+    sizes: Sequence[int],
+    ranks: int,
+    device: torch.device | str,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield, for each number of distractors, the highest scores (P, ranks), falling."""
+    probes = torch.from_numpy(units).to(device)
+    best = torch.full((len(units), ranks), -torch.inf, dtype=probes.dtype, device=device)
+    starts = np.unique([*range(0, sizes[-1], _DISTRACTORS_AT_ONCE), *sizes]).tolist()
+    pieces = itertools.pairwise(starts)
+    for start, stop in track(pieces, "distractors", total=len(starts) - 1, unit="blocks"):
+        block = gallery_block(distractors, start, stop - start, units.dtype)
+        others = torch.from_numpy(block).to(device)
+        for first in range(0, len(probes), _PROBES_AT_ONCE):
+            rows = slice(first, first + _PROBES_AT_ONCE)
+            scores = torch.cat([best[rows], probes[rows] @ others.T], dim=1)
+            best[rows] = scores.topk(ranks, dim=1).values
+        if stop in sizes:
+            yield stop, best.cpu().numpy().copy()

@@ -1,0 +1,1 @@
+"""What a run and a comparison are made of and leave behind."""

@@ -1,0 +1,318 @@
+"""Loose crops made into aligned ones by a network that finds landmarks.
+
+The network looks at the loose crop, the face is warped to the ArcFace template by the similarity
+that fits its five points, and the network looks again, now at a face that stands upright. For that
+look the template is shifted to the middle of the picture, where loose crops have their faces: in
+its own place, lower down, networks trained on such crops err more. What it finds there says by how
+much the warp misses: the similarity that would bring those points onto the template moves the
+template's points by some distance, the *misfit*, which is 0 for a network that agrees with itself.
+The second points make a second warp. It is kept where its own misfit, seen by a third look, is
+smaller than the first's.
+
+The misfit is used, and not the residual of the similarity fit, because the residual measures pose:
+the points of a turned head fit no template, however well they were found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from facedistill.core.atomic import atomic_folder
+from facedistill.core.errors import FacedistillError
+from facedistill.core.progress import track
+from facedistill.data.formats.decode import MAX_PIXELS, encode_jpeg
+from facedistill.data.formats.landmark_list import Square
+from facedistill.data.packing import check_quality, require_room
+from facedistill.data.sample import FaceDataset
+from facedistill.data.views.resized import scale_square
+from facedistill.data.views.view import View
+from facedistill.evaluation.protocols.landmark_errors import Locator, check_locator
+from facedistill.faces.alignment import (
+    ARCFACE_SIZE,
+    similarity_transform,
+    template,
+    transform_points,
+)
+from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
+
+JPEG_QUALITY = 95
+MARK = ".aligned"
+"""Empty file in a folder of aligned crops, which says that it may be replaced as a whole."""
+
+
+class AlignedFaces(View):
+    """A data set's faces warped to the ArcFace template when they are asked for.
+
+    Args:
+        source: Loose crops.
+        landmarks: (N, 5, 2), in pixels of the source's images.
+        size: Side of the crops.
+        quality: JPEG quality, 1 to 100, of `encoded`.
+
+    Attributes:
+        landmarks: float64 (N, 5, 2).
+    """
+
+    def __init__(
+        self,
+        source: FaceDataset,
+        landmarks: np.ndarray,
+        size: int = ARCFACE_SIZE,
+        quality: int = JPEG_QUALITY,
+    ) -> None:
+        check_quality(quality)
+        if len(landmarks) != len(source):
+            raise ValueError(f"{len(landmarks)} faces have landmarks, {len(source)} there are")
+        super().__init__(source)
+        self.landmarks, self.size, self.quality = landmarks, size, quality
+        self.name = f"{source.name} (aligned)"
+
+    def crop(self, index: int) -> np.ndarray:
+        """Return aligned crop `index`, uint8 RGB (size, size, 3)."""
+        return warp(self.source[index].image, self.landmarks[index], self.size)
+
+    def encoded(self, index: int) -> bytes:
+        """Return the aligned crop as a JPEG file."""
+        return encode_jpeg(self.crop(index), self.quality)
+
+
+@dataclass(frozen=True)
+class AlignReport:
+    """What aligning did.
+
+    Attributes:
+        faces: How many.
+        second: Of how many the second look was kept.
+        misfit: Median misfit of the warps kept, in pixels of a 112-pixel crop.
+        misfit_first: The same of the first looks.
+    """
+
+    faces: int
+    second: int
+    misfit: float
+    misfit_first: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return {
+            "faces": self.faces,
+            "second looks kept": self.second,
+            "median misfit, pixels of 112": round(self.misfit, 3),
+            "of the first looks": round(self.misfit_first, 3),
+        }
+
+
+def align_faces(
+    network: Locator,
+    source: FaceDataset,
+    size: int = ARCFACE_SIZE,
+    *,
+    quality: int = JPEG_QUALITY,
+    batch_size: int = 64,
+) -> tuple[AlignedFaces, AlignReport]:
+    """Find the landmarks of loose crops, and look a second time where that makes them fit better.
+
+    Args:
+        network: Finds landmarks, five or a markup that is reduced to five.
+        source: Loose crops of any sizes; what is not square is made so by black borders.
+        size: Side of the aligned crops.
+        quality: JPEG quality of the aligned crops' files.
+        batch_size: Images a step.
+
+    Raises:
+        FacedistillError: If the network finds no landmarks, the size or the quality is none, an
+            image is damaged, or the points found in one lie in one place.
+    """
+    check_locator(network)
+    template(size)
+    check_quality(quality)
+    chosen, kept, fits, fits_first = [], 0, [], []
+    for faces in _batches(source, batch_size):
+        first = _look_at_loose(network, faces)
+        second, misfit_first = _look_again(network, faces, first)
+        # Nothing can be warped by points in one place: the first look must do.
+        seen = np.isfinite(misfit_first)
+        second = np.where(seen[:, None, None], second, first)
+        _, misfit_second = _look_again(network, faces, second)
+        better = misfit_second < misfit_first
+        chosen.append(np.where(better[:, None, None], second, first))
+        kept += int((better & seen).sum())
+        fits.append(np.where(better, misfit_second, misfit_first))
+        fits_first.append(misfit_first)
+    report = AlignReport(
+        len(source),
+        kept,
+        float(np.median(np.concatenate(fits))),
+        float(np.median(np.concatenate(fits_first))),
+    )
+    return AlignedFaces(source, np.concatenate(chosen), size, quality), report
+
+
+def warp(
+    image: np.ndarray, landmarks: np.ndarray, size: int, goal: np.ndarray | None = None
+) -> np.ndarray:
+    """Return an aligned crop; large faces are shrunk by area averaging first, against aliasing.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        landmarks: (5, 2), in its pixels.
+        size: Side of the crop.
+        goal: (5, 2), where in the crop they are to lie; the template by default.
+
+    Raises:
+        FacedistillError: If the landmarks are degenerate.
+    """
+    goal = template(size) if goal is None else goal
+    scale = float(np.hypot(*similarity_transform(landmarks, goal)[:, 0]))
+    if scale < 0.5:
+        shape = tuple(max(1, round(2 * scale * side)) for side in image.shape[:2])
+        landmarks = to_pixels(to_fractions(landmarks, image.shape), shape)
+        image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+    matrix = similarity_transform(landmarks, goal)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+
+
+def write_crops(faces: FaceDataset, out: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write every face as a JPEG file, a folder per person where people are known.
+
+    Files of an image folder keep their names, so that lists of them stay true. The folder appears,
+    whole, when all crops are written; an earlier set stays until then.
+
+    Args:
+        faces: Data set whose files are JPEG, as those of `AlignedFaces` are.
+        out: Folder to write.
+        overwrite: Replace an earlier set of crops.
+
+    Returns:
+        JSON-ready: path, images.
+
+    Raises:
+        FacedistillError: If the folder holds something else, or the disk refuses.
+    """
+    out = Path(out)
+    require_crops_only(out, overwrite)
+    with atomic_folder(out) as root:
+        for index in track(range(len(faces)), f"writing {out.name}", len(faces), "images"):
+            path = root / f"{faces.copy_name(index)}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(faces.encoded(index))
+        (root / MARK).touch()
+        os.sync()  # Once for all, before the folder takes its place.
+    return {"path": str(out), "images": len(faces)}
+
+
+def require_crops_only(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something; with `overwrite` one that `write_crops` did not write.
+
+    Raises:
+        FacedistillError: If it is such a folder.
+    """
+    require_room(out, overwrite)
+    if not out.exists() or (out / MARK).is_file() or (out.is_dir() and not any(out.iterdir())):
+        return
+    raise FacedistillError(
+        f"{out} was not written by `facedistill prepare --align`, so nothing there is overwritten: "
+        "give another folder"
+    )
+
+
+def check_names(source: FaceDataset) -> None:
+    """Refuse images whose crops would have one name.
+
+    Raises:
+        FacedistillError: Naming two of them.
+    """
+    seen: dict[str, int] = {}
+    for index in range(len(source)):
+        first = seen.setdefault(source.copy_name(index), index)
+        if first != index:
+            raise FacedistillError(
+                f"{source.where(first)} and {source.where(index)} would become one crop, "
+                f"{source.copy_name(index)}.jpg: rename one"
+            )
+
+
+@dataclass(frozen=True)
+class _Face:
+    image: np.ndarray
+    where: str
+
+
+def _batches(source: FaceDataset, batch_size: int) -> Iterator[list[_Face]]:
+    starts = range(0, len(source), batch_size)
+    for start in track(starts, "aligning", len(starts), "batches"):
+        indices = range(start, min(start + batch_size, len(source)))
+        yield [_Face(source[index].image, source.where(index)) for index in indices]
+
+
+def _look_at_loose(network: Locator, faces: Sequence[_Face]) -> np.ndarray:
+    """Return the landmarks found in the images as they are, (N, 5, 2) in their pixels."""
+    squares = [_square(face) for face in faces]
+    side = network.input.size
+    views = [
+        scale_square(square.cut(face.image), side)
+        for square, face in zip(squares, faces, strict=True)
+    ]
+    found = _locate(network, views)
+    return np.stack(
+        [
+            to_pixels(points, (square.side, square.side)) + np.array([square.left, square.top])
+            for square, points in zip(squares, found, strict=True)
+        ]
+    )
+
+
+def _look_again(
+    network: Locator, faces: Sequence[_Face], landmarks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the landmarks found in the aligned crops, in the images' pixels, and the misfits."""
+    side = network.input.size
+    goal = template(side) - template(side).mean(axis=0) + (side - 1) / 2
+    matrices, views = [], []
+    for face, points in zip(faces, landmarks, strict=True):
+        try:
+            matrices.append(similarity_transform(points, goal))
+            views.append(warp(face.image, points, side, goal))
+        except FacedistillError as error:
+            raise FacedistillError(
+                f"{face.where}: no face can be aligned there, {error}: remove the image, or take a "
+                "better landmark network"
+            ) from None
+    found = np.stack([to_pixels(points, (side, side)) for points in _locate(network, views)])
+    back = np.stack([cv2.invertAffineTransform(matrix) for matrix in matrices])
+    return transform_points(found, back), _misfit(found, goal) * ARCFACE_SIZE / side
+
+
+def _misfit(found: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Return how far the similarity that found points ask for would move the template, (N,)."""
+    misses = np.full(len(found), np.inf)
+    for place, points in enumerate(found):
+        try:
+            moved = transform_points(goal, similarity_transform(points, goal))
+        except FacedistillError:
+            continue  # Points in one place: the worst there is.
+        misses[place] = np.sqrt(((moved - goal) ** 2).sum(axis=1).mean())
+    return misses
+
+
+def _locate(network: Locator, views: Sequence[np.ndarray]) -> np.ndarray:
+    return reduce_to_five(network.locate(np.stack(views)).cpu().numpy())
+
+
+def _square(face: _Face) -> Square:
+    """The smallest square that holds an image, with the image in its middle."""
+    height, width = face.image.shape[:2]
+    side = max(height, width)
+    if side * side > MAX_PIXELS:
+        raise FacedistillError(
+            f"{face.where}: a square about {width} x {height} pixels has more than {MAX_PIXELS:,}: "
+            "give loose crops of faces"
+        )
+    return Square(-((side - width) // 2), -((side - height) // 2), side)

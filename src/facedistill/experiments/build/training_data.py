@@ -1,0 +1,158 @@
+"""The faces of a recipe: split into training and validation, ordered and loaded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from accelerate import Accelerator
+
+from facedistill.data.pairs.group_table import read_groups
+from facedistill.data.loading.identity_order import IdentityOrder
+from facedistill.data.labels import Subset, check_labels, split_identities, split_images
+from facedistill.data.loading.loader import Loader, Order
+from facedistill.data.open import open_dataset
+from facedistill.data.pairs.pair_set import PairSet, open_pairs
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.teachers.base import NetworkTeacher, Teacher
+from facedistill.core.errors import FacedistillError
+from facedistill.evaluation.evaluate import check_comparable
+from facedistill.faces.landmarks import FIVE
+from facedistill.recipe.schema import PairsRecipe, Recipe
+from facedistill.experiments.measurement import TestSet
+from facedistill.experiments.build.teacher import check_views
+
+SPLIT_SEED = 0
+"""Of the validation people: the same for every seed of an experiment."""
+
+
+def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
+    """Open the training data, and split off people for validation if the recipe wants it.
+
+    The split does not depend on the recipe's seed: the seeds of one experiment share their
+    validation people, so that their figures can be compared.
+
+    Returns:
+        The faces to train on, labelled 0..M-1, and pairs of the people split off (for a landmark
+        network their faces); of unlabelled faces all, and None.
+
+    Raises:
+        FacedistillError: If a landmark network is to learn from faces without landmarks.
+    """
+    data = recipe.data
+    faces = open_dataset(data.train, relabel=data.relabel, five=_five(recipe))
+    identities = check_labels(faces.labels, faces.name)
+    if data.validation_images:
+        if recipe.student.landmarks is None:
+            raise FacedistillError(
+                "data.validation_images is for landmark networks: set student.landmarks, or "
+                "data.validation_identities instead"
+            )
+        if data.validation_identities and identities:
+            raise FacedistillError(
+                "data.validation_images splits off images of people who are trained on, and "
+                "data.validation_identities people who are not: set one of them to 0"
+            )
+        _require_landmarks(faces, "data.validation_images: 0 validates on none")
+        training, held_out = split_images(len(faces), data.validation_images, SPLIT_SEED)
+        return Subset(faces, training), Subset(faces, held_out)
+    if data.validation_identities and not identities:
+        warnings.warn(
+            f"{faces.name} has no labels: no people are split off to validate on, the last weights "
+            "are taken for the best (data.validation_identities: 0 says so)",
+            stacklevel=2,
+        )
+    if not data.validation_identities or not identities:
+        return faces, None
+    training, held_out = split_identities(faces.labels, data.validation_identities, SPLIT_SEED)
+    people = Subset(faces, held_out)
+    if recipe.student.landmarks is not None:
+        _require_landmarks(people, "data.validation_identities: 0 leaves them out")
+        return Subset(faces, training), people
+    return Subset(faces, training), PairSet.from_dataset(people, data.validation_pairs, SPLIT_SEED)
+
+
+def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
+    """Open what a recipe's network is measured on: pairs, or landmarks if it finds them.
+
+    Raises:
+        FacedistillError: If it is not there or not readable, or its groups cannot be compared.
+    """
+    if recipe.student.landmarks is not None:
+        faces = open_dataset(source.pairs, five=_five(recipe))
+        _require_landmarks(faces, "give a landmark list, or a folder with .pts files")
+        return faces
+    pairset = open_pairs(source.pairs)
+    if source.groups:
+        check_comparable(pairset, read_groups(source.groups))
+    return pairset
+
+
+def _require_landmarks(faces: FaceDataset, remedy: str) -> None:
+    if faces[0].landmarks is None:
+        raise FacedistillError(
+            f"{faces.name} has no landmarks to measure a landmark network by: {remedy}"
+        )
+
+
+def _five(recipe: Recipe) -> bool:
+    """Whether larger markups of landmarks are reduced: not where a network is to find them."""
+    return recipe.student.landmarks in (None, FIVE)
+
+
+def _cut_size(recipe: Recipe, teachers: Sequence[Teacher | None]) -> int | None:
+    """Side of the faces that a landmark network learns from, which a list may cut in any size."""
+    if recipe.student.landmarks is None:
+        return None
+    inputs = [each.network.input.size for each in teachers if isinstance(each, NetworkTeacher)]
+    return max(recipe.student.input.size, *inputs, 0)
+
+
+def create_order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -> Order:
+    """Return the order of the faces, with this process's share of each batch.
+
+    Raises:
+        FacedistillError: If the faces are fewer than a batch, or do not divide into such people.
+    """
+    training, images = recipe.training, recipe.data.images_per_person
+    rank, world = accelerator.process_index, accelerator.num_processes
+    if images is None:
+        return Order(len(faces), training.batch_size, recipe.seed, rank, world)
+    return IdentityOrder(
+        len(faces),
+        training.batch_size,
+        recipe.seed,
+        rank,
+        world,
+        labels=faces.labels,
+        images=images,
+        accumulate=training.accumulate,
+    )
+
+
+def open_loader(
+    recipe: Recipe,
+    faces: FaceDataset,
+    order: Order,
+    teachers: Sequence[Teacher | None],
+    accelerator: Accelerator,
+) -> Loader:
+    """Return what reads the faces in this order and augments them as the recipe says.
+
+    Raises:
+        FacedistillError: If a teacher cannot know the images that come out.
+    """
+    data = recipe.data
+    for teacher in teachers:
+        check_views(recipe, teacher)
+    return Loader(
+        faces,
+        order,
+        augmentation=data.augmentation,
+        workers=data.workers,
+        cache=data.cache,
+        image_size=data.image_size or _cut_size(recipe, teachers),
+        keep_clean=any(teacher is not None and teacher.wants_clean for teacher in teachers),
+        on_error=data.on_error,
+        device=accelerator.device,
+    )

@@ -1,0 +1,281 @@
+"""The whole story in minutes: faces, teacher, bank, students, tables, one picture."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facedistill.core.atomic import atomic_path
+from facedistill.core.progress import Say
+from facedistill.data.open import open_dataset
+from facedistill.data.packing import pack
+from facedistill.data.pairs.pair_set import PairSet, write_bin
+from facedistill.distill.bank.making import embed_teacher
+from facedistill.engine.metrics_log import read_metrics
+from facedistill.evaluation.protocols.pairs import PairReport, evaluate_pairs
+from facedistill.evaluation.statistics.bootstrap import compare_paired
+from facedistill.experiments.comparing import run_comparison
+from facedistill.experiments.run import run
+from facedistill.export.bench.bench import bench
+from facedistill.export.export import export_network
+from facedistill.models.cost import count_macs, count_parameters
+from facedistill.models.files.model_file import load_model
+from facedistill.recipe.comparison import Comparison, Trial, plan
+from facedistill.recipe.schema import Recipe, load_recipe
+from facedistill.report.documents.comparison_page import write_comparison
+from facedistill.report.documents.comparison_table import cells_of, columns_of, crashes
+from facedistill.report.figures.demo_story import plot_story
+from facedistill.report.table import markdown_table
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything.
+
+    Attributes:
+        people: Identities to train on, validation people included.
+        images: Images of each.
+        test_people: Identities of the test, never seen in training.
+        pairs: Test pairs.
+        teacher_epochs: Of the teacher's training.
+        student_epochs: Of each student's.
+    """
+
+    people: int = 440
+    images: int = 22
+    test_people: int = 250
+    pairs: int = 8000
+    teacher_epochs: float = 5
+    student_epochs: float = 3
+
+
+QUICK = Scale(
+    people=60, images=6, test_people=30, pairs=200, teacher_epochs=0.5, student_epochs=0.5
+)
+"""Enough to see that every part runs; the figures mean nothing."""
+
+FOLDERS = {
+    "teacher": "teacher",
+    "plain student": "runs/plain/seed-0",
+    "distilled student": "runs/fcd/seed-0",
+}
+"""Where each network's run is, in the demo's folder: students' where the comparison has them."""
+
+_LABELS = "objectives.margin_softmax={head: arcface, scale: 24, m: 0.1}"
+"""What is learned from labels alone."""
+
+_TEST_FROM = 1_000_000
+"""First identity of the test people: far from every training identity."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network of the table.
+
+    Attributes:
+        name: Teacher, plain student or distilled student.
+        report: Its figures on the test pairs.
+        parameters: Of the backbone.
+        macs: Multiply-adds per face.
+        bytes: Size of its ONNX file.
+        milliseconds: Median time per face in ONNX Runtime, one thread.
+    """
+
+    name: str
+    report: PairReport
+    parameters: int
+    macs: int
+    bytes: int
+    milliseconds: float
+
+    def cells(self) -> dict[str, Any]:
+        """Return the row as the table shows it."""
+        interval = self.report.result.interval
+        accuracy = f"{100 * self.report.accuracy:.2f}"
+        if interval is not None:
+            accuracy += f" ({100 * interval.low:.2f} to {100 * interval.high:.2f})"
+        return {
+            "network": self.name,
+            "accuracy %, 95 % interval": accuracy,
+            "parameters": f"{self.parameters / 1e6:.2f} M",
+            "MACs": f"{self.macs / 1e6:.1f} M",
+            "ONNX file": f"{self.bytes / 1e6:.2f} MB",
+            "ms a face": f"{self.milliseconds:.2f}",
+        }
+
+
+def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> bool:
+    """Run the whole story; a second call goes on where the first was cut off.
+
+    Procedural faces -> a teacher from labels -> its bank -> two students alike, one from labels,
+    one from the bank -> verification on unseen people -> ONNX -> `table.md`, `demo.png` -> the two
+    beside two more methods, one of them for a third of their length -> `comparison.html`.
+
+    Args:
+        out: Folder for everything.
+        quick: A few steps of everything only.
+        say: Takes a line about what goes on.
+
+    Returns:
+        Whether every row of the comparison has a result; one that crashed is said.
+    """
+    out, scale, started = Path(out), QUICK if quick else Scale(), time.monotonic()
+    say(f"faces: {scale.images} pictures of each of {scale.people} invented people")
+    faces = _draw(out / "faces", scale.people, scale.images)
+    settings = _settings(faces, scale)
+    comparison = _comparison(out, settings, scale)
+    students = {trial.row: trial for trial in plan(comparison, out)}
+
+    say("teacher: an IResNet learns people from labels")
+    teacher = load_model(run(_teacher(settings, scale), out / "teacher", _quiet).model)
+    say("bank: what the teacher says of every face")
+    embed_teacher(teacher, open_dataset(faces), out / "bank", flip=False, batch_size=128)
+    say("plain student: learns from the same labels")
+    _train(students["plain"])
+    say("distilled student: the same network learns from the bank")
+    _train(students["fcd"])
+
+    say("test: pairs of people nobody has seen")
+    pairs = _test_pairs(out, scale)
+    rows = _measure(out, pairs)
+    _publish(out, rows, pairs, say)
+
+    say("comparison: two methods more, the slower one for a third as long")
+    whole = _compare(comparison, out, pairs, say)
+    say(f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
+    return whole
+
+
+def _draw(folder: Path, people: int, images: int, first: int = 0) -> Path:
+    """Draw and pack invented people, unless an earlier call has; the name says how many."""
+    folder = folder.with_name(f"{folder.name}-{people}x{images}")
+    spec = f"procedural:identities={people},images={images},first_identity={first},size=64,seed=1"
+    if not (folder / "train.rec").exists():
+        pack(open_dataset(spec), folder, reencode=True, workers=2)
+    return folder
+
+
+def _settings(faces: Path, scale: Scale) -> list[str]:
+    """What all runs share."""
+    settings = [f"data.train={faces}", f"training.epochs={scale.student_epochs}"]
+    if scale is QUICK:
+        settings += ["data.validation_identities=10", "data.validation_pairs=40"]
+    return settings
+
+
+def _teacher(settings: list[str], scale: Scale) -> Recipe:
+    """A larger network, longer, from labels."""
+    larger = [
+        "name=teacher",
+        "student.network=iresnet18",
+        "training.batch_size=64",
+        f"training.epochs={scale.teacher_epochs}",
+    ]
+    return load_recipe("demo", [*settings, "teacher=null", "objectives.fcd=null", _LABELS, *larger])
+
+
+def _comparison(out: Path, settings: list[str], scale: Scale) -> Comparison:
+    """Students of the demo's recipe: from labels, from the bank, and by two methods more.
+
+    Unified receptive fields need the teacher's maps, so that it looks at every face anew; as it is
+    a CNN, it has no prompts.
+    """
+    online = f"teacher={{model: '{out / FOLDERS['teacher']}', licence: Apache-2.0}}"
+    fields = "objectives.urfm={width: 128, heads: 4, position: relative}"
+    third = f"training.epochs={scale.student_epochs / 3}"
+    rows = {
+        "plain": ["name=plain", "teacher=null", "objectives.fcd=null", _LABELS],
+        "fcd": [],
+        "coupleface": [
+            "name=coupleface",
+            "objectives.rad={start: 0.5}",
+            _LABELS,
+            "objectives.margin_softmax.weight=0.01",
+        ],
+        "cakd-third": ["name=cakd", online, "objectives.fcd=null", fields, _LABELS, third],
+    }
+    return Comparison.model_validate(
+        {
+            "name": "four students of one teacher",
+            "settings": [*settings, f"teacher.bank={out / 'bank'}"],
+            "evaluation": {"unseen": str(out / "unseen.bin")},
+            "rows": {row: {"recipe": "demo", "settings": own} for row, own in rows.items()},
+        }
+    )
+
+
+def _train(trial: Trial) -> None:
+    run(trial.recipe, trial.folder, _quiet)
+
+
+def _compare(comparison: Comparison, out: Path, pairs: PairSet, say: Say) -> bool:
+    """Run what is missing, and print and write the comparison; whether no row has crashed."""
+    (tests,) = comparison.evaluation.values()
+    if not Path(tests.pairs).exists():
+        write_bin(pairs, tests.pairs)
+    rows = run_comparison(comparison, out, jobs=0, say=_quiet)
+    shown = re.compile(r"row|step_ratio|.*\|(accuracy|-.*)")  # The first table has the rest.
+    columns = [column for column in columns_of(rows) if shown.fullmatch(column.key)]
+    said = [markdown_table([cells_of(row) for row in rows], columns), *crashes(rows)]
+    say("\n" + "\n".join(said) + "\n")
+    page = next(p for p in write_comparison(comparison.name, rows, out) if p.suffix == ".html")
+    say(f"curves, recipes and a table that sorts: {page}")
+    return not any(row.errors for row in rows)
+
+
+def _test_pairs(out: Path, scale: Scale) -> PairSet:
+    faces = open_dataset(_draw(out / "test", scale.test_people, 12, _TEST_FROM))
+    return PairSet.from_dataset(faces, scale.pairs, seed=0)
+
+
+def _measure(out: Path, pairs: PairSet) -> list[Row]:
+    """Evaluate and export every network, and time the files in turns."""
+    folders = [out / folder for folder in FOLDERS.values()]
+    networks = [load_model(folder / "best.safetensors") for folder in folders]
+    files = [
+        export_network(network, folder / "model.onnx")
+        for network, folder in zip(networks, folders, strict=True)
+    ]
+    timed = bench([file.path for file in files], threads=[1], batches=[1]).rows
+    return [
+        Row(
+            name,
+            evaluate_pairs(network, pairs),
+            count_parameters(network.backbone),
+            count_macs(network.backbone, network.input.size),
+            file.bytes,
+            row.latency.milliseconds.value,
+        )
+        for name, network, file, row in zip(FOLDERS, networks, files, timed, strict=True)
+    ]
+
+
+def _publish(out: Path, rows: list[Row], pairs: PairSet, say: Say) -> None:
+    """Write and say the table and the verdict, and draw the picture."""
+    _, plain, distilled = (row.report for row in rows)
+    identities = None if pairs.identities is None else pairs.identities[pairs.pairs]
+    gain = compare_paired(distilled.result.correct, plain.result.correct, pairs.same, identities)
+    verdict = (
+        f"distilled less plain: {100 * gain.difference:+.2f} points on the same pairs, 95 % "
+        f"interval {100 * gain.interval.low:+.2f} to {100 * gain.interval.high:+.2f}"
+    )
+    cells = [row.cells() for row in rows]
+    table = markdown_table(cells, list(cells[0]))
+    with atomic_path(out / "table.md") as temporary:
+        temporary.write_text(f"{table}\n\n{verdict}\n")
+    say(f"\n{table}\n\n{verdict}\n")
+    plot_story(
+        out / "demo.png",
+        {row.name: read_metrics(out / FOLDERS[row.name] / "metrics.jsonl") for row in rows},
+        {row.name: row.report for row in rows},
+        pairs,
+        shown=rows[-1].name,
+    )
+    say(f"picture: {out / 'demo.png'}")
+
+
+def _quiet(line: str) -> None:
+    """Take a run's own lines; the story has said what they say."""

@@ -1,0 +1,65 @@
+"""Model files of a run, with what they are to say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.objectives.classification.margin_softmax import MarginSoftmax
+from facedistill.distill.teachers.base import Teacher
+from facedistill.engine.loop import Report, Save
+from facedistill.engine.step import TrainingStep
+from facedistill.experiments.build.teacher import origin, stated
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.model_file import save_model
+from facedistill.models.files.model_metadata import ModelMetadata
+from facedistill.models.heads.class_head import ClassHead, head_path, save_head
+from facedistill.recipe.schema import Recipe
+
+
+def saver(
+    recipe: Recipe,
+    folder: Path,
+    teachers: Sequence[Teacher | None],
+    step: TrainingStep,
+    faces: FaceDataset,
+) -> Save:
+    """Return what saves the student as a model file, with the class head beside it if there is one.
+
+    Args:
+        recipe: Of the run.
+        folder: Where to.
+        teachers: As `origin` takes them.
+        step: Whose objectives may have class heads.
+        faces: What the student learns from; its people are the classes.
+    """
+    teacher_name, teacher_licence = origin(recipe, teachers)
+    classifiers = [each for each in step.objectives.values() if isinstance(each, MarginSoftmax)]
+    heads = [ClassHead(each.head, faces.fingerprint, faces.name) for each in classifiers]
+
+    def save(network: FaceNetwork, name: str, report: Report | None) -> None:
+        figures = report.figures if report else {}
+        metadata = ModelMetadata(
+            name=f"{recipe.name}-{recipe.student.network}",
+            teacher=teacher_name,
+            teacher_licence=teacher_licence,
+            training_data=_called(recipe.data.train, faces),
+            data_licence=stated(recipe.data.licence),
+            recipe_hash=recipe.hash,
+            metrics={f"validation.{key}": value for key, value in figures.items()},
+            thresholds=report.thresholds if report else {},
+        )
+        path = folder / f"{name}.safetensors"
+        save_model(network, path, metadata=metadata)
+        for head in heads:
+            save_head(head, head_path(path), network)
+
+    return save
+
+
+def _called(source: str, faces: FaceDataset) -> str:
+    """Return what training data is called; of a path only what tells nothing of the machine."""
+    people = int(faces.labels.max()) + 1
+    text = f"{Path(source).resolve().name}: {len(faces):,} images"
+    return f"{text} of {people:,} people" if people else text

@@ -1,0 +1,70 @@
+"""Loose crops into aligned faces on disk, with what was done told in figures and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.packing import pack, require_room
+from facedistill.data.sample import FaceDataset
+from facedistill.data.views.upright import Upright
+from facedistill.evaluation.protocols.landmark_errors import Locator
+from facedistill.experiments.aligned_crops import (
+    align_faces,
+    check_names,
+    require_crops_only,
+    write_crops,
+)
+from facedistill.faces.alignment import ARCFACE_SIZE
+from facedistill.report.figures.landmark_figures import aligned_sheet
+from facedistill.report.sheet import save_sheet
+
+
+def prepare_aligned(
+    network: Locator,
+    source: FaceDataset,
+    out: str | Path,
+    *,
+    size: int | None = None,
+    quality: int = 95,
+    as_records: bool = False,
+    sheet: str | Path | None = None,
+    overwrite: bool = False,
+    workers: int = 0,
+) -> dict[str, Any]:
+    """Align faces and write them.
+
+    Args:
+        network: Finds landmarks.
+        source: Loose crops, which are turned as their EXIF tags ask.
+        out: Folder to write.
+        size: Side of the aligned crops; 112 by default.
+        quality: JPEG quality of the crops.
+        as_records: Write RecordIO instead of image files.
+        sheet: Picture to write, of loose and aligned faces.
+        overwrite: Replace what is in `out`.
+        workers: Processes that warp and encode, for RecordIO.
+
+    Returns:
+        JSON-ready: what was written and how the alignment went.
+
+    Raises:
+        FacedistillError: See `align_faces` and `pack`.
+    """
+    if sheet is not None and Path(sheet).is_dir():
+        raise FacedistillError(f"--sheet {sheet} is a folder: name the picture in it")
+    if as_records:
+        require_room(Path(out), overwrite)
+    else:
+        require_crops_only(Path(out), overwrite)
+        check_names(source)
+    faces, report = align_faces(network, Upright(source), size or ARCFACE_SIZE, quality=quality)
+    if as_records:
+        written = pack(faces, out, quality=quality, overwrite=overwrite, workers=workers)
+    else:
+        written = write_crops(faces, out, overwrite=overwrite)
+    if sheet is not None:
+        save_sheet(sheet, aligned_sheet(faces))
+        written["sheet"] = str(sheet)
+    return {**written, **report.to_dict()}

@@ -1,0 +1,155 @@
+"""Runs of a comparison in processes of their own, one per device."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import torch
+
+from facedistill.core.errors import Interrupted
+from facedistill.core.progress import Say, progress_bar
+from facedistill.engine.metrics_log import read_metrics
+from facedistill.engine.signals import stop_request
+from facedistill.experiments.folder import METRICS
+from facedistill.experiments.trial import Job, attempt, note_error, read_error
+
+LOG = "log.txt"
+"""What a run said, in its folder."""
+
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+Running = dict[int, tuple[Job, SpawnProcess]]
+"""By the number of their place, jobs and their processes."""
+
+
+def run_apart(jobs: Sequence[Job], places: int | None, say: Say) -> None:
+    """Keep every device busy with one process, until nothing is left to run.
+
+    A run waits for those it needs. A process that dies takes none with it.
+
+    Args:
+        jobs: What to do, each after those it needs.
+        places: Processes at a time; by default one per accelerator, or one on a CPU. They share
+            the threads of this process.
+        say: Takes a line when a run ends.
+
+    Raises:
+        Interrupted: After SIGTERM or Ctrl-C to this process or to a run; all have saved.
+    """
+    devices = torch.cuda.device_count()
+    places = places or max(1, devices)
+    threads = max(1, torch.get_num_threads() // places)
+    waiting, running = list(jobs), Running()
+    with stop_request() as stop, progress_bar("runs") as progress:
+        bar = progress.add_task("compare", total=len(jobs), note="")
+        while waiting or running:
+            for job in _ready(waiting, running)[: places - len(running)]:
+                waiting.remove(job)
+                place = min(set(range(places)) - set(running))
+                running[place] = job, _start(job, threads, place % devices if devices else None)
+            wait([process.sentinel for _, process in running.values()], _SECONDS_BETWEEN_LOOKS)
+            progress.update(bar, note=", ".join(_where(job) for job, _ in running.values()))
+            if stop.received:
+                _stop(running)
+                raise Interrupted("stopped, every run is saved: run the same command to go on")
+            for place, (job, process) in list(running.items()):
+                if not process.is_alive():
+                    del running[place]
+                    _end(job, process, running)
+                    say(f"{job.trial.title}: {read_error(job.trial.folder) or 'done'}")
+                    progress.advance(bar)
+
+
+def _ready(waiting: Sequence[Job], running: Running) -> list[Job]:
+    """Jobs that need none that is still to come."""
+    ahead = {job.trial.folder for job in waiting}
+    ahead |= {job.trial.folder for job, _ in running.values()}
+    return [job for job in waiting if not ahead.intersection(job.trial.after)]
+
+
+def _start(job: Job, threads: int, device: int | None) -> SpawnProcess:
+    process = multiprocessing.get_context("spawn").Process(
+        target=_child, args=(job, threads), name=job.trial.title
+    )
+    with _visible(device):
+        process.start()
+    return process
+
+
+@contextmanager
+def _visible(device: int | None) -> Iterator[None]:
+    """Let the processes started meanwhile see one accelerator alone."""
+    if device is None:
+        yield
+        return
+    key = "CUDA_VISIBLE_DEVICES"
+    before = os.environ.get(key)
+    os.environ[key] = before.split(",")[device] if before else str(device)
+    try:
+        yield
+    finally:
+        os.environ.pop(key)
+        if before is not None:
+            os.environ[key] = before
+
+
+def _child(job: Job, threads: int) -> None:
+    """A process of one run, whose words go to the run's log."""
+    _stop_with_parent()
+    torch.set_num_threads(threads)
+    job.trial.folder.mkdir(parents=True, exist_ok=True)
+    with (job.trial.folder / LOG).open("a", buffering=1, encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            attempt(job, lambda line: print(line, flush=True))
+        except Interrupted as stop:
+            print(stop, flush=True)
+            sys.exit(stop.exit_code)
+
+
+def _stop_with_parent() -> None:
+    """Save and stop when the parent dies without a word."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _end(job: Job, process: SpawnProcess, others: Mapping[int, tuple[Job, SpawnProcess]]) -> None:
+    """Take note of how a process ended that could not say so itself."""
+    process.join()
+    code, folder = process.exitcode or 0, job.trial.folder
+    if code == Interrupted.exit_code:
+        _stop(others)
+        raise Interrupted(f"{job.trial.title} was stopped: run the same command to go on")
+    if code < 0:
+        memory = ", as the system does to who takes too much memory" if code == -9 else ""
+        note_error(folder, f"its process was ended by {signal.Signals(-code).name}{memory}")
+    elif code and read_error(folder) is None:
+        note_error(folder, f"its process ended with code {code}: see {folder / LOG}")
+
+
+def _stop(running: Mapping[int, tuple[Job, SpawnProcess]]) -> None:
+    for _, process in running.values():
+        process.terminate()
+    for _, process in running.values():
+        process.join()
+
+
+def _where(job: Job) -> str:
+    records = read_metrics(Path(job.trial.folder) / METRICS)
+    return f"{job.trial.title} at step {records[-1]['step']:,}" if records else job.trial.title

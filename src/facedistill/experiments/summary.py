@@ -1,0 +1,165 @@
+"""What a finished run has to show, on disk and in memory, and whose run it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from facedistill.core.atomic import atomic_path
+from facedistill.core.errors import FacedistillError
+from facedistill.distill.bank.format import info_path
+from facedistill.experiments.build.teacher import best_of
+from facedistill.experiments.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY
+from facedistill.recipe.schema import Recipe, load_recipe
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run has to show.
+
+    Attributes:
+        folder: The run's folder.
+        model: The best model file.
+        steps: Optimiser steps done.
+        validation: Best accuracy on validation people, 0..1; of a landmark network the least NME;
+            None where nothing was split off.
+        evaluation: By name of pairs, the report's figures.
+        skipped: Places of corrupt samples that were left out.
+        images_per_second: Training speed of this session, evaluations included.
+        seconds_per_step: Median time of a step in this session, data and teacher included; 0 if it
+            made none.
+        receptive_fields: Of a run with `urfm`, how alike student and teacher look: `agreement` and
+            `correlation`.
+    """
+
+    folder: Path
+    model: Path
+    steps: int
+    validation: float | None = None
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    images_per_second: float = 0.0
+    seconds_per_step: float = 0.0
+    receptive_fields: dict[str, float] = field(default_factory=dict)
+
+
+def check_owner(folder: Path, recipe: Recipe) -> None:
+    """Refuse a folder that holds what another recipe made, before anything in it is replaced.
+
+    Raises:
+        FacedistillError: Naming the first difference.
+    """
+    made = [name for name in (CHECKPOINT, BEST, LAST, SUMMARY) if (folder / name).exists()]
+    if not made or not (folder / RECIPE).exists():
+        return
+    owner = load_recipe(folder / RECIPE)
+    if owner.hash != recipe.hash:
+        raise FacedistillError(
+            f"{folder} holds a run of another recipe ({_difference(owner, recipe)}): choose "
+            "another --out, or give the same recipe and settings to go on"
+        )
+
+
+def _difference(one: Recipe, other: Recipe) -> str:
+    """Name the first key in which two recipes differ."""
+    ours: Any = one.decisive()
+    theirs: Any = other.decisive()
+    place: list[str] = []
+    while isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = [*ours, *(key for key in theirs if key not in ours)]
+        key = next(key for key in keys if ours.get(key, place) != theirs.get(key, place))
+        place.append(key)
+        ours, theirs = ours.get(key), theirs.get(key)
+    return f"its {'.'.join(place)} is {json.dumps(ours)}, not {json.dumps(theirs)}"
+
+
+def origins(recipe: Recipe) -> dict[str, str]:
+    """Return hashes of the files that a run begins with and learns from, by their keys.
+
+    A path says nothing of what is there; files that are gone are left out.
+    """
+    paths: dict[str, Path] = {}
+    if recipe.student.init:
+        paths["student.init"] = best_of(recipe.student.init)
+    named = {"teacher": recipe.teacher} if recipe.teacher else {}
+    named |= {f"teachers.{name}": each for name, each in recipe.teachers.items()}
+    for name, teacher in named.items():
+        if teacher.model:
+            paths[f"{name}.model"] = best_of(teacher.model)
+        if teacher.bank:
+            paths[f"{name}.bank"] = info_path(Path(teacher.bank))
+    return {key: _hash(path) for key, path in paths.items() if path.is_file()}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
+def changed_origin(folder: Path, recipe: Recipe) -> str | None:
+    """Return the key of a file that is another than the finished run of a folder was made with."""
+    try:
+        made_with = dict(json.loads((folder / SUMMARY).read_text("utf-8")).get("origins", {}))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None  # There is none, or whoever reads the rest says that it is damaged.
+    now = origins(recipe)
+    return next((key for key, each in now.items() if made_with.get(key, each) != each), None)
+
+
+def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
+    """Return what an earlier call finished; None where there is training or measuring to do.
+
+    Raises:
+        FacedistillError: If the summary is damaged, or what the run began with has changed since.
+    """
+    path = folder / SUMMARY
+    if not path.exists() or not (folder / BEST).exists():
+        return None
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if content["recipe"] != recipe.hash:
+            return None
+        if key := changed_origin(folder, recipe):
+            raise FacedistillError(
+                f"{folder} is finished, but what its {key} names has changed since: delete the "
+                "folder to train anew, or bring back what was there"
+            )
+        return Summary(
+            folder,
+            folder / BEST,
+            content["steps"],
+            content.get("validation_nme", content["validation_accuracy"]),
+            content["evaluation"],
+            content["skipped"],
+            content["images_per_second"],
+            content.get("seconds_per_step", 0.0),
+            content.get("receptive_fields", {}),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise FacedistillError(
+            f"{path} is damaged ({error}): delete it to measure the finished run again"
+        ) from error
+
+
+def write_summary(summary: Summary, recipe: Recipe) -> None:
+    """Write down that a run is finished, in its folder."""
+    finds_landmarks = recipe.student.landmarks is not None
+    content = {
+        "recipe": recipe.hash,
+        "seed": recipe.seed,
+        "steps": summary.steps,
+        "validation_accuracy": None if finds_landmarks else summary.validation,
+        **({"validation_nme": summary.validation} if finds_landmarks else {}),
+        "evaluation": summary.evaluation,
+        "skipped": summary.skipped,
+        "images_per_second": round(summary.images_per_second, 1),
+        "seconds_per_step": round(summary.seconds_per_step, 6),
+        "origins": origins(recipe),
+    }
+    if summary.receptive_fields:
+        content["receptive_fields"] = summary.receptive_fields
+    with atomic_path(summary.folder / SUMMARY) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -1,0 +1,1 @@
+"""Latency and memory, each network in a fresh process."""

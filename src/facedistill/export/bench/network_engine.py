@@ -1,0 +1,49 @@
+"""Networks that are no exported files, behind the call that exported files have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.open_network import open_network
+from facedistill.models.onnx_network import OnnxNetwork
+
+
+class NetworkEngine:
+    """A model file or checkpoint run by torch on the CPU, or anybody's ONNX file.
+
+    Args:
+        path: What `models.opening.open_network` opens.
+        threads: CPU threads; all that this process may use by default. Of torch they are set for
+            the whole process.
+
+    Attributes:
+        batch: How many faces the file takes at once; None for any number.
+
+    Raises:
+        FacedistillError: If the file is refused by its reader.
+    """
+
+    batch: int | None = None
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.network: FaceNetwork | OnnxNetwork
+        if path.suffix.lower() == ".onnx":
+            self.network = OnnxNetwork(path, threads=threads)
+            self.batch = self.network.batch
+        else:
+            self.network = open_network(path)
+        if isinstance(self.network, FaceNetwork):
+            self.network.eval()
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Return the raw embeddings, float32 (N, D), of uint8 RGB (N, size, size, 3)."""
+        with torch.inference_mode():
+            embedding = self.network(torch.from_numpy(images)).embedding
+        assert embedding is not None
+        return embedding.numpy()

@@ -1,0 +1,296 @@
+"""Exporting a network: write the target's file, check it, put it in its place."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from facedistill.core.atomic import atomic_folder, atomic_path
+from facedistill.core.errors import FacedistillError
+from facedistill.data.pairs.pair_set import PairSet
+from facedistill.data.sample import FaceDataset
+from facedistill.data.views.selection import evenly_spaced
+from facedistill.export.parity import (
+    AccuracyKept,
+    Agreement,
+    measure_accuracy_kept,
+    measure_agreement,
+)
+from facedistill.export.target import (
+    EngineUnavailable,
+    ExportOptions,
+    Target,
+    target_named,
+)
+from facedistill.models.face_network import FaceNetwork
+
+COMPARED = 500
+"""Faces of the user's that a file is compared on."""
+MAX_SHIFT = 1e-4
+"""Largest difference of a landmark, as a fraction of the side: a hundredth of a pixel of 112."""
+
+_RANDOM_FACES = 4
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, and how closely it agrees with the network.
+
+    Attributes:
+        path: The file.
+        target: What it was exported to.
+        options: How it is fed and what it gives.
+        bytes: Size of the file and of what belongs to it.
+        agreement: Face by face; None where the target's runtime does not run on this machine.
+        accuracy: On pairs; None where none were given.
+        unchecked: Why it could not be run here; None if it was.
+        remark: What to look at where it agrees less than files of its target usually do; else None.
+    """
+
+    path: Path
+    target: str
+    options: ExportOptions
+    bytes: int
+    agreement: Agreement | None
+    accuracy: AccuracyKept | None
+    unchecked: str | None = None
+    remark: str | None = None
+
+    def line(self) -> str:
+        """Return the report as text, a line for each question."""
+        lines = [f"{self.path}: {self.target}, {self.bytes / 1e6:.2f} MB, {self._fed()}"]
+        if self.agreement:
+            lines.append(self.agreement.line())
+        if self.remark:
+            lines.append(self.remark)
+        if self.accuracy:
+            lines.append(self.accuracy.line())
+        if self.unchecked:
+            lines.append(f"written, but not compared with torch: {self.unchecked}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "path": str(self.path),
+            "target": self.target,
+            "input": self.options.input,
+            "batch": self.options.batch,
+            "normalise": self.options.normalise,
+            "bytes": self.bytes,
+            "agreement": asdict(self.agreement) if self.agreement else None,
+            "accuracy": asdict(self.accuracy) if self.accuracy else None,
+            "unchecked": self.unchecked,
+            "remark": self.remark,
+        }
+
+    def _fed(self) -> str:
+        layout = {"uint8": "uint8 RGB (batch, height, width, 3)", "float": "float NCHW, normalised"}
+        batch = "any batch" if self.options.batch is None else f"batch {self.options.batch}"
+        unit = ", unit embeddings" if self.options.normalise else ""
+        return f"takes {layout[self.options.input]}, {batch}{unit}"
+
+
+def export_network(
+    network: FaceNetwork,
+    path: str | Path,
+    target: str = "onnx",
+    options: ExportOptions | None = None,
+    *,
+    faces: FaceDataset | np.ndarray | None = None,
+    calibration: int | None = None,
+    pairs: PairSet | None = None,
+) -> ExportReport:
+    """Write a network as a target's file and check it with the target's own runtime.
+
+    Embeddings are not normalised by default: the sum over an image and its mirror image, and the
+    norm as a measure of quality, need them raw, and a cosine does not care.
+
+    Args:
+        network: What to export; it is not changed, whatever its mode and device.
+        path: Where to, a name with the target's suffix. It appears only once it has been checked.
+        target: A name of `target.TARGETS`.
+        options: What file is wanted; the target's own choice by default.
+        faces: A data set, of which `COMPARED` faces are compared and others calibrated with; or
+            uint8 RGB (N, size, size, 3), all to compare on. Random pixels by default.
+        calibration: How many faces of a data set a target of whole numbers calibrates with; its
+            own choice by default.
+        pairs: Verification pairs to compare the accuracy on.
+
+    Raises:
+        FacedistillError: If the target cannot be had, the network cannot be exported to it, the
+            file disagrees with it (mean cosine below the target's least), faces do not fit, or the
+            write is refused. No file is left then.
+    """
+    path, chosen = Path(path), target_named(target)
+    options = options or chosen.defaults
+    _check_asked(network, path, chosen, calibration)
+    if isinstance(faces, FaceDataset):
+        count = calibration or chosen.calibration
+        faces, drawn = draw_faces(faces, network.input.size, calibration=count)
+        options = replace(options, calibration=drawn)
+    compared = _faces(network, faces)
+    # Copies: exporting must neither move the caller's network nor take it out of training mode,
+    # and a target may rewrite what it is given.
+    own = copy.deepcopy(network).cpu().eval()
+    with TemporaryDirectory(prefix="facedistill-") as folder:
+        written = Path(folder) / path.name
+        with _refused_as(path):
+            chosen.write(copy.deepcopy(own), written, options)
+        try:
+            agreement, accuracy, unchecked = _check(own, chosen, written, options, compared, pairs)
+        except FacedistillError as error:
+            raise FacedistillError(f"not written: {path}: {error}") from None
+        with _refused_as(path):
+            _publish(written, path)
+        return ExportReport(
+            path,
+            target,
+            options,
+            _size(written.parent),
+            agreement,
+            accuracy,
+            unchecked,
+            _remark(agreement, chosen),
+        )
+
+
+def draw_faces(
+    dataset: FaceDataset, size: int, *, compared: int = COMPARED, calibration: int = 0
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Draw faces to compare on, and others to calibrate with, evenly through a data set.
+
+    Args:
+        dataset: The user's faces.
+        size: Side to scale them to.
+        compared: How many to compare on.
+        calibration: How many to calibrate with; of a small data set half of all.
+
+    Returns:
+        uint8 RGB (N, size, size, 3) of either kind; no image is in both.
+
+    Raises:
+        FacedistillError: If an image cannot be read or is not square, or there is but one to serve
+            both purposes.
+    """
+    drawn = evenly_spaced(dataset, compared + calibration, size)
+    if not calibration:
+        return drawn, None
+    if len(drawn) < 2:
+        raise FacedistillError(f"{dataset.name}: give faces to calibrate with and others to check")
+    calibration = min(calibration, len(drawn) // 2)
+    chosen = np.zeros(len(drawn), np.bool_)
+    chosen[np.arange(calibration) * len(drawn) // calibration] = True
+    return drawn[~chosen], drawn[chosen]
+
+
+def _check_asked(network: FaceNetwork, path: Path, target: Target, calibration: int | None) -> None:
+    """Refuse what is not to be had, before anything is computed."""
+    if path.suffix != target.suffix:
+        raise FacedistillError(
+            f"cannot write {path}: the name of a file of target {target.name} ends in "
+            f"{target.suffix}"
+        )
+    if network.landmark_head and not target.landmarks:
+        raise FacedistillError(
+            f"target {target.name} gives embeddings only, and {network.name} finds landmarks: "
+            "export it to onnx"
+        )
+    if calibration and not target.calibration:
+        raise FacedistillError(f"target {target.name} needs no calibration: leave that out")
+
+
+def _faces(network: FaceNetwork, faces: np.ndarray | None) -> np.ndarray:
+    """Return the faces to compare on."""
+    side = network.input.size
+    shape = (side, side, 3)
+    if faces is None:
+        return np.random.default_rng(0).integers(256, size=(_RANDOM_FACES, *shape), dtype=np.uint8)
+    if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1:] != shape or not len(faces):
+        raise FacedistillError(
+            f"sample faces are {faces.dtype} {faces.shape}: network {network.name} is compared "
+            f"on uint8 RGB (N, {side}, {side}, 3)"
+        )
+    return faces
+
+
+def _check(
+    network: FaceNetwork,
+    target: Target,
+    written: Path,
+    options: ExportOptions,
+    faces: np.ndarray,
+    pairs: PairSet | None,
+) -> tuple[Agreement | None, AccuracyKept | None, str | None]:
+    """Run a file beside its network.
+
+    Returns:
+        How they agree on faces and on pairs; or why the file cannot run here.
+
+    Raises:
+        FacedistillError: If they disagree.
+    """
+    try:
+        engine = target.open_engine(written)
+    except EngineUnavailable as reason:
+        return None, None, str(reason)
+    agreement = measure_agreement(network, engine, faces, normalised=options.normalise)
+    _check_agreement(agreement, target)
+    return agreement, measure_accuracy_kept(network, engine, pairs) if pairs else None, None
+
+
+def _check_agreement(agreement: Agreement, target: Target) -> None:
+    if agreement.mean_cosine < target.least_cosine:
+        raise FacedistillError(
+            f"the {target.title} file's embedding differs from the network's, mean cosine "
+            f"{agreement.mean_cosine:.7f} is below {target.least_cosine:.7g}"
+        )
+    if agreement.max_shift is not None and not agreement.max_shift <= MAX_SHIFT:
+        raise FacedistillError(
+            f"the {target.title} file's landmarks differ from the network's by "
+            f"{agreement.max_shift:.1e} of the side, more than {MAX_SHIFT:.0e}"
+        )
+
+
+def _remark(agreement: Agreement | None, target: Target) -> str | None:
+    """Return what to look at in a file that is kept, and agrees less than is usual."""
+    usual = target.usual_cosine
+    if agreement is None or usual is None or agreement.mean_cosine >= usual:
+        return None
+    return (
+        f"mean cosine below {usual:g}, which is usual of {target.title}: compare the accuracy "
+        "(--pairs), and calibrate with more faces, as the device will see them (--calibration)"
+    )
+
+
+@contextmanager
+def _refused_as(path: Path) -> Iterator[None]:
+    """Say which file could not be written when the operating system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise FacedistillError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _publish(written: Path, path: Path) -> None:
+    """Put the file, and what lies beside it, where it was asked for; the file itself comes last."""
+    if written.is_dir():
+        with atomic_folder(path) as temporary:
+            shutil.copytree(written, temporary, dirs_exist_ok=True)
+    files = sorted(written.parent.glob("*"), key=lambda file: file != written)
+    with ExitStack() as stack:  # Left in the opposite order: what is entered first is renamed last.
+        for file in filter(Path.is_file, files):
+            temporary = stack.enter_context(atomic_path(path.with_name(file.name)))
+            shutil.copyfile(file, temporary)

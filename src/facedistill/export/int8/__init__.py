@@ -1,0 +1,1 @@
+"""From a graph in floating point to one of 8-bit integers."""

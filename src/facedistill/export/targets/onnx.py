@@ -1,0 +1,148 @@
+"""ONNX files that know what to be fed.
+
+By default the graph starts at raw pixels: input `image`, uint8 RGB (batch, size, size, 3), and
+colour order and normalisation happen inside, so that no caller can get them wrong; or `image` is
+float32 (batch, 3, size, size), already normalised. The output is `embedding`, float32 (batch, D); a
+network that finds landmarks has a second one, `landmarks`, float32 (batch, P, 2), (x, y) as
+(pixel + 0.5) / side. The batch is dynamic or fixed, height and width are fixed: ONNX Runtime names
+the expected and the given size when they differ.
+
+The model's metadata has one entry, `facedistill`: the document of `export.metadata`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+import torch.nn.functional as F
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from torch import Tensor, nn
+
+from facedistill import __version__
+from facedistill.core.errors import FacedistillError, first_line
+from facedistill.export.file_metadata import exported_metadata
+from facedistill.export.target import Engine, ExportOptions
+from facedistill.export.targets.quiet import quiet
+from facedistill.export.targets.scaled_maximum import replace_prelus
+from facedistill.models.face_network import FaceNetwork
+from facedistill.runtime.header import HEADER_KEY, parse_exported
+from facedistill.runtime.recogniser import OnnxEngine
+
+_LARGEST_BYTES = 2**31 - 1  # of a protobuf message
+
+
+class ExportedGraph(nn.Module):
+    """What goes into the file: optional preprocessing, the backbone, optional normalisation."""
+
+    def __init__(self, network: FaceNetwork, *, preprocessing: bool, normalise: bool) -> None:
+        super().__init__()
+        self.preprocess = network.preprocess if preprocessing else nn.Identity()
+        self.backbone = network.backbone
+        self.landmark_head = network.landmark_head
+        self.normalise = normalise
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what `forward` returns."""
+        return ["embedding", "landmarks"] if self.landmark_head else ["embedding"]
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return float32 embeddings (B, D) and, of a network with such a head, landmarks."""
+        embedding: Tensor = self.backbone(self.preprocess(image)).float()
+        given = F.normalize(embedding) if self.normalise else embedding
+        return (given, self.landmark_head(embedding)) if self.landmark_head else (given,)
+
+
+def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
+    """Write one self-contained file, unchecked: see `target.TargetModule.write`."""
+    # From 1.28 on ONNX Runtime spends most of a MobileFaceNet's time in PReLU, element by element.
+    replace_prelus(network.backbone)
+    write_as_built(network, path, options)
+
+
+def write_as_built(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
+    """Write the file with the network's own operators, as converters to other targets like them."""
+    graph = ExportedGraph(
+        network, preprocessing=options.input == "uint8", normalise=options.normalise
+    ).eval()
+    model = _to_onnx(graph, options, network)
+    _describe(model, network, options)
+    _write(model, path, network.name)
+
+
+def open_engine(path: Path, *, threads: int | None = None) -> Engine:
+    """Open a file in ONNX Runtime, on the CPU."""
+    return OnnxEngine(path, threads=threads)
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return the document that a file carries; None in anyone else's."""
+    if not path.is_file():
+        raise FacedistillError(f"{path} does not exist")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise FacedistillError(f"{path} is not a usable ONNX file: {first_line(error)}") from None
+    if not model.HasField("graph"):
+        raise FacedistillError(f"{path} is not a usable ONNX file: it holds no graph")
+    carried = {entry.key: entry.value for entry in model.metadata_props}
+    return parse_exported(carried[HEADER_KEY], path) if HEADER_KEY in carried else None
+
+
+def _to_onnx(graph: ExportedGraph, options: ExportOptions, network: FaceNetwork) -> onnx.ModelProto:
+    opset, name, side = options.opset, network.name, network.input.size
+    # Of a dynamic batch of 1 the exporter would take the size for a constant.
+    faces = torch.zeros(options.batch or 2, side, side, 3, dtype=torch.uint8)
+    example = faces if options.input == "uint8" else network.preprocess(faces).contiguous()
+    dynamic = {"image": {0: torch.export.Dim("batch")}} if options.batch is None else None
+    with quiet():
+        try:
+            program = torch.onnx.export(
+                graph,
+                (example,),
+                dynamo=True,
+                input_names=["image"],
+                output_names=graph.outputs,
+                dynamic_shapes=dynamic,
+                opset_version=opset,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = first_line(error.__cause__ or error)
+            raise FacedistillError(f"cannot export {name} to ONNX: {reason}") from error
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    written = {entry.domain: entry.version for entry in model.opset_import}.get("")
+    if written != opset:
+        raise FacedistillError(
+            f"cannot export {name} to opset {opset}: the exporter wrote {written}"
+        )
+    return model
+
+
+def _describe(model: onnx.ModelProto, network: FaceNetwork, options: ExportOptions) -> None:
+    """Replace the exporter's notes, source paths among them, by the one metadata entry."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for tensor in graph.initializer:
+        tensor.ClearField("metadata_props")
+        tensor.ClearField("doc_string")
+    document = exported_metadata(network, options)
+    onnx.helper.set_model_props(model, {HEADER_KEY: json.dumps(document)})
+    model.producer_name, model.producer_version = "facedistill", __version__
+
+
+def _write(model: onnx.ModelProto, path: Path, name: str) -> None:
+    if model.ByteSize() > _LARGEST_BYTES:
+        raise FacedistillError(
+            f"cannot export {name}: it takes {model.ByteSize():,} bytes, and one ONNX file holds "
+            f"{_LARGEST_BYTES:,}"
+        )
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())

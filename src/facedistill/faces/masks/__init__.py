@@ -1,0 +1,1 @@
+"""Face masks drawn on aligned crops."""

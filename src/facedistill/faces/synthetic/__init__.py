@@ -1,0 +1,1 @@
+"""Procedural faces: identities that nobody has, drawn from continuous traits."""

@@ -1,0 +1,1 @@
+"""Files that hold networks: our signed format and foreign checkpoints."""

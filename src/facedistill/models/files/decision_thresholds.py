@@ -1,0 +1,70 @@
+"""Writing decision thresholds into a file that holds a network."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from facedistill.core.atomic import atomic_path
+from facedistill.core.errors import FacedistillError
+from facedistill.models.files.model_file import load_model, save_model
+from facedistill.runtime.header import HEADER_KEY, parse_exported, stated_thresholds
+
+
+def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Replace a network's decision thresholds at the false accept rates given; others stay.
+
+    Weights are untouched, and the file is either the old one or the whole new one.
+
+    Args:
+        path: A model file (.safetensors), or an ONNX file that this package exported.
+        thresholds: Least cosine that means "same person", by false accept rate: `{"1e-3": 0.31}`.
+
+    Returns:
+        All thresholds that the file now has.
+
+    Raises:
+        FacedistillError: If there are none, one is not a cosine, or the file is something else.
+    """
+    path = Path(path)
+    if not thresholds:
+        raise FacedistillError(f"no threshold to write into {path}: no rate was measurable")
+    for far, value in thresholds.items():
+        if not (math.isfinite(value) and -1 <= value <= 1):
+            raise FacedistillError(f"threshold {value} at FAR {far} is not a cosine")
+    if path.suffix.lower() == ".onnx":
+        return _write_onnx(path, thresholds)
+    if path.suffix != ".safetensors":
+        raise FacedistillError(
+            f"{path} cannot carry thresholds: give a .safetensors model file or an exported .onnx"
+        )
+    network = load_model(path)
+    merged = {**network.metadata.thresholds, **thresholds}
+    metadata = network.metadata.model_copy(update={"thresholds": merged})
+    save_model(network, path, metadata=metadata)
+    return merged
+
+
+def _write_onnx(path: Path, thresholds: Mapping[str, float]) -> dict[str, float]:
+    try:
+        model = onnx.load(path)
+    except OSError as error:
+        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
+    except DecodeError:
+        raise FacedistillError(f"{path} is not an ONNX file, or is damaged") from None
+    carried = [entry for entry in model.metadata_props if entry.key == HEADER_KEY]
+    if not carried:
+        raise FacedistillError(
+            f"{path} was not exported by facedistill, so it has no place for thresholds"
+        )
+    document = parse_exported(carried[0].value, path)
+    merged = {**stated_thresholds(document, path), **thresholds}
+    carried[0].value = json.dumps({**document, "thresholds": merged})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return merged

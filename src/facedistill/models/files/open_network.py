@@ -1,0 +1,50 @@
+"""Opening a network whatever file it is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.foreign_weights import load_foreign
+from facedistill.models.files.model_file import load_model
+from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.runtime.input_spec import InputSpec
+
+CHECKPOINTS = (".pt", ".pth", ".ckpt")
+
+
+def open_network(
+    path: str | Path, *, input: InputSpec | None = None, device: torch.device | None = None
+) -> FaceNetwork | OnnxNetwork:
+    """Open a model file, an ONNX file or a foreign checkpoint, by its suffix.
+
+    Args:
+        path: .safetensors, .onnx, .pt, .pth or .ckpt.
+        input: What an ONNX file or checkpoint is fed, where the file does not say; a model file
+            always says.
+        device: Where torch runs it; the CPU by default. ONNX Runtime chooses for itself.
+
+    Raises:
+        FacedistillError: If the suffix is another, or the file is refused by its reader.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        network = load_model(path)
+        if input not in (None, network.input):
+            raise FacedistillError(
+                f"{path} carries its own input specification {network.input}, which is not {input}"
+            )
+        return network.to(device)
+    if suffix == ".onnx":
+        return OnnxNetwork(path, input=input)
+    if suffix in CHECKPOINTS:
+        return load_foreign(path, input=input).to(device)
+    if not suffix and not path.exists():
+        raise FacedistillError(f"{path} does not exist")
+    raise FacedistillError(
+        f"{path}: a network is a .safetensors, .onnx, {', '.join(CHECKPOINTS)} file"
+    )

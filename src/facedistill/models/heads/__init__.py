@@ -1,0 +1,1 @@
+"""What sits on an embedding: class heads, margins, landmarks."""

@@ -1,0 +1,409 @@
+"""What a comparison is: rows of a table, each a recipe run for several seeds, measured alike."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from facedistill.core.errors import FacedistillError
+from facedistill.core.suggestion import did_you_mean
+from facedistill.recipe.grid import GridRecipe, row_name
+from facedistill.recipe.schema import (
+    PairsRecipe,
+    Recipe,
+    Section,
+    first_problem,
+    load_recipe,
+    read_tree,
+)
+
+PLAIN = "plain"
+"""Name of the row that others are compared with: the student that nobody taught."""
+
+REFERENCES = (PLAIN, "fcd")
+"""Rows that others are compared with where a comparison does not say."""
+
+_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_ROW_NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,79}")
+
+_SHIPPED = Path(__file__).parent / "shipped_comparisons"
+
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 32)]], Field(min_length=1)]
+"""One run each."""
+
+
+class RowRecipe(Section):
+    """One row: `name: recipe` is short for `name: {recipe: recipe}`."""
+
+    recipe: str = Field(description="name of a shipped recipe, or path of a .yaml file")
+    settings: list[str] = Field(
+        default_factory=list,
+        description="a.b=value; ${row} in a value is the folder of that row's run",
+    )
+    seeds: Seeds | None = Field(None, description="instead of the comparison's, say of a teacher")
+    bank: bool = Field(False, description="trained, it embeds its data for others: ${row}/bank")
+    if_needed: bool = Field(False, description="leave the row out where no other refers to it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"recipe": value} if isinstance(value, str) else value
+
+
+class Comparison(Section):
+    """Rows that share seeds, settings and what they are measured on."""
+
+    name: str = "comparison"
+    seeds: Seeds = Field(default_factory=lambda: [0])
+    settings: list[str] = Field(
+        default_factory=list,
+        description="for every row; teacher.* only for rows with a teacher, objectives.NAME.* only "
+        "for rows with that objective",
+    )
+    evaluation: dict[str, PairsRecipe] = Field(
+        default_factory=dict, description="pairs for all rows; by default those of the recipes"
+    )
+    against: list[str] | None = Field(None, description="rows that the others are compared with")
+    rows: dict[str, RowRecipe] = Field(default_factory=dict)
+    latency: bool = Field(False, description="time the rows' networks as ONNX files on one core")
+    grids: dict[str, GridRecipe] = Field(
+        default_factory=dict, description="further rows, one for every combination of choices"
+    )
+
+    @model_validator(mode="after")
+    def _grids_are_rows(self) -> Comparison:
+        for name, grid in self.grids.items():
+            for cell in grid.cells():
+                row = row_name(name, cell)
+                if row in self.rows:
+                    raise ValueError(f"grids.{name}: there is a row '{row}' already")
+                self.rows[row] = RowRecipe(recipe=grid.recipe, settings=grid.settings_of(cell))
+            if grid.teacher is not None and grid.teacher not in self.rows:
+                hint = did_you_mean(grid.teacher, self.rows)
+                raise ValueError(f"grids.{name}.teacher: no row '{grid.teacher}': {hint}")
+        if not self.rows:
+            raise ValueError("it has no rows")
+        return self
+
+    @model_validator(mode="after")
+    def _known_rows(self) -> Comparison:
+        for name in self.rows:
+            if not _ROW_NAME.fullmatch(name):
+                raise ValueError(f"row '{name}': a name is letters, digits and . _ + -")
+        for name in self.against or ():
+            if name not in self.rows:
+                raise ValueError(f"against: no row '{name}': {did_you_mean(name, self.rows)}")
+        for seeds in (self.seeds, *(row.seeds for row in self.rows.values() if row.seeds)):
+            if len(set(seeds)) < len(seeds):
+                raise ValueError(f"seeds {seeds} name one twice")
+        return self
+
+    @property
+    def references(self) -> list[str]:
+        """Names of the rows that the others are compared with."""
+        if self.against is not None:
+            return self.against
+        return [name for name in REFERENCES if name in self.rows]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a comparison.
+
+    Attributes:
+        row: Its row.
+        seed: Its seed.
+        recipe: What to do.
+        folder: Where to do it.
+        after: Folders of the runs that must be finished before.
+        bank: When it is trained, it embeds its training data for others.
+    """
+
+    row: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+    after: tuple[Path, ...] = ()
+    bank: bool = False
+
+    @property
+    def title(self) -> str:
+        """What to call it in messages."""
+        return f"{self.row}, seed {self.seed}"
+
+
+def load_comparison(
+    sources: Sequence[str],
+    *,
+    seeds: Sequence[int] = (),
+    settings: Iterable[str] = (),
+    pairs: Sequence[str] = (),
+    against: Sequence[str] = (),
+    latency: bool = False,
+) -> Comparison:
+    """Describe a comparison by recipes, or by one file that holds it.
+
+    Rows that are wanted `if_needed` only are gone where no other refers to them.
+
+    Args:
+        sources: Recipes, `NAME` or `ROW=NAME`, each a row; or one YAML file with `rows`.
+        seeds: Instead of the file's.
+        settings: After the file's own.
+        pairs: `SOURCE` or `NAME=SOURCE` of pairs, beside the file's.
+        against: Instead of the file's.
+        latency: Whether to time the rows' networks, whatever the file says.
+
+    Raises:
+        FacedistillError: If the file is no comparison, or a key, a row, an objective or a value is
+            unknown.
+    """
+    settings = list(settings)
+    tree = _read(sources)
+    tree["settings"] = [*(tree.get("settings") or []), *settings]
+    if seeds:
+        tree["seeds"] = list(seeds)
+    if pairs:
+        tree["evaluation"] = {**(tree.get("evaluation") or {}), **_named_pairs(pairs)}
+    if against:
+        tree["against"] = list(against)
+    if latency:
+        tree["latency"] = True
+    what = f"comparison {sources[0]}" if len(sources) == 1 else "comparison"
+    try:
+        comparison = Comparison.model_validate(tree)
+    except ValidationError as error:
+        raise FacedistillError(f"{what}: {first_problem(error, Comparison)}") from error
+    _check_settings(comparison, what)
+    comparison = _only_needed(comparison)
+    _tell_overridden(comparison, settings)
+    return comparison
+
+
+def plan(comparison: Comparison, out: Path) -> list[Trial]:
+    """Return the runs of a comparison in an order in which each comes after those it needs.
+
+    A run's folder is `out/runs/ROW/seed-SEED`. `${row}` in a setting is that row's run of the same
+    seed, or its only run.
+
+    Raises:
+        FacedistillError: If a recipe is unusable, or rows need each other in a circle, or one that
+            is not there.
+    """
+    order = _order(comparison)
+    return [
+        _trial(comparison, name, seed, out)
+        for name in order
+        for seed in comparison.rows[name].seeds or comparison.seeds
+    ]
+
+
+def shipped_comparisons() -> list[str]:
+    """Return the names of the comparisons that come with the package."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def _shipped(source: str) -> str | Path:
+    return _SHIPPED / f"{source}.yaml" if source in shipped_comparisons() else source
+
+
+def run_folder(out: Path, row: str, seed: int) -> Path:
+    """Return where a row's run of a seed is."""
+    return out / "runs" / row / f"seed-{seed}"
+
+
+def _read(sources: Sequence[str]) -> dict[str, Any]:
+    if not sources:
+        raise FacedistillError("nothing to compare: name recipes, or one comparison file")
+    trees = {
+        source: read_tree(_shipped(source))
+        for source in sources
+        if Path(source).suffix in (".yaml", ".yml") or source in shipped_comparisons()
+    }
+    described = [source for source, tree in trees.items() if "rows" in tree or "grids" in tree]
+    if described and len(sources) > 1:
+        raise FacedistillError(
+            f"{described[0]} describes a whole comparison: give it alone, or recipes without it"
+        )
+    if described:
+        return trees[described[0]]
+    rows: dict[str, str] = {}
+    for source in sources:
+        name, named, recipe = source.partition("=")
+        row, recipe = (name, recipe) if named else (Path(source).stem, source)
+        if row in rows:
+            raise FacedistillError(
+                f"two rows are called '{row}': name them, as in {row}2={recipe or source}"
+            )
+        rows[row] = recipe
+    return {"rows": rows}
+
+
+def _named_pairs(sources: Sequence[str]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for source in sources:
+        name, _, rest = source.partition("=")
+        if not rest or not _ROW_NAME.fullmatch(name):  # procedural:identities=9 names none
+            name, rest = source.partition(":")[0] if ":" in source else Path(source).stem, source
+        if name in named:
+            raise FacedistillError(f"two sets of pairs are called '{name}': write NAME={source}")
+        named[name] = rest
+    return named
+
+
+def _settings(comparison: Comparison, name: str) -> list[str]:
+    """A row's settings, those of all rows first, without those that are not for it.
+
+    Who has no teacher is told nothing of one, and who has not an objective nothing of its options.
+    What refers to a row and is then set to something else refers to no row.
+    """
+    row = comparison.rows[name]
+    tree = _tree(comparison, row)
+    settings = [*(s for s in comparison.settings if _concerns(tree, s)), *row.settings]
+    return [
+        setting
+        for i, setting in enumerate(settings)
+        if not (_REFERENCE.search(setting) and _is_replaced(setting, settings[i + 1 :]))
+    ]
+
+
+def _place(setting: str) -> list[str]:
+    """The keys that lead to what `a.b=value` sets."""
+    return setting.partition("=")[0].strip().split(".")
+
+
+def _is_replaced(setting: str, later: Sequence[str]) -> bool:
+    place = _place(setting)
+    return any(place[: len(each)] == each for each in map(_place, later))
+
+
+def _tree(comparison: Comparison, row: RowRecipe) -> dict[str, Any]:
+    """A row's recipe with its own settings and the objectives that the comparison gives to all."""
+    given = [s for s in comparison.settings if _gives_objective(s)]
+    return read_tree(row.recipe, [*given, *row.settings])
+
+
+def _concerns(tree: Mapping[str, Any], setting: str) -> bool:
+    """Whether a setting of all rows is for one of this recipe."""
+    place = _place(setting)
+    if place[0] == "teacher":
+        return tree.get("teacher") is not None
+    return not _takes_objective(setting) or place[1] in (tree.get("objectives") or {})
+
+
+def _gives_objective(setting: str) -> bool:
+    """Whether it is `objectives.NAME={...}`."""
+    place = _place(setting)
+    return place[0] == "objectives" and len(place) == 2 and not _is_null(setting)
+
+
+def _takes_objective(setting: str) -> bool:
+    """Whether it is for rows with that objective: it sets an option of it, or takes it away."""
+    place = _place(setting)
+    return place[0] == "objectives" and (len(place) > 2 or (len(place) == 2 and _is_null(setting)))
+
+
+def _is_null(setting: str) -> bool:
+    return setting.partition("=")[2].strip() in ("null", "~", "")
+
+
+def _check_settings(comparison: Comparison, what: str) -> None:
+    """Refuse a setting for all rows of a teacher or an objective that no row has."""
+    settings = [s for s in comparison.settings if _takes_objective(s) or _place(s)[0] == "teacher"]
+    trees = [_tree(comparison, row) for row in comparison.rows.values()] if settings else []
+    known = {name for tree in trees for name in tree.get("objectives") or ()}
+    for setting in settings:
+        place = _place(setting)
+        if _takes_objective(setting) and place[1] not in known:
+            raise FacedistillError(
+                f"{what}: no row has the objective of {setting}: {did_you_mean(place[1], known)} "
+                f"(objectives.{place[1]}={{weight: 1}} gives it to all rows)"
+            )
+        if place[0] == "teacher" and not any(tree.get("teacher") for tree in trees):
+            raise FacedistillError(
+                f"{what}: no row has a teacher, so that {setting} says nothing: leave it out, or "
+                "name recipes that have one"
+            )
+
+
+def _tell_overridden(comparison: Comparison, settings: Iterable[str]) -> None:
+    """Warn of what was asked for all rows and some set otherwise by themselves."""
+    for setting in settings:
+        place = _place(setting)
+        own = [
+            name
+            for name, row in comparison.rows.items()
+            if any(_overlap(place, _place(each)) for each in row.settings)
+            and _concerns(_tree(comparison, row), setting)
+        ]
+        if own:
+            more = f" and {len(own) - 3} more" if len(own) > 3 else ""
+            warnings.warn(
+                f"{setting} is not, or not all, for rows that set it themselves: "
+                f"{', '.join(own[:3])}{more}",
+                stacklevel=3,
+            )
+
+
+def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def _only_needed(comparison: Comparison) -> Comparison:
+    """Leave out what is wanted only where it is needed, and is not."""
+    rows = comparison.rows
+    if not any(row.if_needed for row in rows.values()):
+        return comparison
+    needs = {name: set(_REFERENCE.findall(" ".join(_settings(comparison, name)))) for name in rows}
+    needed = {name for name, row in rows.items() if not row.if_needed}
+    needed |= {*(comparison.against or ())}
+    needed |= {grid.teacher for grid in comparison.grids.values() if grid.teacher}
+    while more := {other for name in needed for other in needs.get(name, ())} - needed:
+        needed |= more
+    kept = {name: row for name, row in rows.items() if name in needed}
+    return comparison.model_copy(update={"rows": kept})
+
+
+def _order(comparison: Comparison) -> list[str]:
+    """Names of the rows, each after those that its settings refer to."""
+    needs: dict[str, list[str]] = {}
+    for name in comparison.rows:
+        needs[name] = _REFERENCE.findall(" ".join(_settings(comparison, name)))
+        for other in needs[name]:
+            if other not in comparison.rows:
+                raise FacedistillError(
+                    f"row {name} needs row '{other}': {did_you_mean(other, comparison.rows)}"
+                )
+    try:
+        return list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise FacedistillError(f"rows need each other in a circle: {circle}") from error
+
+
+def _trial(comparison: Comparison, name: str, seed: int, out: Path) -> Trial:
+    after: list[Path] = []
+
+    def folder(match: re.Match[str]) -> str:
+        other = match[1]
+        seeds = comparison.rows[other].seeds or comparison.seeds
+        if seed not in seeds and len(seeds) > 1:
+            raise FacedistillError(
+                f"row {name} needs row {other} for seed {seed}, which has seeds {seeds}: give it "
+                "that seed too, or one seed for all"
+            )
+        after.append(run_folder(out, other, seed if seed in seeds else seeds[0]))
+        return str(after[-1])
+
+    settings = [_REFERENCE.sub(folder, setting) for setting in _settings(comparison, name)]
+    row = comparison.rows[name]
+    recipe = load_recipe(row.recipe, [*settings, f"seed={seed}"])
+    before = tuple(dict.fromkeys(after))
+    return Trial(name, seed, recipe, run_folder(out, name, seed), before, row.bank)

@@ -1,0 +1,538 @@
+"""What a run is: one YAML file, typed, documented and validated."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Hashable, Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from facedistill.core.errors import FacedistillError
+from facedistill.core.suggestion import did_you_mean
+from facedistill.distill.teachers.prompt_count import MOST_PROMPTS
+from facedistill.faces.augmentation import Augmentation
+from facedistill.runtime.input_spec import InputSpec
+
+_SHIPPED = resources.files("facedistill") / "recipe" / "shipped"
+MAX_BYTES = 1 << 18
+"""Largest recipe file; a long one has a few kilobytes."""
+MAX_DEPTH = 20
+"""Deepest nesting of lists and mappings."""
+
+_INDIFFERENT: dict[str, Any] = {
+    "data": {"workers", "cache"},
+    "teacher": {"prompts": {"checkpointing"}},
+    "training": {"checkpoint_minutes", "tensorboard"},
+}
+"""Keys on which the result does not depend."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share of training."""
+
+
+class Section(BaseModel):
+    """A part of a recipe; unknown keys are errors, and so are yes and no for numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError(f"{str(value).lower()} is no value for this key")
+        return value
+
+
+class DataRecipe(Section):
+    """Which faces, and how they reach the networks."""
+
+    train: str = Field(description="RecordIO folder, image folder, list, or procedural: spec")
+    relabel: bool = Field(False, description="close holes in the labels")
+    validation_identities: int = Field(0, ge=0, description="people split from training")
+    validation_pairs: int = Field(3000, ge=20, description="pairs drawn among them")
+    validation_images: int = Field(
+        0, ge=0, description="of a landmark network: images split from training instead of people"
+    )
+    augmentation: Augmentation = Augmentation()
+    image_size: int | None = Field(None, ge=16, le=1024, description="resize crops on reading")
+    images_per_person: int | None = Field(
+        None, ge=2, description="batches of whole people with so many images each"
+    )
+    cache: Literal["none", "ram", "device"] = "none"
+    workers: int = Field(2, ge=0, description="loader processes; the result does not depend on it")
+    on_error: Literal["stop", "skip"] = Field("stop", description="at a corrupt image")
+    licence: str = Field(min_length=1, description="of the training data; may be unknown")
+
+
+class PromptsRecipe(Section):
+    """Prompts that train in a frozen Transformer teacher."""
+
+    count: int = Field(10, ge=1, le=MOST_PROMPTS, description="prompts of each stage")
+    lr: float = Field(1.0, gt=0, description="factor of optimizer.lr")
+    checkpointing: bool = Field(
+        False, description="compute the teacher's blocks again for gradients: less memory"
+    )
+
+
+class TeacherRecipe(Section):
+    """Where knowledge comes from: a bank (cached) or a model file (online)."""
+
+    bank: str | None = Field(None, description="folder made by `facedistill embed`")
+    model: str | None = Field(
+        None, description=".onnx, .safetensors, .pt or run folder; with a bank: a check"
+    )
+    input: InputSpec | None = Field(None, description="of a model file that does not say")
+    view: Literal["same", "clean"] = Field(
+        "same", description="teacher sees the student's image, or the one before augmentation"
+    )
+    prompts: PromptsRecipe | None = Field(None, description="of a Transformer: train prompts")
+    precision: Literal["fp32", "bf16"] | None = Field(
+        None, description="of an online teacher; default: the run's"
+    )
+    licence: str = Field(min_length=1, description="of the teacher's weights; may be unknown")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> TeacherRecipe:
+        if not self.bank and not self.model:
+            raise ValueError("give bank or model")
+        if self.prompts and (self.bank or not self.model):
+            raise ValueError("prompts train in an online teacher: give model and no bank")
+        if self.precision and self.bank:
+            raise ValueError("precision is that of an online teacher: a bank computes nothing")
+        return self
+
+
+class NetworkRecipe(Section):
+    """The network to train."""
+
+    network: str = "mobilefacenet"
+    arguments: dict[str, Any] = Field(default_factory=dict, description="of the architecture")
+    embedding_size: int = Field(512, ge=8, le=8192)
+    landmarks: int | None = Field(None, ge=1, le=1000, description="points of a landmark head")
+    input: InputSpec = InputSpec()
+    init: str | None = Field(None, description="model file or run folder to start from")
+
+
+class ObjectiveRecipe(Section):
+    """One term of the loss; further keys are the objective's own options."""
+
+    model_config = ConfigDict(extra="allow")
+
+    weight: float | str = Field(
+        1.0, description="a number; or auto:0.3, the share of the gradient at which it begins"
+    )
+    of: str | None = Field(None, description="which of `teachers` it learns from")
+    start: Share = Field(0.0, description="share of training before which it is off")
+    stop: Share = Field(1.0, description="share of training from which it is off")
+    warmup: Share = Field(0.0, description="share of training of a linear rise after start")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="of the weight, from the end of warmup to stop"
+    )
+    final: float = Field(0.0, ge=0, description="factor at the end of linear and cosine")
+
+    @field_validator("weight")
+    @classmethod
+    def _number_or_share(cls, value: float | str) -> float | str:
+        if isinstance(value, str):
+            cls._share(value)
+        elif not 0 <= value < math.inf:
+            raise ValueError(f"{value} is below 0 or no number")
+        return value
+
+    @staticmethod
+    def _share(weight: str) -> float:
+        word, _, share = weight.partition(":")
+        if word != "auto" or not re.fullmatch(r"0?\.\d+", share) or not float(share):
+            raise ValueError(
+                f"'{weight}' is neither a number nor auto:SHARE with a share between 0 and 1"
+            )
+        return float(share)
+
+    @model_validator(mode="after")
+    def _final_of_something(self) -> ObjectiveRecipe:
+        if self.schedule == "constant" and "final" in self.model_fields_set and self.final:
+            raise ValueError("final is for schedule: linear or cosine")
+        return self
+
+    @model_validator(mode="after")
+    def _some_time(self) -> ObjectiveRecipe:
+        if self.start >= self.stop:
+            raise ValueError(f"start {self.start} is not before stop {self.stop}: it is never on")
+        return self
+
+    @property
+    def factor(self) -> float:
+        """The weight as a number: 1 of an automatic one, whose scale is found in training."""
+        return 1.0 if isinstance(self.weight, str) else self.weight
+
+    @property
+    def share(self) -> float | None:
+        """Share of the gradient at which an automatic weight begins."""
+        return self._share(self.weight) if isinstance(self.weight, str) else None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The objective's own options."""
+        return dict(self.model_extra or {})
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Share that a running mean keeps at each step."""
+
+
+class OptimizerRecipe(Section):
+    """Optimiser."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.1, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    momentum: Decay = 0.9
+    nesterov: bool = False
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    decay_all: bool = Field(False, description="decay biases and norms too")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> OptimizerRecipe:
+        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov is for sgd with a momentum above 0")
+        return self
+
+
+class ScheduleRecipe(Section):
+    """Learning rate over the run."""
+
+    name: Literal["constant", "cosine", "step", "one_cycle"] = "cosine"
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of training with linear rise")
+    final: float = Field(0.0, ge=0, le=1, description="factor at the end")
+    milestones: tuple[Share, ...] = (0.5, 0.75, 0.9)
+    gamma: float = Field(0.1, gt=0, le=1)
+    peak: float = Field(0.3, gt=0, lt=1, description="of one_cycle")
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleRecipe:
+        if self.name == "one_cycle" and self.warmup > 0:
+            raise ValueError("one_cycle has its own rise: leave warmup out, or move peak")
+        return self
+
+
+class TrainingRecipe(Section):
+    """The loop."""
+
+    epochs: float = Field(10, gt=0)
+    steps: int | None = Field(None, gt=0, description="length in steps instead of epochs")
+    batch_size: int = Field(128, ge=2, description="per optimiser step, over all processes")
+    accumulate: int = Field(1, ge=1, description="micro-batches per optimiser step")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 on an accelerator, fp32 on CPU"
+    )
+    clip: float | None = Field(5.0, gt=0, description="largest gradient norm")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights")
+    compile: bool = Field(False, description="torch.compile; on CPU needs a C++ compiler")
+    device: Literal["cpu", "cuda"] | None = Field(None, description="default: the best there is")
+    checkpoint_minutes: float = Field(10, gt=0)
+    evaluate_every: float = Field(1.0, gt=0, description="epochs between evaluations")
+    evaluate_steps: int | None = Field(None, ge=1, description="steps between them instead")
+    log_every: int = Field(20, ge=1, description="steps between lines of metrics.jsonl")
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _two_images_at_a_time(self) -> TrainingRecipe:
+        if self.batch_size < 2 * self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} in {self.accumulate} micro-batches leaves fewer than"
+                " 2 images at a time: lower accumulate"
+            )
+        return self
+
+
+class PairsRecipe(Section):
+    """Verification pairs; `name: path` is short for `name: {pairs: path}`."""
+
+    pairs: str = Field(
+        description=".bin file, folder with pairs.txt, or procedural: spec; of a landmark network "
+        "a landmark list or another data set with landmarks"
+    )
+    mask: Literal["one", "both"] | None = Field(
+        None, description="draw face masks on the second image of each pair, or on both"
+    )
+    groups: str | None = Field(
+        None, description="CSV table of groups of people, whose errors are compared"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"pairs": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _groups_where_there_are_some(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs from before this key was known are to be known again by their hash.
+        return {k: v for k, v in dump(self).items() if k != "groups" or v is not None}
+
+    @property
+    def for_pairs_only(self) -> str | None:
+        """A key that is set and means nothing for faces with landmarks; None without one."""
+        return "mask" if self.mask else "groups" if self.groups else None
+
+
+class Recipe(Section):
+    """One run.
+
+    `evaluation` names verification pairs that the finished network is measured on once;
+    checkpoints are chosen on the validation identities split from training, never on these.
+    """
+
+    name: str
+    seed: int = Field(0, ge=0, lt=1 << 32)
+    data: DataRecipe
+    teacher: TeacherRecipe | None = None
+    teachers: dict[str, TeacherRecipe] = Field(
+        default_factory=dict, description="further ones, for objectives that say `of: name`"
+    )
+    student: NetworkRecipe = NetworkRecipe()
+    objectives: dict[str, ObjectiveRecipe] = Field(min_length=1)
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    evaluation: dict[str, PairsRecipe] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_teachers(self) -> Recipe:
+        for name, teacher in self.teachers.items():
+            if teacher.prompts:
+                raise ValueError(f"teachers.{name}.prompts: only `teacher` can have prompts")
+        for name, term in self.objectives.items():
+            if term.of is not None and term.of not in self.teachers:
+                hint = did_you_mean(term.of, self.teachers) if self.teachers else "there are none"
+                raise ValueError(f"objectives.{name}.of: no '{term.of}' under teachers: {hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_and_groups_on_pairs(self) -> Recipe:
+        for name, each in self.evaluation.items():
+            if self.student.landmarks is not None and (key := each.for_pairs_only):
+                raise ValueError(
+                    f"evaluation.{name}.{key} is for pairs, and the student finds landmarks: "
+                    "leave it out"
+                )
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Hex digest of everything that decides the result."""
+        canonical = json.dumps(self.decisive(), sort_keys=True)
+        return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the keys that decide the result: a run may be resumed with others changed."""
+        return self.model_dump(mode="json", exclude=_INDIFFERENT)
+
+    def to_yaml(self) -> str:
+        """Return the recipe as the YAML text that gives it again."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return sorted(
+        f.name.removesuffix(".yaml") for f in _SHIPPED.iterdir() if f.name.endswith(".yaml")
+    )
+
+
+def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        source: Name of a shipped recipe, or path of a YAML file.
+        overrides: `a.b=value` settings, the value in YAML; later ones win. `null` takes a whole
+            mapping out.
+
+    Raises:
+        FacedistillError: If the file is missing or no YAML, a key is unknown (the nearest is
+            named), or a value is out of its range.
+    """
+    tree = read_tree(source, overrides)
+    try:
+        recipe = Recipe.model_validate(tree)
+        # Text may be taken for a number, as large as it likes: 0999 is text to YAML.
+        _check_plain(recipe.model_dump(mode="json"))
+        return recipe
+    except ValidationError as error:
+        raise FacedistillError(f"recipe {source}: {first_problem(error, Recipe)}") from error
+    except (FacedistillError, ValueError) as error:
+        raise FacedistillError(f"recipe {source}: {error}") from error
+
+
+def read_tree(source: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a recipe's or a comparison's YAML, with settings applied, before it is validated.
+
+    Raises:
+        FacedistillError: If the file is missing or no plain YAML mapping, or a setting is unusable.
+    """
+    tree = _parse(_read(source), f"recipe {source}")
+    if not isinstance(tree, dict):
+        raise FacedistillError(f"recipe {source} is no mapping of keys to values")
+    for override in overrides:
+        _override(tree, override)
+    return tree
+
+
+def _read(source: str | Path) -> str:
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(source) not in shipped_recipes():
+            raise FacedistillError(
+                f"no recipe '{source}': {did_you_mean(str(source), shipped_recipes())} "
+                "(or give the path of a .yaml file)"
+            )
+        return (_SHIPPED / f"{source}.yaml").read_text("utf-8")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise FacedistillError(
+                f"recipe {path} is no recipe: it has more than {MAX_BYTES} bytes"
+            )
+        return content.decode("utf-8")
+    except OSError as error:
+        raise FacedistillError(f"cannot read recipe {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, ValueError) as error:
+        raise FacedistillError(f"cannot read recipe {path}: it is no UTF-8 text") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without its traps: aliases (a few lines can mean billions), doubled keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not taken", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in names:
+                    said = f"key '{key.value}' is given twice"
+                    raise yaml.MarkedYAMLError(None, None, said, key.start_mark)
+                names.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 reads 3e-3 as text; everyone who writes it means the number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _parse(text: str, what: str) -> Any:
+    """Read YAML that holds nothing but mappings with text keys, lists and plain values."""
+    try:
+        tree = yaml.load(text, _Loader)
+        _check_plain(tree)
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError) as error:
+        line = " ".join(str(error).split())
+        raise FacedistillError(f"{what} is no YAML to use: {line[:300]}") from error
+    return tree
+
+
+def _check_plain(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"key {key} is no text")
+            _check_plain(key, depth + 1)
+            _check_plain(value[key], depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(item, depth + 1)
+    elif isinstance(value, str):
+        value.encode()
+    elif isinstance(value, int) and abs(value) >= 1 << 63:
+        raise ValueError("a number is too large")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number to use")
+    elif not isinstance(value, int | float | None):
+        raise ValueError(f"{value} is neither text nor a number")
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise FacedistillError(f"--set {override}: write it as a.b=value")
+    *parents, leaf = path.strip().split(".")
+    for parent in parents:
+        below = tree.get(parent)
+        if below is None:
+            below = tree[parent] = {}
+        if not isinstance(below, dict):
+            raise FacedistillError(f"--set {override}: '{parent}' is a value, it has no keys")
+        tree = below
+    value = _parse(text, f"--set {override}: the value")
+    if value is None and parents == ["objectives"] and leaf not in tree:
+        hint = f": {did_you_mean(leaf, tree)}" if tree else ""
+        raise FacedistillError(f"--set {override}: the recipe has no such objective{hint}")
+    if value is None and isinstance(tree.get(leaf), dict):
+        del tree[leaf]
+    else:
+        tree[leaf] = value
+
+
+def first_problem(error: ValidationError, root: type[BaseModel]) -> str:
+    """Put pydantic's first complaint about a `root` in one line; name the nearest known key."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _fields_at(root, place[:-1])
+        return f"unknown key '{'.'.join(place)}': {did_you_mean(place[-1], known)}{more}"
+    if first["type"] == "missing":
+        return f"key '{'.'.join(place)}' is missing{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    said = f"{message[0].lower()}{message[1:]}{more}"
+    return f"{'.'.join(place)}: {said}" if place else said
+
+
+def _fields_at(root: type[BaseModel], place: list[str]) -> list[str]:
+    """Return the keys that a recipe knows at a place."""
+    section: Any = root
+    parts = iter(place)
+    for part in parts:
+        annotation = _annotations(section).get(part)
+        if get_origin(annotation) is dict:
+            next(parts, None)  # the user's own name
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        section = next((option for option in options if _annotations(option)), None)
+    return list(_annotations(section))
+
+
+def _annotations(section: Any) -> dict[str, Any]:
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    if dataclasses.is_dataclass(section):
+        return {field.name: field.type for field in dataclasses.fields(section)}
+    return {}

@@ -1,0 +1,1 @@
+"""What is written of evaluations, comparisons, models and data: tables, pages, cards."""

@@ -1,0 +1,158 @@
+"""The report of an evaluation: JSON for programs, Markdown for repositories, a page for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import facedistill
+from facedistill.core.atomic import atomic_path
+from facedistill.core.errors import FacedistillError
+from facedistill.distill.teachers.prompted import PromptedNetwork
+from facedistill.evaluation.evaluate import Evaluation, Faces, Protocol
+from facedistill.evaluation.metrics.roc import RocCurve
+from facedistill.evaluation.stored_embeddings import StoredEmbeddings
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.report.documents.sections import Gallery, Section, section
+from facedistill.report.figures.curves import roc_points
+from facedistill.report.page import render_page
+from facedistill.report.table import markdown_table
+
+JSON, MARKDOWN, PAGE = "report.json", "report.md", "report.html"
+
+_CORNERS = 200
+"""Corners of a ROC curve in the JSON document."""
+
+
+def write_report(
+    out: str | Path,
+    evaluations: Sequence[Evaluation],
+    protocols: Sequence[Protocol | None],
+    *,
+    subject: str,
+    facts: Mapping[str, str] | None = None,
+    mask_seed: int = 0,
+) -> list[Path]:
+    """Write what was found as `report.json`, `report.md` and `report.html`.
+
+    The page needs no other file and no network. Each file is there whole or not at all.
+
+    Args:
+        out: A folder; it is made.
+        evaluations: What was found.
+        protocols: What each was measured on, for the pictures of pairs; None shows none.
+        subject: What was measured: the network's file, or that of its embeddings.
+        facts: What else is to be said of it.
+        mask_seed: Seed of the masks that pairs wore.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FacedistillError: If a file cannot be written, or an image of a pair not be read.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise FacedistillError(f"{out} is a file: a report is a folder, name another")
+    sections = [
+        section(evaluation, protocol, mask_seed)
+        for evaluation, protocol in zip(evaluations, protocols, strict=True)
+    ]
+    about = {"network": subject, **(facts or {}), "facedistill": facedistill.__version__}
+    texts = {
+        JSON: json.dumps(to_dict(about, evaluations, sections), indent=2, allow_nan=False) + "\n",
+        MARKDOWN: to_markdown(about, sections),
+        PAGE: render_page("evaluation.html", title=subject, about=about, sections=sections),
+    }
+    for name, text in texts.items():
+        with atomic_path(out / name) as temporary:
+            temporary.write_text(text, "utf-8")
+    return [out / name for name in texts]
+
+
+def facts_of(faces: Faces) -> dict[str, str]:
+    """Return what a report says of a network, or of stored embeddings."""
+    if isinstance(faces, StoredEmbeddings):
+        views = "plain and mirrored" if faces.flipped is not None else "as they are"
+        rows, dimensions = faces.plain.shape
+        return {"embeddings": f"{rows:,} x {dimensions}, {views}"}
+    facts = {}
+    if isinstance(faces, FaceNetwork | OnnxNetwork | PromptedNetwork):
+        spec = faces.input
+        mean, std = (_constant(values) for values in (spec.mean, spec.std))
+        facts["input"] = f"{spec.size} x {spec.size} {spec.color}, (x - {mean}) / {std}"
+        facts["dimensions"] = str(faces.embedding_size)
+        facts["fingerprint"] = faces.fingerprint
+    if isinstance(faces, PromptedNetwork):
+        facts["prompts"] = f"{faces.count} of each stage"
+    return facts
+
+
+def _constant(values: Sequence[float]) -> str:
+    alike = len(set(values)) == 1
+    return f"{values[0]:g}" if alike else f"({', '.join(f'{value:g}' for value in values)})"
+
+
+def to_dict(
+    about: Mapping[str, str], evaluations: Sequence[Evaluation], sections: Sequence[Section]
+) -> dict[str, Any]:
+    """Return the report as plain values for JSON."""
+    return {
+        **about,
+        "evaluations": [
+            {
+                **evaluation.to_dict(),
+                "rules": [rules._asdict() for rules in made.rules],
+                "data_fingerprint": made.data,
+                "roc": {name: _corners(curve) for name, curve in made.curves.items()},
+                "hardest": {
+                    gallery.title: [
+                        {"images": pair.names, "score": pair.score, "wrong": pair.wrong}
+                        for pair in gallery.pairs
+                    ]
+                    for gallery in made.galleries
+                },
+            }
+            for evaluation, made in zip(evaluations, sections, strict=True)
+        ],
+    }
+
+
+def to_markdown(about: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """Return the report as a Markdown document; its pictures are on the page."""
+    parts = [f"# {about['network']}", "\n".join(f"- {key}: {text}" for key, text in about.items())]
+    for made in sections:
+        parts += [f"## {made.title}", *made.remarks]
+        for table in made.tables:
+            parts += [f"### {table.title}", markdown_table(table.rows, table.columns)]
+            parts += [table.remark] if table.remark else []
+        for gallery in made.galleries:
+            parts += [f"### {gallery.title}", gallery.remark, _pairs(gallery)]
+        rules = [f"- {r.name}, version {r.version}: {r.meaning}" for r in made.rules]
+        if made.data is not None:
+            rules.append(f"- data: {made.data}")
+        if rules:
+            parts += ["### Protocols", "\n".join(rules)]
+    return "\n\n".join([*parts, f"Curves and faces: [{PAGE}]({PAGE})"]) + "\n"
+
+
+def _pairs(gallery: Gallery) -> str:
+    rows = [
+        {
+            "left": pair.names[0],
+            "right": pair.names[1],
+            "cosine": pair.score,
+            "verdict": pair.verdict,
+        }
+        for pair in gallery.pairs
+    ]
+    return markdown_table(rows, ["left", "right", "cosine", "verdict"])
+
+
+def _corners(curve: RocCurve) -> dict[str, list[float]]:
+    far, tar = roc_points(curve)
+    step = max(1, -(-len(far) // _CORNERS))
+    return {"far": far[::step].tolist(), "tar": tar[::step].tolist()}

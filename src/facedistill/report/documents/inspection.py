@@ -1,0 +1,177 @@
+"""What is in this file? A description of data sets, pairs, banks and models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.recordio import verify_records
+from facedistill.data.open import dataset_summary, open_dataset
+from facedistill.data.pairs.pair_set import PairSet, open_pairs
+from facedistill.data.sample import FaceDataset
+from facedistill.distill.bank.bank import Bank
+from facedistill.export.target import TARGETS, read_metadata, stored_bytes, target_of
+from facedistill.models.cost import count_macs, count_parameters
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.open_network import open_network
+from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.report.sheet import contact_sheet, pair_sheet, save_sheet
+
+MODEL_SUFFIXES = (".safetensors", ".onnx", ".pt", ".pth", ".ckpt")
+_SHEET_ROWS, _SHEET_COLUMNS = 8, 12
+_KEYS = 10
+"""How many damaged records are named."""
+
+
+def inspect_source(
+    source: str, *, sheet: Path | None = None, verify: bool = False
+) -> dict[str, Any]:
+    """Describe whatever `source` is.
+
+    Args:
+        source: A data set, verification pairs, a bank or a model file.
+        sheet: Where to write a picture of sample faces or pairs.
+        verify: Check every record of a RecordIO data set, or row of a bank, against its checksum.
+
+    Returns:
+        JSON-ready facts by name.
+
+    Raises:
+        FacedistillError: If it is none of these or damaged, or a sheet or check is asked for of
+            something that has no images.
+    """
+    path = Path(source)
+    if path.suffix.lower() in MODEL_SUFFIXES:
+        _refuse(sheet, verify, f"{source} is a model")
+        return _describe_model(open_network(path))
+    if path.suffix.lower() in {target.suffix for target in TARGETS.values()}:
+        _refuse(sheet, verify, f"{source} is an exported network")
+        return _describe_exported(path)
+    if (path / "bank.json").exists():
+        _refuse(sheet, False, f"{source} is a bank")
+        return _describe_bank(Bank(path), verify)
+    if path.suffix.lower() == ".bin" or (path / "pairs.txt").exists():
+        _refuse(None, verify, f"{source} holds pairs")
+        return _describe_pairs(open_pairs(source), sheet)
+    return _describe_dataset(open_dataset(source), sheet, verify)
+
+
+def _describe_dataset(dataset: FaceDataset, sheet: Path | None, verify: bool) -> dict[str, Any]:
+    description = dataset_summary(dataset) | {"fingerprint": dataset.fingerprint}
+    if verify:
+        bad = verify_records(dataset.name)
+        if bad:
+            keys = ", ".join(str(record.key) for record in bad[:_KEYS])
+            more = f" and {len(bad) - _KEYS} more" if len(bad) > _KEYS else ""
+            raise FacedistillError(
+                f"{dataset.name}: {len(bad)} damaged records: key {keys}{more} (the first at "
+                f"offset {bad[0].offset}: {bad[0].reason}); pack the data again"
+            )
+        description["checksums"] = "all records are as they were packed"
+    if sheet is not None:
+        images, labels = _sample_rows(dataset)
+        save_sheet(sheet, contact_sheet(images, _SHEET_COLUMNS, labels, title=dataset.name))
+        description["sheet"] = str(sheet)
+    return description
+
+
+def _sample_rows(dataset: FaceDataset) -> tuple[list[np.ndarray], list[str]]:
+    """Some identities, each with some of its images: people first, as the eye compares them."""
+    rng = np.random.default_rng(0)
+    people = np.unique(dataset.labels)
+    chosen = rng.choice(people, size=min(_SHEET_ROWS, len(people)), replace=False)
+    images, labels = [], []
+    for person in np.sort(chosen):
+        indices = np.flatnonzero(dataset.labels == person)[:_SHEET_COLUMNS]
+        images += [dataset[int(index)].image for index in indices]
+        labels += [str(person)] * len(indices)
+    return images, labels
+
+
+def _describe_pairs(pairs: PairSet, sheet: Path | None) -> dict[str, Any]:
+    first = pairs.image(int(pairs.pairs[0, 0]))
+    description: dict[str, Any] = {
+        "name": pairs.name,
+        "kind": "verification pairs",
+        "images": len(pairs),
+        "pairs": len(pairs.pairs),
+        "same": int(pairs.same.sum()),
+        "different": int((~pairs.same).sum()),
+        "size": f"{first.shape[1]}x{first.shape[0]}",
+    }
+    if sheet is not None:
+        spread = np.unique(np.linspace(0, len(pairs.pairs) - 1, 24).astype(int))
+        shown = [(pairs.image(int(a)), pairs.image(int(b))) for a, b in pairs.pairs[spread]]
+        save_sheet(sheet, pair_sheet(shown, None, pairs.same[spread]))
+        description["sheet"] = str(sheet)
+    return description
+
+
+def _describe_bank(bank: Bank, verify: bool) -> dict[str, Any]:
+    info = bank.info
+    description: dict[str, Any] = {
+        "name": str(bank.folder),
+        "kind": "bank of teacher embeddings",
+        "images": info.count,
+        "dimension": info.dimension,
+        "views": list(info.views),
+        "teacher": info.teacher_name,
+        "teacher_fingerprint": info.teacher,
+        "teacher_licence": info.licence,
+        "dataset": info.dataset_name,
+        "dataset_fingerprint": info.dataset,
+    }
+    if verify:
+        bank.verify()
+        description["checksums"] = "all rows are as they were written"
+    return description
+
+
+def _describe_model(network: FaceNetwork | OnnxNetwork) -> dict[str, Any]:
+    description: dict[str, Any] = {
+        "name": network.name,
+        "embedding_size": network.embedding_size,
+        "input": network.input.to_dict(),
+        "fingerprint": network.fingerprint,
+    }
+    if isinstance(network, FaceNetwork):
+        return {
+            "kind": "model file",
+            "architecture": network.architecture,
+            "arguments": network.arguments,
+            **description,
+            "parameters": count_parameters(network.backbone),
+            **({"landmarks": network.landmark_points} if network.landmark_head else {}),
+            "macs": count_macs(network.backbone, network.input.size),
+            "metadata": network.metadata.model_dump(exclude_none=True),
+        }
+    return {
+        "kind": "ONNX network",
+        **description,
+        "bytes": network.path.stat().st_size,
+        "batch": network.batch or "any",
+        **({"metadata": network.carried} if network.carried else {}),
+    }
+
+
+def _describe_exported(path: Path) -> dict[str, Any]:
+    """Describe a file of another target than ONNX by what it says of itself; it is not run."""
+    document = read_metadata(path)
+    if document is None:
+        raise FacedistillError(f"{path} was not exported by facedistill: it says nothing of itself")
+    return {
+        "name": path.stem,
+        "kind": f"{target_of(path).title} network",
+        "bytes": stored_bytes(path),
+        "metadata": document,
+    }
+
+
+def _refuse(sheet: Path | None, verify: bool, what: str) -> None:
+    if sheet is not None:
+        raise FacedistillError(f"{what}: it has no faces to put on a sheet")
+    if verify:
+        raise FacedistillError(f"{what}: --verify checks RecordIO data sets and banks")

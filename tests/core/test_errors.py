@@ -1,0 +1,33 @@
+import pickle
+
+import pytest
+
+from facedistill.core.errors import FacedistillError, first_line
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("gesichter/grün.png: 1 x 2", "gesichter/grün.png: 1 x 2"),
+        ("two\nlines\r", r"two\nlines\r"),
+        ("\x1b[2J\0\u2028\u202e", r"\x1b[2J\x00\u2028\u202e"),
+        ("no text: \udcff", r"no text: \udcff"),
+        ("C:\\new", "C:\\new"),
+    ],
+)
+def test_a_message_is_one_line_that_prints(message, shown):
+    error = FacedistillError(message)
+    assert str(error) == shown
+    assert str(pickle.loads(pickle.dumps(error))) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\nshapes differ\nat line 3"), "shapes differ"),
+        (RuntimeError("  "), "RuntimeError"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_the_first_line_of_any_error(error, line):
+    assert first_line(error) == line

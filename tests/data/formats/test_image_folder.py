@@ -1,0 +1,70 @@
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.image_folder import FolderDataset
+
+
+def png(value: int) -> bytes:
+    return cv2.imencode(".png", np.full((4, 4, 3), value, np.uint8))[1].tobytes()
+
+
+def write(root: Path, files: dict[str, int]) -> Path:
+    for name, value in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(png(value))
+    return root
+
+
+def test_identities_are_sorted_folders(tmp_path: Path) -> None:
+    root = write(tmp_path, {"zoe/b.PNG": 1, "ann/2.png": 2, "ann/10.png": 3, "zoe/a.png": 4})
+    for other in ("notes.txt", ".hidden.png", "ann/._1.png", "ann/readme.md"):
+        (root / other).write_text("no image")
+    (root / ".cache").mkdir()
+    dataset = FolderDataset(root)
+    assert dataset.identity_names == ["ann", "zoe"]
+    assert dataset.files == ["ann/10.png", "ann/2.png", "zoe/a.png", "zoe/b.PNG"]
+    assert dataset.labels.tolist() == [0, 0, 1, 1]
+    assert [dataset[i].image[0, 0, 0] for i in range(4)] == [3, 2, 4, 1]
+    assert dataset.where(0) == str(root / "ann/10.png")
+    assert pickle.loads(pickle.dumps(dataset))[2].label == 1
+
+
+def test_flat_folder_is_unlabelled(tmp_path: Path) -> None:
+    dataset = FolderDataset(write(tmp_path, {"b.png": 1, "a.png": 2}))
+    assert dataset.files == ["a.png", "b.png"]
+    assert dataset.labels.tolist() == [-1, -1]
+    assert dataset.identity_names == []
+
+
+@pytest.mark.parametrize(
+    ("files", "folders", "message"),
+    [
+        ({}, [], "no images there"),
+        ({"a/1.png": 1}, ["empty"], "empty: the identity has no images .*remove it"),
+        ({"a/1.png": 1, "2.png": 1}, [], "1 images .*2.png.* beside 1 identity folders"),
+        ({"train/a/1.png": 1}, [], "did you mean .*train?"),
+    ],
+)
+def test_other_folders_are_refused(tmp_path: Path, files, folders, message: str) -> None:
+    write(tmp_path, files)
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    with pytest.raises(FacedistillError, match=message):
+        FolderDataset(tmp_path)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    dataset = FolderDataset(write(tmp_path, {"a/1.png": 1, "a/2.png": 1}))
+    (tmp_path / "a/1.png").unlink()
+    (tmp_path / "a/2.png").write_bytes(b"")
+    with pytest.raises(FacedistillError, match=r"cannot read .*a/1\.png: No such file"):
+        dataset[0]
+    with pytest.raises(FacedistillError, match=r"a/2\.png: the image has zero bytes"):
+        dataset[1]
+    with pytest.raises(FacedistillError, match=r"cannot read .*none"):
+        FolderDataset(tmp_path / "none")

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.image_list import ListDataset
+
+
+def write(folder: Path, text: str | bytes, *files: str) -> Path:
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    path = folder / "list.txt"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b.jpg\t0\nd/c.jpg\t1\n",
+        "a b.jpg,0\nd/c.jpg,1",
+        "a b.jpg 0\nd/c.jpg 1\n",
+        "path,label\r\na b.jpg, 0\r\nd/c.jpg, 1\r\n",
+        "\ufeff# people\na b.jpg\t0\n\n   \nd/c.jpg\t1\n",
+        "7\t0.000000\ta b.jpg\n8\t1\td/c.jpg\n",
+    ],
+)
+def test_separators(tmp_path: Path, text: str) -> None:
+    dataset = ListDataset(write(tmp_path, text, "a b.jpg", "d/c.jpg"))
+    assert [dataset.encoded(0), dataset.encoded(1)] == [b"a b.jpg", b"d/c.jpg"]
+    assert dataset.labels.tolist() == [0, 1]
+
+
+def test_root_and_places(tmp_path: Path) -> None:
+    path = write(tmp_path, "# one\na.jpg 0\n", "images/a.jpg")
+    dataset = ListDataset(path, root=tmp_path / "images")
+    assert dataset.where(0) == f"{tmp_path / 'images' / 'a.jpg'} ({path} line 2)"
+
+
+def test_unlabelled_and_relabelled(tmp_path: Path) -> None:
+    assert ListDataset(write(tmp_path, "a -1\nb -1\n", "a", "b")).labels.tolist() == [-1, -1]
+    path = write(tmp_path, "a 40\nb 7\n")
+    with pytest.raises(FacedistillError, match=r"no image has label 0 .*--relabel"):
+        ListDataset(path)
+    assert ListDataset(path, relabel=True).labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a 0\na\n", "line 2: 'a' is not `path label`"),
+        ("a 0\na\tzero\n", "line 2"),
+        ("a 0.5\n", "line 1"),
+        ("a --1\n", "line 1"),
+        ("a -2\n", "line 1: 'a -2' is not .* a whole number from 0 as label"),
+        ("a ²\n", "line 1"),
+        ("a 99999999999999999999\n", "line 1"),
+        ("\t0\n", "line 1"),
+        ("a\0b\t0\n", "line 1"),
+        ("\na 0\nmissing.jpg 0\n", "line 3: no such file: .*missing.jpg"),
+        ("a 0\n" + 300 * "x" + " 0\n", "line 2: no such file: .*xxx"),
+        ("a 0\n\x1b[2J\u2028x 0\n", r"line 2: no such file: .*\\x1b\[2J\\u2028x"),
+        (b"a 0\n\xff\xfe 0\n", "not UTF-8 text"),
+        ("", "no images"),
+    ],
+)
+def test_wrong_lines_are_named(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(FacedistillError, match=rf"list\.txt.*{message}"):
+        ListDataset(write(tmp_path, text, "a"))
+
+
+def test_missing_list(tmp_path: Path) -> None:
+    with pytest.raises(FacedistillError, match="cannot read"):
+        ListDataset(tmp_path / "none.txt")
+
+
+def test_negative_labels_are_no_people_to_number_anew(tmp_path: Path) -> None:
+    with pytest.raises(FacedistillError, match="line 2: 'a -10' is not"):
+        ListDataset(write(tmp_path, "a 3\na -10\n", "a"), relabel=True)

@@ -1,0 +1,298 @@
+import warnings
+from itertools import chain
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.decode import encode_png
+from facedistill.data.formats.procedural import ProceduralDataset
+from facedistill.data.loading.loader import Cached, Loader, Order, Resized
+from facedistill.data.sample import FaceDataset
+from facedistill.faces.augmentation import Augmentation, sample_rng
+
+FLIP = Augmentation()
+MUCH = Augmentation(flip=0.5, rotation=20, shift=0.1, brightness=0.3, occlusion=0.5, jpeg=0.5)
+
+
+class Pictures(FaceDataset):
+    """Encoded images in memory; `broken` ones do not decode."""
+
+    def __init__(self, shapes, broken=()):
+        self.name = "pictures"
+        self.labels = np.arange(len(shapes), dtype=np.int64) // 2
+        rng = np.random.default_rng(0)
+        self.images = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
+        self.broken = broken
+
+    def encoded(self, index):
+        return b"no image" if index in self.broken else encode_png(self.images[index])
+
+    def where(self, index):
+        return f"picture {index}"
+
+
+def pictures(count=20, side=8, broken=()):
+    return Pictures([(side, side)] * count, broken)
+
+
+def load(faces, start=0, stop=7, batch_size=6, seed=1, rank=0, world=1, **options):
+    order = Order(len(faces), batch_size, seed, rank, world)
+    options = {"augmentation": FLIP, **options}
+    return list(Loader(faces, order, **options).batches(start, stop))
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        for name in ("images", "labels", "flipped"):
+            assert torch.equal(getattr(a, name), getattr(b, name)), name
+        np.testing.assert_array_equal(a.keys, b.keys)
+        assert (a.clean is None) == (b.clean is None)
+        if a.clean is not None:
+            assert torch.equal(a.clean, b.clean)
+        assert a.skipped == b.skipped
+
+
+@pytest.mark.parametrize("augmentation", [FLIP, MUCH])
+def test_batches_do_not_depend_on_workers_cache_or_where_one_starts(augmentation):
+    faces = pictures(broken=(4, 5))
+    options = {"augmentation": augmentation, "keep_clean": True, "on_error": "skip"}
+    expected = load(faces, **options)
+    caches = ["none", "ram", "device"] if augmentation.flip_only else ["none", "ram"]
+    for cache in caches:
+        for workers in (0, 1, 2):
+            assert_same(load(faces, cache=cache, workers=workers, **options), expected)
+    for start in (1, 3, 4, 7):
+        assert_same(load(faces, start=start, workers=start % 2, **options), expected[start:])
+
+
+def test_a_batch_is_what_its_definition_says():
+    faces = pictures()
+    batches = load(faces, augmentation=MUCH, keep_clean=True)
+    per_epoch = 20 // 6
+    for step, batch in enumerate(batches):
+        epoch, number = divmod(step, per_epoch)
+        chosen = np.random.default_rng((1, epoch)).permutation(20)[6 * number : 6 * number + 6]
+        for row, index in enumerate(chosen):
+            image, flipped = MUCH(faces.images[index], sample_rng(1, epoch, int(index)))
+            np.testing.assert_array_equal(batch.images[row], image)
+            np.testing.assert_array_equal(batch.clean[row], faces.images[index])
+            assert batch.flipped[row] == flipped
+            assert batch.labels[row] == faces.labels[index]
+            assert batch.keys[row].tobytes() == faces.key(index)
+
+
+def test_seeds_and_epochs_differ():
+    faces = pictures()
+    one, other = load(faces, stop=6), load(faces, stop=6, seed=2)
+    assert not torch.equal(one[0].images, other[0].images)
+    assert not torch.equal(one[0].images, one[3].images)
+
+
+@given(
+    samples=st.integers(1, 40),
+    share=st.integers(1, 8),
+    world=st.integers(1, 4),
+    steps=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+)
+def test_shares_partition_each_batch_and_an_epoch_repeats_nobody(samples, share, world, steps):
+    batch_size = share * world
+    if batch_size > samples:
+        with pytest.raises(FacedistillError, match=r"training\.batch_size .* lower it"):
+            Order(samples, batch_size, 0, 0, world)
+        return
+    start, stop = min(steps), max(steps)
+    whole = list(Order(samples, batch_size, 5).places(start, stop))
+    shares = [
+        list(Order(samples, batch_size, 5, r, world).places(start, stop)) for r in range(world)
+    ]
+    assert whole == [list(chain(*parts)) for parts in zip(*shares, strict=True)]
+    assert len(whole) == stop - start
+    everyone = [place for places in whole for place in places]
+    assert len(set(everyone)) == len(everyone)
+    assert all(0 <= index < samples for _, index in everyone)
+
+
+def test_a_batch_must_divide_among_the_processes():
+    with pytest.raises(FacedistillError, match="6 does not divide among 4 processes"):
+        Order(20, 6, 0, 0, 4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_stop_names_the_corrupt_image_in_one_line(workers, cache):
+    with pytest.raises(FacedistillError) as caught:
+        load(pictures(broken=(9,)), workers=workers, cache=cache)
+    assert "picture 9" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_skip_leaves_corrupt_images_out_and_names_them(workers):
+    batches = load(pictures(broken=(0, 9)), stop=3, workers=workers, on_error="skip")
+    named = [place for batch in batches for place in batch.skipped]
+    assert all("picture 0" in place or "picture 9" in place for place in named)
+    assert sum(len(batch) for batch in batches) == 18 - len(named)
+    for batch in batches:
+        assert len(batch.images) == len(batch.flipped) == len(batch.keys) == len(batch)
+
+
+@pytest.mark.parametrize("cache", ["none", "ram", "device"])
+@pytest.mark.parametrize("good", [0, 1])
+def test_a_batch_without_two_readable_images_ends_the_run(cache, good):
+    faces = pictures(broken=range(20 - good))
+    with pytest.raises(FacedistillError, match=r"of a batch cannot be read, .*first: picture"):
+        load(faces, stop=3, batch_size=20, on_error="skip", cache=cache)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_crops_of_different_sizes_are_refused_with_the_remedy(workers, cache):
+    faces = Pictures([(8, 8)] * 9 + [(10, 10)] * 3)
+    with pytest.raises(FacedistillError, match=r"data\.image_size"):
+        load(faces, batch_size=12, stop=1, workers=workers, cache=cache)
+    batches = load(faces, batch_size=12, stop=1, workers=workers, cache=cache, image_size=16)
+    assert batches[0].images.shape == (12, 16, 16, 3)
+
+
+def test_resizing_shrinks_by_area_enlarges_smoothly_and_keeps_keys():
+    faces = Pictures([(8, 8), (16, 16), (4, 4)])
+    resized = Resized(faces, 8)
+    np.testing.assert_array_equal(resized[0].image, faces.images[0])
+    means = faces.images[1].reshape(8, 2, 8, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(resized[1].image, means, atol=0.51)
+    smooth = cv2.resize(faces.images[2], (8, 8), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(resized[2].image, smooth)
+    assert [resized.key(i) for i in range(3)] == [faces.key(i) for i in range(3)]
+    assert [resized[i].key for i in range(3)] == [faces.key(i) for i in range(3)]
+
+
+def test_resizing_refuses_to_distort():
+    with pytest.raises(FacedistillError, match="picture 0 is 8 x 9"):
+        Resized(Pictures([(9, 8)]), 8)[0]
+
+
+def test_views_keep_the_keys_of_drawn_faces():
+    faces = ProceduralDataset(2, 2, size=16)
+    expected = [faces.key(i) for i in range(4)]
+    for view in (Resized(faces, 24), Cached(faces), Cached(Resized(faces, 24))):
+        assert [view.key(i) for i in range(4)] == expected
+        assert [view[i].key for i in range(4)] == expected
+        assert view.fingerprint == faces.fingerprint
+
+
+def test_a_cache_larger_than_memory_is_refused(monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: 10)
+    with pytest.raises(FacedistillError, match=r"cache wants .* GiB"):
+        Cached(pictures())
+
+
+def test_the_device_cache_only_mirrors():
+    with pytest.raises(FacedistillError, match="can only mirror"):
+        load(pictures(), augmentation=MUCH, cache="device")
+
+
+@pytest.mark.parametrize("cache", ["none", "ram", "device"])
+def test_clean_images_come_only_when_asked_for(cache):
+    faces = pictures()
+    assert load(faces, stop=1, cache=cache)[0].clean is None
+    batch = load(faces, stop=1, cache=cache, keep_clean=True)[0]
+    for image, clean, flipped in zip(batch.images, batch.clean, batch.flipped, strict=True):
+        assert torch.equal(image, clean.flip(1) if flipped else clean)
+    assert batch.flipped.any()
+    assert not batch.flipped.all()
+
+
+def test_more_workers_than_cores_are_no_cause_for_a_warning():
+    faces = pictures()
+    order = Order(20, 6, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batches = Loader(faces, order, augmentation=FLIP, workers=9).batches(0, 1)
+        assert len(next(batches)) == 6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_draws_nothing_from_torchs_random_numbers(workers):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    load(pictures(), stop=1, workers=workers, cache="ram")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_decoding_happens_once_with_a_cache():
+    read = []
+
+    class Counting(Pictures):
+        def encoded(self, index):
+            read.append(index)
+            return super().encoded(index)
+
+    load(Counting([(8, 8)] * 20), cache="ram")
+    assert sorted(read) == list(range(20))
+
+
+def test_the_clean_view_wears_no_mask_and_a_resumed_run_the_same_one():
+    faces = pictures(side=32)
+    options = {"augmentation": Augmentation(mask=1.0), "keep_clean": True}
+    batches = load(faces, **options)
+    for batch in batches:
+        rows = [faces.images[index] for index in map(key_index(faces), batch.keys)]
+        np.testing.assert_array_equal(batch.clean, np.stack(rows))
+        for image, clean, flipped in zip(batch.images, batch.clean, batch.flipped, strict=True):
+            changed = (image != (clean.flip(1) if flipped else clean)).any(dim=2).numpy()
+            assert changed[24:].mean() > 0.5
+            assert not changed[:13].any()
+    for start in (1, 4):
+        assert_same(load(faces, start=start, workers=1, cache="ram", **options), batches[start:])
+
+
+def key_index(faces):
+    """From a key to the index of its image."""
+    indices = {faces.key(index): index for index in range(len(faces))}
+    return lambda key: indices[key.tobytes()]
+
+
+def test_landmarks_move_with_the_images_however_they_are_cached():
+    faces = ProceduralDataset(3, 2, size=32, loose=1.0)
+    turned = Augmentation(flip=0.5, shift=0.1, rotation=20)
+    plain, kept = (load(faces, 0, 2, 3, augmentation=turned, cache=c) for c in ("none", "ram"))
+    for batch in (*plain, *kept):
+        assert batch.landmarks.dtype == torch.float32
+        for key, points in zip(batch.keys, batch.landmarks.numpy(), strict=True):
+            index = next(i for i in range(6) if faces.key(i) == key.tobytes())
+            rng = sample_rng(1, 0, index)
+            expected = turned.move_landmarks(faces[index].landmarks, (32, 32), rng)
+            np.testing.assert_array_equal(points, expected)
+    on_device = load(faces, 0, 2, 3, cache="device")
+    for ours, theirs in zip(on_device, load(faces, 0, 2, 3), strict=True):
+        assert torch.equal(ours.landmarks, theirs.landmarks)
+    small, large = (load(faces, 0, 2, 3, image_size=side) for side in (16, 64))
+    assert torch.equal(small[1].landmarks, large[1].landmarks)
+    assert load(pictures())[0].landmarks is None
+
+
+def test_masks_go_by_the_landmarks_and_what_they_do_not_fit_is_named():
+    faces = ProceduralDataset(3, 2, size=48, loose=1.0)
+    (batch,) = load(faces, 0, 1, augmentation=Augmentation(flip=0.0, mask=1.0))
+    for image, key in zip(batch.images.numpy(), batch.keys, strict=True):
+        index = next(i for i in range(6) if faces.key(i) == key.tobytes())
+        sample = faces[index]
+        rng = sample_rng(1, 0, index)
+        worn = Augmentation(flip=0.0, mask=1.0)(sample.image, rng, sample.landmarks)[0]
+        np.testing.assert_array_equal(image, worn)
+
+    class Elsewhere(ProceduralDataset):
+        def __getitem__(self, index):
+            return super().__getitem__(index)._replace(landmarks=faces[index].landmarks + 9)
+
+    with pytest.raises(
+        FacedistillError, match=r"first: .*identity .*: the landmarks of a mask show no face"
+    ):
+        load(Elsewhere(3, 2, size=48), 0, 1, augmentation=Augmentation(flip=0.0, mask=1.0))

@@ -1,0 +1,54 @@
+"""Every method of the baselines, small: what to build it with and what to feed it."""
+
+import torch
+
+from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
+from facedistill.distill.objectives.relations.relation import unit
+
+from .by_hand import batch_of, said
+
+STUDENT, TEACHER, PEOPLE = 5, 3, 4
+LABELS = [0, 0, 1, 2, 2, 3, 1, 0]
+
+RELATIONS = ["cckd", "darkrank", "mrd", "pkt", "rkd_angle", "rkd_distance", "sp"]
+"""Of the embeddings of a batch, labels or not."""
+LABELLED = ["crd", "ekd", "triplet_distillation"]
+CENTRES = ["adadistill", "arcdistill", "margin_distillation"]
+METHODS = [*RELATIONS, *LABELLED, *CENTRES, "gkd"]
+WHOLE_BATCH = [*RELATIONS, "triplet", *LABELLED, "margin_distillation", "adadistill"]
+"""Those whose value depends on the batch as a whole."""
+
+
+PIXELS = Setting(
+    STUDENT, TEACHER, PEOPLE,
+    student_pixels=PixelFeatures("feature_map", 5, 2),
+    teacher_pixels=PixelFeatures("tokens", 3, 3),
+)  # fmt: skip
+"""A CNN's map of 2 x 2 pixels and a Transformer's of 3 x 3, with two prompts behind them."""
+
+
+def setting(student=STUDENT, teacher=TEACHER, people=PEOPLE):
+    generator = torch.Generator().manual_seed(1)
+    centres = unit(torch.randn(people, teacher or 1, generator=generator))
+    return Setting(student, teacher, people, teacher_centres=lambda: centres)
+
+
+def made(name, context=None, **options):
+    torch.manual_seed(2)
+    return create_objective(name, context or setting(), **options)
+
+
+def spoken(student=STUDENT, teacher=TEACHER, count=8):
+    """What both networks say, float64: embeddings and logits."""
+    ours = said(3 * torch.randn(count, student).double(), 9 * torch.randn(count, PEOPLE).double())
+    theirs = said(2 * torch.randn(count, teacher).double(), 9 * torch.randn(count, PEOPLE).double())
+    return ours, theirs
+
+
+def cast(outputs, dtype):
+    return said(outputs.embedding.to(dtype), outputs.logits.to(dtype))
+
+
+def batch(count=8):
+    return batch_of(LABELS[:count])

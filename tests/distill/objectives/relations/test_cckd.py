@@ -1,0 +1,39 @@
+import math
+
+import pytest
+import torch
+
+from facedistill.distill.objectives.relations.cckd import correlation
+
+from .by_hand import dot, unit
+from .methods import batch, made, spoken
+
+
+def kernel(embedding, gamma, order):
+    rows = [unit(row) for row in embedding.tolist()]
+    return [
+        math.exp(-2 * gamma) * (2 * gamma) ** p / math.factorial(p) * dot(a, b) ** p
+        for a in rows for b in rows for p in range(order + 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("gamma", "order"), [(0.4, 2), (1.5, 4)])
+def test_is_the_mean_squared_difference_of_kernels(gamma, order):
+    ours, theirs = spoken()
+    terms = order + 1
+    mine, yours = (kernel(x.embedding, gamma, order) for x in (ours, theirs))
+    costs = [
+        (sum(mine[at : at + terms]) - sum(yours[at : at + terms])) ** 2
+        for at in range(0, len(mine), terms)
+    ]
+    loss, parts = made("cckd", gamma=gamma, order=order)(ours, theirs, batch())
+    assert len(costs) == 64
+    assert loss.item() == pytest.approx(sum(costs) / 64, abs=1e-12)
+    assert parts == {}
+
+
+def test_many_terms_are_the_gaussian_kernel():
+    ours, _ = spoken()
+    unit_rows = torch.nn.functional.normalize(ours.embedding)
+    exact = torch.exp(-0.4 * torch.cdist(unit_rows, unit_rows).square())
+    torch.testing.assert_close(correlation(ours.embedding, 0.4, 10), exact, atol=1e-7, rtol=0)

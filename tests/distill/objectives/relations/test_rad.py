@@ -1,0 +1,201 @@
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from facedistill.core.errors import FacedistillError
+from facedistill.distill.bank.mining import Neighbours, nearest
+from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.relations.relation import unit as units
+
+from .by_hand import batch_of, dot, said, unit
+
+PEOPLE, STUDENT, TEACHER = 7, 5, 4
+LABELS = [0, 3, 3, 6, 1, 0]
+
+
+def setting(student=STUDENT, **changes):
+    prototypes = units(torch.randn(PEOPLE, TEACHER))
+
+    def mine(count):
+        return Neighbours(prototypes, *nearest(prototypes, min(count, PEOPLE - 1)))
+
+    return Setting(**{"student_size": student, "teacher_size": TEACHER, "identities": PEOPLE,
+                      "mine": mine, **changes})  # fmt: skip
+
+
+def made(context=None, **options):
+    options = {"neighbours": 3, "storage": "fp32"} | options
+    return create_objective("rad", context or setting(), **options)
+
+
+def embeddings(student=STUDENT, count=6):
+    return (
+        3 * torch.randn(count, student, dtype=torch.float64),
+        2 * torch.randn(count, TEACHER, dtype=torch.float64),
+    )
+
+
+def step(objective, labels, student=STUDENT):
+    """One optimiser step that only fills the banks."""
+    ours, theirs = (x.float() for x in embeddings(student, len(labels)))
+    objective.observe(said(ours), said(theirs), batch_of(labels))
+    objective.finish_step(lambda rows: rows)
+    return ours, theirs
+
+
+def by_hand(objective, ours, theirs, labels, q, two_sided, squared, reference):
+    """The definition, one relation at a time."""
+    teachers, students = objective.teachers.rows.tolist(), objective.students.rows.tolist()
+    seen, near = objective.students.seen.tolist(), objective.neighbours.tolist()
+    costs = []
+    for f_s, f_t, y in zip(ours.tolist(), theirs.tolist(), labels, strict=True):
+        for k in near[y]:
+            if reference == "student" and not seen[k]:
+                continue
+            other = students[k] if reference == "student" else teachers[k]
+            delta = dot(unit(f_s), other) - dot(unit(f_t), teachers[k])
+            cost = max((abs(delta) if two_sided else delta) - q, 0)
+            costs.append(cost**2 if squared else cost)
+    return costs
+
+
+@pytest.mark.parametrize("reference", ["student", "teacher"])
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize(("two_sided", "q"), [(False, 0.03), (False, -0.1), (True, 0.2), (True, 0)])
+def test_is_the_mean_over_valid_relations(reference, squared, two_sided, q):
+    student = TEACHER if reference == "teacher" else STUDENT
+    objective = made(
+        setting(student), q=q, two_sided=two_sided, squared=squared, reference=reference
+    )
+    for labels in ([0, 1, 2], [3, 3, 5, 2]):
+        step(objective, labels, student)
+    ours, theirs = embeddings(student)
+    loss, parts = objective(said(ours), said(theirs), batch_of(LABELS))
+    costs = by_hand(objective, ours, theirs, LABELS, q, two_sided, squared, reference)
+    assert loss.item() == pytest.approx(sum(costs) / max(1, len(costs)), abs=1e-10)
+    assert parts["valid"].item() == pytest.approx(len(costs) / (3 * len(LABELS)))
+    paid = sum(cost > 0 for cost in costs) / max(1, len(costs))
+    assert parts["paid"].item() == pytest.approx(paid)
+    if reference == "teacher":
+        assert parts["valid"] == 1
+
+
+def test_three_people_by_hand():
+    # The teacher sees persons 1 and 2 at a right angle to person 0; the student has 1 nearer.
+    prototypes = torch.eye(3, TEACHER)
+
+    def mine(count):
+        return Neighbours(prototypes, torch.tensor([[1, 2], [0, 2], [0, 1]]), torch.zeros(3, 2))
+
+    context = Setting(2, TEACHER, 3, mine)
+    objective = made(context, neighbours=2, q=0.1)
+    near_one = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
+    objective.observe(said(near_one), said(prototypes[1:]), batch_of([1, 2]))
+    objective.finish_step(lambda rows: rows)
+    # delta = 0.6 - 0 and 0 - 0; costs 0.5 and 0.
+    ours, theirs = torch.tensor([[2.0, 0.0]]), 5 * prototypes[:1]
+    loss, parts = objective(said(ours), said(theirs), batch_of([0]))
+    assert loss.item() == pytest.approx(0.25)
+    assert (parts["valid"].item(), parts["paid"].item()) == (1.0, 0.5)
+
+
+def test_teachers_start_as_prototypes_and_students_unseen():
+    context = setting()
+    objective = made(context)
+    assert torch.equal(objective.teachers.rows, context.mine(1).prototypes)
+    assert not objective.students.seen.any()
+    ours, theirs = embeddings()
+    ours.requires_grad_()
+    loss, parts = objective(said(ours), said(theirs), batch_of(LABELS))
+    loss.backward()
+    assert loss.item() == parts["valid"] == parts["paid"] == 0
+    assert not ours.grad.any()
+
+
+def test_a_step_overwrites_the_rows_of_its_people_when_it_is_over():
+    objective = made()
+    before = objective.teachers.rows.clone()
+    parts = [embeddings(count=2), embeddings(count=3)]
+    for (ours, theirs), labels in zip(parts, ([4, 1], [1, 4, 1]), strict=True):
+        objective.observe(said(ours), said(theirs), batch_of(labels))
+        assert torch.equal(objective.teachers.rows, before)
+    objective.finish_step(lambda rows: rows)
+    ours, theirs = (torch.cat(column) for column in zip(*parts, strict=True))
+    for person, place in {4: 3, 1: 4}.items():
+        expected = torch.tensor(unit(theirs[place].tolist()))
+        torch.testing.assert_close(objective.teachers.rows[person], expected)
+        expected = torch.tensor(unit(ours[place].tolist()))
+        torch.testing.assert_close(objective.students.rows[person], expected)
+    assert objective.students.seen.nonzero()[:, 0].tolist() == [1, 4]
+    others = [0, 2, 3, 5, 6]
+    assert torch.equal(objective.teachers.rows[others], before[others])
+    step(objective, [2])
+    assert objective.students.seen.nonzero()[:, 0].tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("reference", ["student", "teacher"])
+@pytest.mark.parametrize("squared", [False, True])
+def test_gradients(reference, squared):
+    student = TEACHER if reference == "teacher" else STUDENT
+    objective = made(setting(student), reference=reference, squared=squared, q=0.05)
+    step(objective, list(range(PEOPLE)), student)
+    ours, theirs = embeddings(student)
+    batch = batch_of(LABELS)
+    assert gradcheck(lambda x: objective(said(x), said(theirs), batch)[0], ours.requires_grad_())
+
+
+def test_a_teacher_that_is_copied_costs_nothing():
+    objective = made(setting(TEACHER), q=0)
+    theirs = embeddings(count=PEOPLE)[1].float()
+    for _ in range(2):
+        objective.observe(said(2 * theirs), said(theirs), batch_of(list(range(PEOPLE))))
+        objective.finish_step(lambda rows: rows)
+    loss, parts = objective(said(2 * theirs), said(theirs), batch_of(list(range(PEOPLE))))
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert parts["valid"] == 1
+
+
+def test_fp16_storage_changes_little():
+    context = setting()
+    losses = []
+    ours, theirs = embeddings()
+    first = embeddings(count=PEOPLE)
+    for storage in ("fp16", "fp32"):
+        objective = made(context, storage=storage, neighbours=6)
+        objective.observe(*map(said, first), batch_of(list(range(PEOPLE))))
+        objective.finish_step(lambda rows: rows)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, _ = objective(said(ours.float()), said(theirs.float()), batch_of(LABELS))
+        assert loss.dtype == torch.float32
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+    assert losses[0] != losses[1]
+
+
+def test_a_checkpoint_keeps_the_banks():
+    context = setting()
+    first, second = made(context), made(context)
+    step(first, [1, 5, 5])
+    second.load_state_dict(first.state_dict())
+    ours, theirs = embeddings()
+    one, other = (o(said(ours), said(theirs), batch_of(LABELS))[0] for o in (first, second))
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("context", "options", "reason"),
+    [
+        ({"teacher_size": None}, {}, "'rad' needs a teacher"),
+        ({"identities": 0}, {}, "'rad' needs labels"),
+        ({"mine": None}, {}, r"'rad' finds similar people in a bank .*facedistill embed"),
+        ({}, {"reference": "prototype"}, "reference is 'prototype'"),
+        ({}, {"reference": "teacher"}, "set student.embedding_size: 4"),
+        ({}, {"q": 3}, "q is 3"),
+        ({}, {"q": -0.1, "two_sided": True}, "q must be 0 or more"),
+        ({}, {"storage": "fp8"}, "storage is 'fp8'"),
+        ({}, {"neighbors": 3}, "did you mean 'neighbours'"),
+    ],
+)
+def test_what_cannot_be_is_refused(context, options, reason):
+    with pytest.raises(FacedistillError, match=reason):
+        made(setting(**context), **options)

@@ -1,0 +1,75 @@
+from itertools import permutations
+from math import dist
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from facedistill.distill.objectives.relations import rkd
+
+from .by_hand import batch_of, dot, said, unit
+from .methods import batch, made, spoken
+
+
+def smooth_l1(a, b):
+    gap = abs(a - b)
+    return gap**2 / 2 if gap < 1 else gap - 0.5
+
+
+def rows(outputs, normalise):
+    return [unit(row) if normalise else row for row in outputs.embedding.tolist()]
+
+
+def relative(points):
+    pairs = {(i, j): dist(points[i], points[j]) for i, j in permutations(range(len(points)), 2)}
+    mean = sum(pairs.values()) / len(pairs)
+    return {pair: distance / mean for pair, distance in pairs.items()}
+
+
+def angles(points):
+    result = {}
+    for i, j, k in permutations(range(len(points)), 3):
+        one, other = (
+            unit([x - y for x, y in zip(points[end], points[i], strict=True)]) for end in (j, k)
+        )
+        result[i, j, k] = dot(one, other)
+    return result
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize(("name", "relation"), [("rkd_distance", relative), ("rkd_angle", angles)])
+def test_is_the_mean_over_pairs_or_triplets(name, relation, normalise):
+    ours, theirs = spoken()
+    mine, yours = (relation(rows(x, normalise)) for x in (ours, theirs))
+    loss, parts = made(name, normalise=normalise)(ours, theirs, batch())
+    expected = sum(smooth_l1(mine[key], yours[key]) for key in mine) / len(mine)
+    assert loss.item() == pytest.approx(expected, abs=1e-12)
+    assert parts == {}
+
+
+@pytest.mark.parametrize("numbers", [1, 600, 1 << 30])
+def test_angles_do_not_depend_on_the_chunks(monkeypatch, numbers):
+    ours, theirs = spoken()
+    embedding = ours.embedding.requires_grad_()
+    whole = made("rkd_angle")(said(embedding), theirs, batch())[0]
+    (expected,) = torch.autograd.grad(whole, embedding)
+    monkeypatch.setattr(rkd, "_AT_ONCE", numbers)
+    calls = []
+    part = rkd._angle_difference
+    monkeypatch.setattr(rkd, "_angle_difference", lambda *args: calls.append(args) or part(*args))
+    loss = made("rkd_angle")(said(embedding), theirs, batch())[0]
+    assert len(calls) == {1: 8, 600: 2, 1 << 30: 1}[numbers]
+    (gradient,) = torch.autograd.grad(loss, embedding)
+    torch.testing.assert_close(loss, whole)
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("name", ["rkd_distance", "rkd_angle"])
+def test_an_image_that_is_there_twice_has_a_gradient(name):
+    ours, theirs = spoken()
+    twice = [0, 1, 2, 2, 3]
+
+    def loss(embedding):
+        return made(name)(said(embedding[twice]), said(theirs.embedding[twice]), batch_of(twice))[0]
+
+    assert gradcheck(loss, ours.embedding[:4].requires_grad_())

@@ -1,0 +1,54 @@
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from facedistill.core.errors import FacedistillError
+from facedistill.distill.objectives.base import create_objective
+from facedistill.models.outputs import Outputs
+
+from .by_hand import dot, unit
+from .methods import PIXELS, batch, made, spoken
+
+
+def similar(embedding):
+    rows = embedding.tolist()
+    return [unit([dot(a, b) for b in rows]) for a in rows]
+
+
+def test_is_the_mean_over_both_images():
+    ours, theirs = spoken()
+    mine, yours = similar(ours.embedding), similar(theirs.embedding)
+    costs = [(a - b) ** 2 for p, q in zip(mine, yours, strict=True)
+             for a, b in zip(p, q, strict=True)]  # fmt: skip
+    loss, parts = made("sp")(ours, theirs, batch())
+    assert loss.item() == pytest.approx(sum(costs) / 64, abs=1e-12)
+    assert parts == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_of_maps_it_takes_the_pixels_alone(dtype):
+    objective = create_objective("sp", PIXELS, layer="map")
+    assert objective.needs == {"student.feature_map", "teacher.tokens"}
+    maps, tokens = torch.randn(4, 5, 2, 2).to(dtype), torch.randn(4, 9 + 2, 3).to(dtype)
+    loss, _ = objective(Outputs(feature_map=maps), Outputs(tokens=tokens), batch(4))
+    ours = maps.double().flatten(1)
+    theirs = tokens.double()[:, :9].flatten(1)
+    mine, yours = (torch.tensor(similar(x)) for x in (ours, theirs))
+    assert loss.item() == pytest.approx((mine - yours).square().mean().item(), rel=1e-4)
+
+
+def test_gradients_of_maps():
+    objective = create_objective("sp", PIXELS, layer="map")
+    maps, tokens = torch.randn(3, 5, 2, 2).double(), torch.randn(3, 9, 3).double()
+
+    def loss(maps):
+        return objective(Outputs(feature_map=maps), Outputs(tokens=tokens), batch(3))[0]
+
+    assert gradcheck(loss, maps.requires_grad_())
+
+
+def test_maps_are_not_had_of_a_bank():
+    with pytest.raises(FacedistillError, match="'sp' compares pixel features"):
+        made("sp", layer="map")
+    with pytest.raises(FacedistillError, match="layer is 'tokens'"):
+        made("sp", layer="tokens")

@@ -1,0 +1,260 @@
+import copy
+import os
+import shutil
+import signal
+
+import pytest
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.loading.loader import Loader, Order
+from facedistill.distill.objectives.base import Objective, Setting, create_objective, objective
+from facedistill.engine.metrics_log import MetricsLog, read_metrics
+from facedistill.engine.optimizer import create_optimizer
+from facedistill.engine.schedule import schedule
+from facedistill.experiments import run as run_module
+from facedistill.experiments.build.student import create_student
+from facedistill.experiments.build.training_data import split_data
+from facedistill.experiments.run import run
+from facedistill.models.files.model_file import load_model
+from tests.engine.standin import tiny_recipe
+
+
+def quiet(line):
+    pass
+
+
+def train(folder, *settings):
+    return run(tiny_recipe(*settings), folder, quiet)
+
+
+def weights_of(folder, name="last"):
+    return load_model(folder / f"{name}.safetensors").backbone.state_dict()
+
+
+def close(ours, theirs, tolerance=1e-6):
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=tolerance, atol=tolerance)
+
+
+def naive(recipe):
+    """The same training, written down plainly: the losses, the weights and their average."""
+    faces, _ = split_data(recipe)
+    options, optimizer = recipe.training, recipe.optimizer
+    torch.manual_seed(recipe.seed)
+    student = create_student(recipe.student)
+    head = create_objective(
+        "margin_softmax",
+        Setting(student.embedding_size, None, 8),
+        **recipe.objectives["margin_softmax"].arguments,
+    )
+    both = torch.nn.ModuleList([student, head])
+    tuner = create_optimizer(
+        both, optimizer.name, optimizer.lr,
+        weight_decay=optimizer.weight_decay, nesterov=optimizer.nesterov,
+    )  # fmt: skip
+    factor = schedule("cosine", options.steps)
+    order = Order(len(faces), options.batch_size, recipe.seed)
+    loader = Loader(faces, order, augmentation=recipe.data.augmentation)
+    losses, average = [], None
+    for step, batch in enumerate(loader.batches(0, options.steps)):
+        loss, _ = head(student(batch.images), None, batch)
+        tuner.zero_grad()
+        loss.backward()
+        gradients = [p.grad for p in both.parameters() if p.grad is not None]
+        norm = torch.sqrt(sum((g**2).sum() for g in gradients))
+        for gradient in gradients:
+            gradient *= min(1.0, (options.clip or float("inf")) / float(norm))
+        for group in tuner.param_groups:
+            group["lr"] = optimizer.lr * factor(step)
+        tuner.step()
+        losses.append(loss.item())
+        now = {k: v.clone() for k, v in student.backbone.state_dict().items()}
+        decay = options.ema or 0.0
+        if average is None:
+            average = copy.deepcopy(now)
+        for name, value in now.items():
+            if value.is_floating_point():
+                average[name] = decay * average[name] + (1 - decay) * value
+    return losses, average
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["training.clip=0.5", "optimizer.name=sgd"],
+        ["training.clip=null", "training.ema=0.7"],
+        [
+            "optimizer.name=adamw",
+            "optimizer.nesterov=false",
+            "optimizer.lr=0.01",
+            "training.ema=0.5",
+            # Before batch norm a bias has no gradient but noise, which AdamW would blow up.
+            "student.arguments={norm: false}",
+        ],
+    ],
+)
+def test_the_loop_is_the_naive_loop(tmp_path, settings):
+    recipe = tiny_recipe("training.steps=10", *settings)
+    run(recipe, tmp_path, quiet)
+    losses, weights = naive(recipe)
+    records = read_metrics(tmp_path / "metrics.jsonl")
+    assert [record["loss"] for record in records] == pytest.approx(losses, rel=1e-5)
+    ours = weights_of(tmp_path)
+    for name, tensor in ours.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, weights[name], rtol=1e-5, atol=1e-6)
+    factor = schedule("cosine", 10)
+    assert [r["lr"] for r in records] == [recipe.optimizer.lr * factor(step) for step in range(10)]
+
+
+def test_clipping_makes_a_difference(tmp_path):
+    train(tmp_path / "a", "training.clip=0.01")
+    train(tmp_path / "b", "training.clip=null")
+    assert not torch.equal(
+        weights_of(tmp_path / "a")["head.weight"], weights_of(tmp_path / "b")["head.weight"]
+    )
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_micro_batches_without_batch_norm_are_the_whole_batch(tmp_path, parts):
+    settings = ["student.arguments={norm: false}", "training.log_every=2"]
+    train(tmp_path / "whole", *settings)
+    train(tmp_path / "parts", *settings, f"training.accumulate={parts}")
+    close(weights_of(tmp_path / "parts"), weights_of(tmp_path / "whole"))
+    for ours, theirs in zip(
+        read_metrics(tmp_path / "parts" / "metrics.jsonl"),
+        read_metrics(tmp_path / "whole" / "metrics.jsonl"),
+        strict=True,
+    ):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+@objective("poisoned_from_the_middle")
+class Poisoned(Objective):
+    """Is not a number from the fourth batch on."""
+
+    needs = frozenset({"student.embedding"})
+
+    def __init__(self, setting):
+        super().__init__()
+        self.batches = 0
+
+    def forward(self, student, teacher, batch):
+        self.batches += 1
+        loss = student.embedding.mean()
+        return (loss * float("nan") if self.batches > 3 else loss), {}
+
+
+def test_a_loss_that_is_not_a_number_names_objective_step_and_batch(tmp_path):
+    with pytest.raises(FacedistillError) as caught:
+        train(
+            tmp_path, "objectives.poisoned_from_the_middle={}", "training.checkpoint_minutes=1e-9"
+        )
+    message = str(caught.value)
+    assert "the loss of poisoned_from_the_middle is not finite at step 3 (epoch 0" in message
+    faces, _ = split_data(tiny_recipe())
+    (place,) = Order(len(faces), 8, 0).places(3, 4)
+    assert faces.key(place[0][1]).hex() in message
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+    assert [record["step"] for record in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+
+
+@objective("smooth_nowhere")
+class SmoothNowhere(Objective):
+    """Is 0 everywhere, with a gradient that is not a number."""
+
+    needs = frozenset({"student.embedding"})
+
+    def __init__(self, setting):
+        super().__init__()
+
+    def forward(self, student, teacher, batch):
+        return (0 * student.embedding).square().sum().sqrt(), {}
+
+
+def test_a_gradient_that_is_not_a_number_reaches_no_checkpoint(tmp_path):
+    with pytest.raises(FacedistillError, match=r"gradient of the sum of .*smooth_nowhere is not"):
+        train(
+            tmp_path,
+            "objectives.smooth_nowhere={start: 0.5}",
+            "training.checkpoint_minutes=1e-9",
+        )
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 3
+    assert all(torch.isfinite(tensor).all() for tensor in state["weights"].values())
+
+
+class Report:
+    thresholds = {}  # noqa: RUF012
+
+    def __init__(self, accuracy):
+        self.score = accuracy
+        self.figures = {"accuracy": accuracy}
+
+
+@pytest.mark.parametrize(
+    ("settings", "accuracies", "saved"),
+    [
+        ([], [0.5, 0.7, 0.7, 0.6], ["last", "best", "last", "best", "last", "last"]),
+        (["training.evaluate_every=100"], [0.5], ["last", "best"]),
+        (["training.evaluate_steps=9"], [0.5, 0.4], ["last", "best", "last"]),
+        (["training.steps=1", "training.epochs=9"], [0.5], ["last", "best"]),
+    ],
+)
+def test_the_first_of_the_best_is_kept_and_the_end_is_always_measured(
+    tmp_path, monkeypatch, settings, accuracies, saved
+):
+    names, left = [], list(accuracies)
+    monkeypatch.setattr(run_module, "_validate_on", lambda pairs: lambda net: Report(left.pop(0)))
+    monkeypatch.setattr(run_module, "saver", lambda *_: lambda net, name, rep: names.append(name))
+    monkeypatch.setattr(run_module, "write_run_card", lambda *_: None)
+    summary = train(
+        tmp_path,
+        "data.train=procedural:identities=14,images=4,size=16",
+        "data.validation_identities=6",
+        "data.validation_pairs=20",
+        "training.steps=16",
+        *settings,
+    )
+    assert not left
+    assert names == saved
+    assert summary.validation == max(accuracies)
+
+
+def test_without_validation_people_the_best_are_the_last(tmp_path):
+    summary = train(tmp_path, "training.evaluate_every=0.5")
+    assert summary.validation is None
+    close(weights_of(tmp_path, "best"), weights_of(tmp_path, "last"), 0)
+
+
+def test_a_request_to_stop_at_the_last_step_finds_the_run_finished(tmp_path, monkeypatch):
+    write = MetricsLog.write
+
+    def write_and_ask(log, step, values):
+        write(log, step, values)
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MetricsLog, "write", write_and_ask)
+    assert train(tmp_path).steps == 6
+    assert (tmp_path / "summary.json").exists()
+
+
+def test_evaluation_leaves_training_alone(tmp_path):
+    settings = ["student.arguments={dropout: 0.3}", "training.ema=0.9"]
+    train(tmp_path / "often", *settings, "training.evaluate_every=0.01")
+    train(tmp_path / "once", *settings)
+    close(weights_of(tmp_path / "often"), weights_of(tmp_path / "once"), 0)
+
+
+@pytest.mark.parametrize("weight", ["1.0", "auto:0.3"])
+def test_a_compiled_student_learns_the_same(tmp_path, weight):
+    if not any(map(shutil.which, ("g++", "clang++"))):
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    settings = ["training.steps=2", "student.arguments={norm: false}", "data.images_per_person=2"]
+    settings.append(f"objectives.triplet={{weight: {weight}, sampling: all}}")
+    train(tmp_path / "plain", *settings)
+    train(tmp_path / "compiled", *settings, "training.compile=true")
+    close(weights_of(tmp_path / "compiled"), weights_of(tmp_path / "plain"), 1e-4)

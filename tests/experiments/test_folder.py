@@ -1,0 +1,87 @@
+import subprocess
+import sys
+
+import pytest
+
+from facedistill.core.errors import FacedistillError
+from facedistill.experiments.folder import claim
+
+
+def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with claim(folder), pytest.raises(FacedistillError, match="in use by another"), claim(folder):
+        pass
+    with claim(folder):
+        pass
+
+
+def test_a_killed_process_leaves_no_claim(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from facedistill.experiments.folder import claim\n"
+        "with claim(Path(sys.argv[1])): print('mine', flush=True); os.kill(os.getpid(), 9)"
+    )
+    child = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True)
+    assert child.stdout == b"mine\n"
+    with claim(tmp_path):
+        pass
+
+
+def test_a_process_that_a_killed_one_forked_holds_nothing(tmp_path):
+    # The child lives for as long as the test does: its end is a pipe that this process closes.
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from facedistill.experiments.folder import claim\n"
+        "with claim(Path(sys.argv[1])):\n"
+        "    if os.fork() == 0:\n"
+        "        print('alive', flush=True); sys.stdin.read(); os._exit(0)\n"
+        "    signal.pause()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"alive\n"
+        with pytest.raises(FacedistillError, match="in use by another"), claim(tmp_path):
+            pass
+        process.kill()
+        process.wait()
+        with claim(tmp_path):
+            pass
+        process.stdin.close()
+        assert process.stdout.read() == b""  # only now has the child ended
+
+
+def test_a_second_command_on_a_folder_in_use_is_refused_by_name(tmp_path):
+    settings = [
+        "data.train=procedural:identities=8,images=4,size=32",
+        "data.validation_identities=0",
+        "data.workers=1",
+        "student.arguments={width: 0.25}",
+        "student.input.size=32",
+        "training.batch_size=8",
+        "training.steps=1000000",
+        "training.device=cpu",
+    ]
+    command = [
+        sys.executable, "-m", "facedistill", "train", "arcface", "--out", str(tmp_path / "run"),
+        *(part for setting in settings for part in ("--set", setting)),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        try:
+            assert "1,000,000 steps" in first.stdout.readline()
+            second = subprocess.run(command, capture_output=True, text=True)
+            assert first.poll() is None
+        finally:
+            first.kill()
+    assert second.returncode == FacedistillError.exit_code
+    assert second.stdout == ""
+    assert second.stderr == (
+        f"error: {tmp_path / 'run'} is in use by another facedistill: wait for it, or choose "
+        "another --out\n"
+    )
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FacedistillError, match="cannot write to"), claim(tmp_path / "file" / "run"):
+        pass

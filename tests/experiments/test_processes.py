@@ -1,0 +1,83 @@
+"""Runs of a comparison in processes: order, devices, and how a process can end."""
+
+import os
+import re
+
+import pytest
+
+from facedistill.core.errors import Interrupted
+from facedistill.experiments.processes import LOG, _end, _ready, _visible, run_apart
+from facedistill.experiments.trial import Job, note_error, read_error
+from facedistill.recipe.comparison import Trial
+from tests.engine.standin import tiny_recipe
+
+
+def job(folder, *after):
+    return Job(Trial("row", 3, tiny_recipe(), folder, after), {})
+
+
+class Ended:
+    """A process that has ended, or is told to."""
+
+    def __init__(self, exitcode=None):
+        self.exitcode, self.told = exitcode, []
+
+    def join(self):
+        self.told.append("join")
+
+    def terminate(self):
+        self.told.append("terminate")
+
+
+def test_a_run_waits_for_those_it_needs_while_they_wait_or_run(tmp_path):
+    first, second = job(tmp_path / "first"), job(tmp_path / "second", tmp_path / "first")
+    assert _ready([second, first], {}) == [first]
+    assert _ready([second], {0: (first, Ended())}) == []
+    assert _ready([second], {}) == [second]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(-9, "ended by SIGKILL, as .* memory"), (-11, "SIGSEGV"), (3, "with code 3")]
+)
+def test_a_process_that_could_not_say_why_it_ended_is_spoken_for(tmp_path, code, said):
+    _end(job(tmp_path), Ended(code), {})
+    assert re.search(said, read_error(tmp_path))
+
+
+def test_what_a_run_said_of_itself_stays(tmp_path):
+    note_error(tmp_path, "no such bank")
+    _end(job(tmp_path), Ended(1), {})
+    assert read_error(tmp_path) == "no such bank"
+    _end(job(tmp_path / "good"), Ended(0), {})
+    assert read_error(tmp_path / "good") is None
+
+
+def test_one_that_was_stopped_stops_the_others_and_is_no_crash(tmp_path):
+    other = Ended()
+    with pytest.raises(Interrupted, match="row, seed 3 was stopped"):
+        _end(job(tmp_path), Ended(Interrupted.exit_code), {1: (job(tmp_path / "b"), other)})
+    assert other.told == ["terminate", "join"]
+    assert read_error(tmp_path) is None
+
+
+def test_a_process_sees_one_of_the_accelerators_that_this_one_sees(monkeypatch):
+    def seen():
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    with _visible(1):
+        assert seen() == "7"
+    assert seen() == "4,7"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    with _visible(1):
+        assert seen() == "1"
+    with _visible(None):
+        assert seen() is None
+    assert seen() is None
+
+
+def test_a_run_in_a_process_of_its_own_leaves_its_words_and_its_error(tmp_path):
+    lines = []
+    run_apart([job(tmp_path / "run", tmp_path / "teacher")], 1, lines.append)
+    assert lines == [f"row, seed 3: needs {tmp_path / 'teacher'}, which has no result"]
+    assert (tmp_path / "run" / LOG).exists()

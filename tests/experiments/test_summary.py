@@ -1,0 +1,55 @@
+import pytest
+
+from facedistill.core.errors import FacedistillError
+from facedistill.experiments import measurement
+from facedistill.experiments import run as run_module
+from tests.experiments.tiny_run import quick_pairs, train
+
+
+def test_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
+    settings = ["evaluation.drawn=procedural:identities=8,images=4,size=16"]
+    monkeypatch.setattr(measurement, "evaluate_pairs", quick_pairs(measurement.evaluate_pairs))
+    first = train(tmp_path, *settings)
+    before = {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in tmp_path.iterdir()}
+    monkeypatch.setattr(run_module, "split_data", None)
+    monkeypatch.setattr(measurement, "evaluate_pairs", None)
+    lines = []
+    again = train(tmp_path, *settings, say=lines.append)
+    assert len(lines) == 1
+    assert "is finished, 6 steps" in lines[0]
+    assert again.evaluation == first.evaluation
+    assert again.evaluation["drawn"]["impostors"] > 0
+    assert (again.model, again.steps, again.validation) == (first.model, 6, None)
+    after = {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in tmp_path.iterdir()}
+    assert {k: v for k, v in after.items() if k != ".lock"} == {
+        k: v for k, v in before.items() if k != ".lock"
+    }
+
+
+def test_a_run_cut_off_before_its_summary_only_measures(tmp_path, monkeypatch):
+    train(tmp_path)
+    (tmp_path / "summary.json").unlink()
+    monkeypatch.setattr(run_module.Fit, "_train", None)
+    assert train(tmp_path).steps == 6
+    assert (tmp_path / "summary.json").exists()
+
+
+def test_a_damaged_summary_is_named(tmp_path):
+    train(tmp_path)
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(FacedistillError, match=r"summary\.json is damaged"):
+        train(tmp_path)
+
+
+def test_another_recipe_is_refused_by_its_first_difference_before_anything_changes(tmp_path):
+    train(tmp_path)
+    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    with pytest.raises(FacedistillError, match=r"optimizer\.lr is 0\.1, not 0\.2\): choose anoth"):
+        train(tmp_path, "optimizer.lr=0.2")
+    with pytest.raises(FacedistillError, match=r"its teacher is null, not \{"):
+        train(tmp_path, "teacher.bank=bank")
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
+    # Without the recipe the checkpoint still knows whose it is.
+    (tmp_path / "recipe.yaml").unlink()
+    with pytest.raises(FacedistillError, match="holds a run of another recipe"):
+        train(tmp_path, "optimizer.lr=0.2")

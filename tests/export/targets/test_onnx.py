@@ -1,0 +1,230 @@
+import copy
+import json
+import logging
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.open import open_dataset
+from facedistill.data.views.selection import evenly_spaced
+from facedistill.export.export import export_network
+from facedistill.export.file_metadata import exported_metadata
+from facedistill.export.target import ExportOptions
+from facedistill.export.targets import onnx as module
+from facedistill.export.targets.onnx import open_engine, read_metadata, write, write_as_built
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.model_metadata import ModelMetadata
+from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.runtime.header import HEADER_KEY
+from facedistill.runtime.input_spec import InputSpec
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def network() -> FaceNetwork:
+    torch.manual_seed(0)
+    spec = InputSpec(size=SIDE, color="BGR", mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
+    network = FaceNetwork.create("mobilefacenet", spec, width=0.25, embedding_size=16)
+    network.metadata = ModelMetadata(training_data="5 faces")
+    pixels = torch.randint(256, (8, SIDE, SIDE, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(pixels)  # give the batch norms statistics worth folding
+    return network
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "student.onnx"
+    return export_network(network, path, faces=faces(5))
+
+
+def faces(count: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(256, size=(count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def answer(path, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": images})[0]
+
+
+@torch.no_grad()
+def torch_embedding(network: FaceNetwork, images: np.ndarray) -> np.ndarray:
+    training = network.training
+    embedding = network.eval()(torch.from_numpy(images)).embedding.numpy()
+    network.train(training)
+    return embedding
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_file_takes_raw_faces_in_any_number_and_agrees_with_torch(network, exported, batch):
+    images = faces(batch)
+    ours, theirs = torch_embedding(network, images), answer(exported.path, images)
+    np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
+
+
+def test_file_agrees_with_torch_on_real_faces(real_data, tmp_path):
+    torch.manual_seed(0)
+    network = FaceNetwork.create("mobilefacenet", width=0.5)
+    images = evenly_spaced(open_dataset(str(real_data / "celeba112")), 48, 112)
+    for part in network.modules():
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+            part.momentum = 1.0  # statistics of these faces, so that embeddings differ
+    with torch.no_grad():
+        network.train()(torch.from_numpy(images))
+    path = export_network(network, tmp_path / "student.onnx", faces=images).path
+    ours, theirs = torch_embedding(network, images), answer(path, images)
+    cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosine.min() > 1 - 1e-5
+    others = ours @ ours.T / np.linalg.norm(ours, axis=1) / np.linalg.norm(ours, axis=1)[:, None]
+    assert others.min() < 0.9  # faces that it tells apart
+
+
+def test_report_tells_what_was_written(exported):
+    assert exported.bytes == exported.path.stat().st_size
+    assert exported.agreement.faces == 5
+    assert "student.onnx" in exported.line()
+    assert 1 - 1e-5 <= exported.agreement.min_cosine <= exported.agreement.mean_cosine <= 1 + 1e-9
+    assert exported.agreement.max_abs_diff < 1e-4
+    assert onnx.load(exported.path).opset_import[0].version == 18
+
+
+def test_export_leaves_network_in_training_mode(network, exported):
+    assert all(part.training for part in network.modules())
+
+
+def test_metadata_says_how_to_feed_the_file(network, exported):
+    properties = {p.key: p.value for p in onnx.load(exported.path).metadata_props}
+    assert set(properties) == {HEADER_KEY}
+    document = json.loads(properties[HEADER_KEY])
+    assert document["format"] == 1
+    assert document["input"] == {
+        "kind": "uint8_nhwc_rgb",
+        "size": SIDE,
+        "color": "BGR",
+        "mean": [100.0, 110.0, 120.0],
+        "std": [50.0, 60.0, 70.0],
+    }
+    assert document["embedding_size"] == 16
+    assert document["batch"] is None
+    assert document["normalised"] is False
+    assert document["training_data"] == "5 faces"
+    assert set(document) >= {"thresholds", "licences", "recipe_hash", "library_version"}
+
+
+@pytest.mark.parametrize(
+    "options", [ExportOptions(), ExportOptions(input="float"), ExportOptions(batch=3)], ids=str
+)
+def test_file_opens_as_a_network_that_needs_no_telling(network, tmp_path, options):
+    path = tmp_path / "student.onnx"
+    write(copy.deepcopy(network).eval(), path, options)
+    images = faces(4)
+    wanted = torch_embedding(network, images)
+    reopened = OnnxNetwork(path, threads=1)
+    assert reopened.input == network.input
+    assert reopened.batch == options.batch
+    embedding = reopened(torch.from_numpy(images)).embedding.numpy()
+    np.testing.assert_allclose(embedding, wanted, rtol=1e-4, atol=1e-5)
+    engine = open_engine(path, threads=1)
+    assert engine.batch == options.batch
+    np.testing.assert_allclose(engine.embed(images), wanted, rtol=1e-4, atol=1e-5)
+    assert read_metadata(path) == exported_metadata(network, options)
+
+
+def test_the_document_is_read_without_a_runtime(exported, tmp_path, monkeypatch):
+    monkeypatch.delattr(onnxruntime, "InferenceSession")
+    assert read_metadata(exported.path)["name"]
+    foreign = onnx.load(exported.path)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    assert read_metadata(tmp_path / "foreign.onnx") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "does not exist"),
+        (b"", "is not a usable ONNX file: it holds no graph"),
+        (b"no graph", "is not a usable ONNX file: "),
+        (b":\0r\x10\n\x0bfacedistill\x12\x01\xff", "damaged facedistill metadata: "),
+    ],
+    ids=["absent", "empty", "text", "no UTF-8"],
+)
+def test_what_is_no_onnx_file_has_no_document(tmp_path, content, reason):
+    path = tmp_path / "a.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FacedistillError, match=rf"a\.onnx:? {reason}"):
+        read_metadata(path)
+
+
+def test_prelus_are_maxima_but_for_converters(network, exported, tmp_path):
+    operators = [node.op_type for node in onnx.load(exported.path).graph.node]
+    assert "PRelu" not in operators
+    path = tmp_path / "student.onnx"
+    write_as_built(copy.deepcopy(network).eval(), path, ExportOptions())
+    built = [node.op_type for node in onnx.load(path).graph.node]
+    assert built.count("PRelu") == operators.count("Max") > 0
+    np.testing.assert_allclose(answer(path, faces(3)), answer(exported.path, faces(3)), atol=1e-5)
+
+
+def test_file_is_alone_and_names_no_source_path(exported):
+    assert [entry.name for entry in exported.path.parent.iterdir()] == ["student.onnx"]
+    assert b".py" not in exported.path.read_bytes()
+
+
+def test_batch_norm_is_folded_into_convolutions(exported):
+    operators = {node.op_type for node in onnx.load(exported.path).graph.node}
+    assert "BatchNormalization" not in operators
+
+
+def test_wrong_size_is_refused_by_the_runtime_with_both_sizes(exported):
+    with pytest.raises(Exception, match=r"Got: 33 Expected: 32"):
+        answer(exported.path, np.zeros((1, 33, 33, 3), dtype=np.uint8))
+
+
+def test_without_preprocessing_normalised_planes_go_in_and_unit_vectors_come_out(network, tmp_path):
+    path = tmp_path / "bare.onnx"
+    write(copy.deepcopy(network).eval(), path, ExportOptions(input="float", normalise=True))
+    images = faces(2)
+    planes = images[..., ::-1].astype(np.float32)  # the network is BGR
+    planes = (planes - (100.0, 110.0, 120.0)) / (50.0, 60.0, 70.0)
+    embedding = answer(path, planes.transpose(0, 3, 1, 2).astype(np.float32))
+    raw = torch_embedding(network, images)
+    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    np.testing.assert_allclose(embedding, unit, rtol=1e-4, atol=1e-5)
+    document = json.loads(onnx.load(path).metadata_props[0].value)
+    assert document["input"]["kind"] == "float32_nchw"
+    assert document["normalised"] is True
+
+
+def test_disagreeing_file_is_not_written(network, tmp_path, monkeypatch):
+    write_whole = module._write
+
+    def write_damaged(model, path, name):
+        for tensor in model.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.ndim == 2:  # the head
+                damaged = onnx.numpy_helper.from_array(values[::-1].copy(), tensor.name)
+                tensor.CopyFrom(damaged)
+                break
+        write_whole(model, path, name)
+
+    monkeypatch.setattr(module, "_write", write_damaged)
+    with pytest.raises(FacedistillError, match=r"student\.onnx: the ONNX file's .* differs"):
+        export_network(network, tmp_path / "student.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_exporter_is_quiet(network, tmp_path, capfd, recwarn, caplog):
+    with caplog.at_level(logging.WARNING):
+        write(copy.deepcopy(network).eval(), tmp_path / "student.onnx", ExportOptions())
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+    assert not caplog.records
+    assert not list(recwarn)

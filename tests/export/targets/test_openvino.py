@@ -1,0 +1,100 @@
+import copy
+
+import numpy as np
+import pytest
+
+from facedistill.core.errors import FacedistillError
+from facedistill.export.file_metadata import exported_metadata
+from facedistill.export.target import ExportOptions
+from tests.export.small_network import embeddings, faces, least_cosine, small_network
+
+pytest.importorskip("openvino", reason="needs the extra openvino")
+from facedistill.export.targets import openvino as target
+
+OPTIONS = {
+    "uint8": ExportOptions(),
+    "float": ExportOptions(input="float", batch=2, normalise=True),
+}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return small_network()
+
+
+@pytest.fixture(scope="module")
+def files(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("openvino")
+    for kind, options in OPTIONS.items():
+        target.write(copy.deepcopy(network), folder / f"{kind}.xml", options)
+    assert {file.suffix for file in folder.iterdir()} == {".xml", ".bin"}
+    return folder
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_files_agree_with_torch_for_any_number_of_faces(network, files, kind, count):
+    engine = target.open_engine(files / f"{kind}.xml", threads=1)
+    assert engine.batch == OPTIONS[kind].batch
+    ours, theirs = embeddings(network, faces(count)), engine.embed(faces(count))
+    assert theirs.shape == (count, 6)
+    assert theirs.dtype == np.float32
+    assert least_cosine(ours, theirs) > 1 - 1e-5  # of weights in float16
+    if OPTIONS[kind].normalise:
+        np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1, rtol=1e-5)
+    else:
+        np.testing.assert_allclose(theirs, ours, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_files_carry_their_document_and_no_path(network, files, kind):
+    path = files / f"{kind}.xml"
+    assert target.read_metadata(path) == exported_metadata(network, OPTIONS[kind])
+    assert "/tmp" not in path.read_text()
+    assert str(files) not in path.read_text()
+
+
+def test_faces_of_another_size_are_refused(files):
+    engine = target.open_engine(files / "uint8.xml")
+    with pytest.raises(FacedistillError, match="aligned crops"):
+        engine.embed(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_files_of_others_are_told_apart(tmp_path):
+    other = tmp_path / "other.xml"
+    other.write_text('<net name="other"><layers/></net>')
+    assert target.read_metadata(other) is None
+    with pytest.raises(FacedistillError, match="not exported by facedistill"):
+        target.open_engine(other)
+    with pytest.raises(FacedistillError, match="does not exist"):
+        target.open_engine(tmp_path / "none.xml")
+
+
+def test_damaged_files_are_refused_in_one_line(files, tmp_path):
+    path, weights = tmp_path / "a.xml", tmp_path / "a.bin"
+    whole, whole_weights = ((files / f"uint8.{s}").read_bytes() for s in ("xml", "bin"))
+    path.write_bytes(whole)
+    with pytest.raises(FacedistillError, match=r"a\.bin.*does not exist"):
+        target.open_engine(path)
+    for graph, numbers in (
+        (whole[: len(whole) // 2], whole_weights),
+        (b"", whole_weights),
+        (b"\xff" * 64, whole_weights),
+        (whole, whole_weights[: len(whole_weights) // 2]),
+        (whole, b""),
+        (whole.replace(b'type="Convolution"', b'type="Nothing"'), whole_weights),
+    ):
+        path.write_bytes(graph)
+        weights.write_bytes(numbers)
+        with pytest.raises(FacedistillError, match=r"a\.xml is not a usable OpenVINO file") as told:
+            target.open_engine(path)
+        assert "\n" not in str(told.value)
+        assert not str(told.value).endswith(": ")
+
+
+def test_entities_do_not_grow(tmp_path):
+    grown = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10 if i else "x" * 100}">' for i in range(12))
+    bomb = tmp_path / "bomb.xml"
+    bomb.write_text(f"<!DOCTYPE net [{grown}]><net>&e11;</net>")
+    with pytest.raises(FacedistillError, match="not a usable OpenVINO file"):
+        target.read_metadata(bomb)

@@ -1,0 +1,215 @@
+import os
+import pickle
+
+import pytest
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.models.files.foreign_weights import load_foreign
+from facedistill.models.registry import create_backbone
+from facedistill.runtime.input_spec import InputSpec
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+RGB32 = InputSpec(size=32)
+FAMILIES = [
+    ("iresnet18", {"width": 0.25}, "RGB"),
+    ("iresnet34", {"width": 0.25}, "RGB"),
+    ("mbf", {"scale": 1}, "RGB"),
+    ("mbf", {"scale": 1, "blocks": (2, 1, 3, 1)}, "RGB"),
+    ("mobilefacenet", {"width": 0.25}, "BGR"),
+    ("resnet50", {"width_divisor": 8}, None),
+    ("swin_nano", {}, None),
+    ("vit_t", {}, "RGB"),
+    ("vit_t", {"patch": 8}, "RGB"),
+]
+
+
+def weights_of(name="mobilefacenet", **arguments) -> dict[str, torch.Tensor]:
+    defaults = {"width": 0.25} if name == "mobilefacenet" else {}
+    backbone = create_backbone(
+        name, **{"embedding_size": 12, "input_size": 32, **defaults, **arguments}
+    )
+    return backbone.state_dict()
+
+
+def prefixed(weights, prefix):
+    return {prefix + key: tensor for key, tensor in weights.items()}
+
+
+@pytest.mark.parametrize(("name", "arguments", "color"), FAMILIES)
+def test_families_are_recognised_with_all_their_arguments(tmp_path, name, arguments, color):
+    weights = weights_of(name, **arguments)
+    path = tmp_path / "foreign.pth"
+    torch.save(weights, path)
+    network = load_foreign(path, input=RGB32, architecture=name)
+    assert network.architecture == name
+    assert network.embedding_size == 12
+    assert network.name == "foreign"
+    assert not network.training
+    loaded = network.backbone.state_dict()
+    assert loaded.keys() == weights.keys()
+    for key, tensor in weights.items():
+        assert torch.equal(loaded[key], tensor), key
+    rebuilt = create_backbone(name, input_size=32, **network.arguments)
+    rebuilt.load_state_dict(weights)
+
+
+@pytest.mark.parametrize(("name", "arguments", "color"), FAMILIES)
+def test_an_input_that_is_not_stated_is_assumed_aloud_or_asked_for(
+    tmp_path, name, arguments, color
+):
+    path = tmp_path / "foreign.pth"
+    torch.save(weights_of(name, **arguments), path)
+    if color is None:
+        with pytest.raises(FacedistillError, match="state size, color"):
+            load_foreign(path)
+        return
+    with pytest.warns(UserWarning, match=f"assuming {color}"):
+        network = load_foreign(path)
+    assert network.input == InputSpec(size=32, color=color)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda w: w,
+        lambda w: prefixed(w, "module."),
+        lambda w: prefixed(w, "module.backbone."),
+        lambda w: prefixed(w, "_orig_mod.module."),
+        lambda w: {"state_dict": prefixed(w, "model."), "epoch": 3},
+        lambda w: {"model": {"state_dict": w}},
+        lambda w: {"state_dict_backbone": w, "state_dict_softmax_fc": {"weight": torch.ones(2)}},
+        lambda w: {"state_dict": {**prefixed(w, "backbone."), "head.weight": torch.ones(2, 2)}},
+        lambda w: {key: t for key, t in w.items() if not key.endswith("num_batches_tracked")},
+        lambda w: {key: t.half() if t.is_floating_point() else t for key, t in w.items()},
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt"])
+def test_nesting_and_prefixes(tmp_path, wrap, suffix):
+    weights = weights_of()
+    path = tmp_path / f"foreign{suffix}"
+    torch.save(wrap(weights), path)
+    loaded = load_foreign(path, input=RGB32).backbone.linear.weight
+    torch.testing.assert_close(loaded, weights["linear.weight"], rtol=1e-3, atol=1e-3)
+    assert loaded.dtype == torch.float32
+
+
+def test_a_wrapped_module_loads(tmp_path):
+    backbone = create_backbone("mobilefacenet", input_size=32, width=0.25)
+    path = tmp_path / "parallel.pt"
+    torch.save(torch.nn.DataParallel(backbone).state_dict(), path)
+    images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    network = load_foreign(path, input=RGB32)
+    with torch.no_grad():
+        expected = backbone.eval()(network.preprocess(images))
+    torch.testing.assert_close(network(images).embedding.detach(), expected)
+
+
+def refused(path, message, **options):
+    with pytest.raises(FacedistillError, match=message) as error:
+        load_foreign(path, **{"input": RGB32, **options})
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["BOMB"],)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickled_code_is_not_run(tmp_path, monkeypatch, protocol, zipped):
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    path = tmp_path / "evil.pt"
+    content = {"state_dict": weights_of(), "extra": Bomb()}
+    if zipped:
+        torch.save(content, path, pickle_protocol=protocol)
+    else:
+        path.write_bytes(pickle.dumps(content["extra"], protocol=protocol))
+    refused(path, "evil.pt")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_whole_modules_are_refused_with_the_remedy(tmp_path):
+    path = tmp_path / "module.pt"
+    torch.save(create_backbone("mobilefacenet", input_size=16, width=0.25), path)
+    refused(path, "save its state dict alone")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -100])
+def test_truncated_files(tmp_path, keep):
+    path = tmp_path / "cut.pth"
+    torch.save(weights_of(), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    refused(path, "not a readable checkpoint")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {}, torch.zeros(3)])
+def test_files_without_weights(tmp_path, content):
+    path = tmp_path / "other.pt"
+    torch.save(content, path)
+    refused(path, "no state dict")
+
+
+def test_absent_file(tmp_path):
+    refused(tmp_path / "none.pt", "does not exist")
+
+
+def test_unknown_family_names_some_weights(tmp_path):
+    path = tmp_path / "vit.pt"
+    torch.save({"patch_embed.proj.weight": torch.zeros(2, 2)}, path)
+    refused(path, r"no known family.*patch_embed\.proj\.weight")
+
+
+def test_wrong_architecture(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save(weights_of(), path)
+    refused(path, "is a mobilefacenet, not a mbf", architecture="mbf")
+
+
+def test_wrong_size(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save(weights_of(), path)
+    refused(path, "images of side 32, not 112", input=InputSpec())
+
+
+def test_misfits_are_counted_and_named(tmp_path):
+    weights = weights_of()
+    del weights["conv_3.model.0.conv.conv.weight"], weights["bn.bias"]
+    weights["surplus"] = torch.zeros(1)
+    weights["conv1.bn.bias"] = torch.zeros(17)
+    path = tmp_path / "misfit.pt"
+    torch.save(weights, path)
+    message = r"2 missing: bn\.bias, conv_3.*1 surplus: surplus.*1 misshapen: conv1\.bn\.bias"
+    refused(path, message)
+    with pytest.warns(UserWarning, match=message):
+        network = load_foreign(path, input=RGB32, strict=False)
+    assert torch.equal(network.backbone.linear.weight, weights["linear.weight"])
+
+
+def test_a_network_left_mostly_random_is_an_error_even_if_not_strict(tmp_path):
+    weights = weights_of()
+    landmarks = ("conv2_dw", "conv_6_dw", "linear", "conv1")
+    few = {key: tensor for key, tensor in weights.items() if key.startswith(landmarks)}
+    path = tmp_path / "few.pt"
+    torch.save(few, path)
+    refused(path, "missing", strict=False)
+
+
+def test_not_finite_weights(tmp_path):
+    weights = weights_of()
+    weights["linear.weight"][0, 0] = float("nan")
+    path = tmp_path / "nan.pt"
+    torch.save(weights, path)
+    refused(path, r"linear\.weight has values that are not finite")
+
+
+def test_nonsense_shapes(tmp_path):
+    weights = {key: torch.zeros(()) for key in weights_of()}
+    path = tmp_path / "nonsense.pt"
+    torch.save(weights, path)
+    refused(path, "no known family")
+    torch.save({key: torch.zeros(0, 0, 0, 0) for key in weights}, path)
+    refused(path, "nonsense")

@@ -1,0 +1,55 @@
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from facedistill.core.errors import FacedistillError
+from facedistill.models.files.signed_file import check_finite, checksum, write_tensors
+from facedistill.runtime.header import HEADER_KEY
+
+TENSORS = {"b": torch.arange(4.0), "a": torch.arange(6).reshape(2, 3)}
+DOCUMENT = {"kind": "test", "size": 3}
+
+
+def test_what_is_written_is_read_with_its_checksum(tmp_path):
+    path = tmp_path / "some.safetensors"
+    write_tensors(path, DOCUMENT, TENSORS)
+    with safe_open(path, "pt") as file:
+        document = json.loads(file.metadata()[HEADER_KEY])
+        read = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    stated = document.pop("checksum")
+    assert document == DOCUMENT
+    assert all(torch.equal(read[key], TENSORS[key]) for key in TENSORS)
+    assert stated == checksum(document, read)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_tensors_make_equal_files(tmp_path):
+    write_tensors(tmp_path / "1", DOCUMENT, TENSORS)
+    write_tensors(tmp_path / "2", DOCUMENT, dict(reversed(TENSORS.items())))
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {**TENSORS, "b": torch.tensor([0.0, 1, 2, 4])},
+        {**TENSORS, "b": torch.arange(4.0).reshape(2, 2)},
+        {**TENSORS, "b": torch.arange(4.0).view(torch.int32)},
+        {"c": TENSORS["b"], "a": TENSORS["a"]},
+        {"a": TENSORS["a"]},
+    ],
+    ids=["value", "shape", "type", "name", "one less"],
+)
+def test_every_change_changes_the_checksum(changed):
+    assert checksum(DOCUMENT, changed) != checksum(DOCUMENT, TENSORS)
+    assert checksum({**DOCUMENT, "size": 4}, TENSORS) != checksum(DOCUMENT, TENSORS)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite_are_refused_by_name(value):
+    tensors = {"whole": torch.tensor([1]), "good": torch.ones(2), "bad": torch.tensor([value])}
+    with pytest.raises(FacedistillError, match="cannot write it: weight bad has values"):
+        check_finite(tensors, "cannot write it")
+    check_finite({"whole": torch.tensor([1]), "good": torch.ones(2)}, "cannot write it")

@@ -1,0 +1,47 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from facedistill.core.errors import FacedistillError
+from facedistill.export.file_metadata import read_beside, write_beside
+from facedistill.export.target import TARGETS, Runtime, Target
+from facedistill.report.documents.inspection import inspect_source
+
+RUNTIME = Runtime("Fake", "fake_runtime", "fake-runtime")
+
+
+@pytest.fixture
+def student(monkeypatch, tmp_path):
+    """A file of a target whose document lies beside it."""
+    monkeypatch.setitem(sys.modules, "fake_target", SimpleNamespace(read_metadata=read_beside))
+    target = Target("fake", "Fake", "fake_target", ".fake", RUNTIME, companions=(".bin",))
+    monkeypatch.setitem(TARGETS, "fake", target)
+    (tmp_path / "student.fake").write_bytes(bytes(5))
+    (tmp_path / "student.bin").write_bytes(bytes(7))
+    return tmp_path / "student.fake"
+
+
+def test_an_exported_file_is_described_by_what_it_says_of_itself(student):
+    write_beside(student, {"format": 1, "training_data": "faces"})
+    assert inspect_source(str(student)) == {
+        "name": "student",
+        "kind": "Fake network",
+        "bytes": 12,
+        "metadata": {"format": 1, "training_data": "faces"},
+    }
+
+
+def test_files_that_say_nothing_or_nonsense_are_refused(student, tmp_path):
+    with pytest.raises(FacedistillError, match=r"student\.fake was not exported by facedistill"):
+        inspect_source(str(student))
+    (tmp_path / "student.fake.json").write_text("[")
+    with pytest.raises(FacedistillError, match=r"student\.fake\.json: damaged"):
+        inspect_source(str(student))
+    with pytest.raises(FacedistillError, match=r"b\.fake does not exist"):
+        inspect_source(str(tmp_path / "b.fake"))
+
+
+def test_an_exported_file_has_no_sheet(student, tmp_path):
+    with pytest.raises(FacedistillError, match="is an exported network: it has no faces"):
+        inspect_source(str(student), sheet=tmp_path / "sheet.png")

@@ -1,0 +1,75 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
+from facedistill.models.face_network import FaceNetwork
+from facedistill.report.figures import receptive_fields
+from facedistill.report.figures.receptive_fields import (
+    attention_maps,
+    plot_receptive_fields,
+    plot_saliency,
+)
+from facedistill.runtime.input_spec import InputSpec
+
+FACES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture
+def networks():
+    student = FaceNetwork.create("mobilefacenet", InputSpec(size=32), width=0.25).eval()
+    teacher = FaceNetwork.create("iresnet18", InputSpec(size=48), embedding_size=16).eval()
+    return student, teacher
+
+
+@pytest.mark.parametrize("centres", [1, 16])
+def test_maps_of_both_networks_come_on_their_own_grids(networks, tmp_path, centres):
+    student, teacher = networks
+    setting = Setting(
+        512, 16, 0,
+        student_pixels=find_pixel_features(student), teacher_pixels=find_pixel_features(teacher),
+    )  # fmt: skip
+    objective = create_objective(
+        "urfm", setting, centres=centres, width=8, heads=2, position="euclid"
+    )
+    ours, theirs = attention_maps(objective, student, teacher, FACES)
+    assert ours.shape == (5, centres, 2, 2)
+    assert theirs.shape == (5, centres, 3, 3)
+    seen = objective.looks_at(
+        student(torch.from_numpy(FACES), {"feature_map"}),
+        teacher(torch.from_numpy(FACES), {"feature_map"}),
+    )
+    torch.testing.assert_close(seen[0].detach(), ours)
+    plot_receptive_fields(ours, theirs, FACES, tmp_path / "fields.png")
+    assert cv2.imread(str(tmp_path / "fields.png")).std() > 10
+
+
+@pytest.mark.parametrize(
+    ("side", "axis"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (7, [1, 3, 5]), (8, [1, 4, 6])]
+)
+def test_the_centres_shown_one_by_one_are_spread(side, axis):
+    assert receptive_fields._spread(side) == [y * side + x for y in axis for x in axis]
+
+
+def test_what_centres_look_at_is_bright_in_its_place():
+    heat = torch.zeros(4, 4)
+    heat[0, 3] = 1.0
+    gray = np.full((32, 32, 3), 128, np.uint8)
+    drawn = receptive_fields._overlay(gray, heat).astype(int).sum(axis=2)
+    assert drawn[:8, 24:].mean() > drawn[16:, :16].mean() + 100
+
+
+def test_saliency_is_drawn(tmp_path):
+    plot_saliency(torch.rand(7, 7) * 6, FACES, tmp_path / "saliency.png")
+    assert cv2.imread(str(tmp_path / "saliency.png")).std() > 10
+    with pytest.raises(FacedistillError, match=r"ends in \.png"):
+        plot_saliency(torch.rand(7, 7) * 6, FACES, tmp_path / "saliency.jpg")
+
+
+def test_without_faces_there_is_nothing_to_draw(tmp_path):
+    maps = torch.zeros(0, 4, 2, 2)
+    with pytest.raises(FacedistillError, match="there are no faces"):
+        plot_receptive_fields(maps, maps, FACES[:0], tmp_path / "fields.png")

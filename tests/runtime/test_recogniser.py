@@ -1,0 +1,243 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+
+from facedistill.core.errors import FacedistillError
+from facedistill.export.target import ExportOptions
+from facedistill.export.targets.onnx import write
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.model_metadata import ModelMetadata
+from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.recogniser import FileInput, OnnxEngine, Recogniser, similarity
+from tests.engine import standin  # noqa: F401 - registers a tiny network
+
+SIDE = 16
+SPEC = InputSpec(size=SIDE, color="BGR", mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
+
+
+def make(folder: Path, **options) -> tuple[FaceNetwork, Path]:
+    torch.manual_seed(0)
+    metadata = ModelMetadata(name="small", thresholds={"1e-2": 0.2, "1e-3": 0.5})
+    network = FaceNetwork.create("standin", SPEC).eval()
+    network.metadata = metadata
+    path = folder / "student.onnx"
+    write(network, path, ExportOptions(**options))
+    return network, path
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("runtime"))
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory):
+    torch.manual_seed(0)
+    network = FaceNetwork.create("standin", SPEC, landmarks=5).eval()
+    path = tmp_path_factory.mktemp("runtime") / "finder.onnx"
+    write(network, path, ExportOptions(input="float", batch=2, normalise=True))
+    return network, path
+
+
+def faces(count: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(256, size=(count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "cv2", "pydantic", "onnx", "scipy", "rich", "typer"}:
+            raise ImportError(f"{name} is not there")
+
+sys.meta_path.insert(0, Refuse())
+import json
+import numpy as np
+from facedistill.runtime.recogniser import Recogniser, similarity
+
+path, images = sys.argv[1:]
+student = Recogniser.load(path, threads=1)
+embeddings = student.embed(np.load(images))
+assert student.same_person(embeddings[0], embeddings[0])
+print(json.dumps(embeddings.tolist()))
+"""
+
+
+def test_without_torch_it_gives_what_torch_gives(student, tmp_path):
+    network, path = student
+    np.save(tmp_path / "faces.npy", faces(3))
+    source = str(Path(sys.modules["facedistill"].__file__).parents[1])
+    given = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, path, tmp_path / "faces.npy"],
+        env={**os.environ, "PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+    )
+    assert given.returncode == 0, given.stderr
+    wanted = network.embed(faces(3)).numpy()
+    np.testing.assert_allclose(json.loads(given.stdout), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_embeddings_are_those_of_the_network(student, flip):
+    network, path = student
+    embeddings = Recogniser.load(path).embed(faces(5), flip=flip)
+    np.testing.assert_allclose(embeddings, network.embed(faces(5), flip).numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_fixed_batch_of_floats_takes_any_number_of_raw_faces(finder, count):
+    network, path = finder
+    engine = OnnxEngine(path, threads=1)
+    assert engine.batch == 2
+    images = torch.from_numpy(faces(count))
+    wanted = F.normalize(network(images).embedding).numpy()
+    np.testing.assert_allclose(engine.embed(faces(count)), wanted, atol=1e-5)
+    np.testing.assert_allclose(engine.locate(faces(count)), network.locate(images), atol=1e-5)
+
+
+def test_a_recogniser_has_no_landmarks(student):
+    with pytest.raises(FacedistillError, match=r"student\.onnx gives no landmarks"):
+        OnnxEngine(student[1]).locate(faces(1))
+
+
+def test_no_faces_give_no_embeddings(student):
+    assert Recogniser.load(student[1]).embed(faces(0)).shape == (0, 8)
+
+
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_an_embedding_without_direction_is_refused(student, monkeypatch, value):
+    recogniser = Recogniser.load(student[1])
+    rows = np.ones((2, 8), np.float32)
+    rows[1] = value
+    monkeypatch.setattr(recogniser.engine, "embed", lambda images: rows)
+    with pytest.raises(FacedistillError, match=r"student\.onnx gives a face an embedding that is"):
+        recogniser.embed(faces(2))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((1, 3, SIDE, SIDE), np.uint8),
+        np.zeros((SIDE, SIDE, 3), np.uint8),
+        np.zeros((1, SIDE, SIDE, 3), np.float32),
+        np.zeros((1, 8, 8, 3), np.uint8),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_what_is_no_batch_of_its_faces_is_refused(student, wrong):
+    with pytest.raises(FacedistillError, match=r"give aligned crops, uint8 RGB \(N, 16, 16, 3\)"):
+        Recogniser.load(student[1]).embed(wrong)
+
+
+def test_similarity_is_the_cosine():
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 8))
+    for one, other, cosine in zip(a, b, similarity(a, b), strict=True):
+        assert cosine == pytest.approx(one @ other / np.sqrt((one @ one) * (other @ other)))
+        assert similarity(one, other) == pytest.approx(cosine)
+    np.testing.assert_allclose(similarity(a[0], b), [similarity(a[0], each) for each in b])
+
+
+@pytest.mark.parametrize(("a", "b"), [((4, 8), (3, 8)), ((8,), (7,)), ((2, 4, 8), (8,)), ((), ())])
+def test_embeddings_that_do_not_fit_are_refused(a, b):
+    with pytest.raises(FacedistillError, match="cannot be compared"):
+        similarity(np.ones(a), np.ones(b))
+
+
+def test_an_embedding_of_zeros_is_refused():
+    with pytest.raises(FacedistillError, match="all zero"):
+        similarity(np.ones((2, 8)), np.zeros(8))
+
+
+def test_the_threshold_of_a_false_accept_rate_decides(student):
+    recogniser = Recogniser.load(student[1])
+    one, near, far = np.eye(8)[0], np.zeros(8), np.zeros(8)
+    near[:2] = 0.6, 0.8
+    far[:2] = 0.3, np.sqrt(1 - 0.09)
+    assert recogniser.same_person(one, near) is True
+    assert recogniser.same_person(one, far) is False
+    assert recogniser.same_person(one, far, far=0.01) is True
+    assert recogniser.same_person(one, np.stack([near, far])).tolist() == [True, False]
+    with pytest.raises(FacedistillError, match=r"no threshold for FAR 1e-06; it has 1e-2, 1e-3"):
+        recogniser.same_person(one, near, far=1e-6)
+
+
+def redescribed(student, path, change) -> Path:
+    """A copy of the file whose document a function changed."""
+    model = onnx.load(student[1])
+    document = json.loads(model.metadata_props[0].value)
+    model.metadata_props[0].value = json.dumps(change(document))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: {**d, "format": 2}, r"metadata of format 2; this facedistill reads 1"),
+        (lambda d: [d], "not a JSON object"),
+        (lambda d: {**d, "input": None}, "damaged facedistill metadata"),
+        (lambda d: {**d, "input": {**d["input"], "kind": "jpeg"}}, "input 'jpeg'"),
+        (lambda d: {**d, "input": {**d["input"], "std": [0, 1, 1]}}, "std must be positive"),
+        (lambda d: {**d, "batch": -1}, "batch -1"),
+        (lambda d: {**d, "thresholds": {"1e-3": "high"}}, "damaged thresholds"),
+        (lambda d: {**d, "thresholds": {"often": 0.1}}, "damaged thresholds"),
+    ],
+)
+def test_damaged_documents_are_refused(student, tmp_path, change, message):
+    with pytest.raises(FacedistillError, match=message):
+        Recogniser.load(redescribed(student, tmp_path / "a.onnx", change))
+
+
+def test_what_facedistill_did_not_export_is_refused(student, tmp_path):
+    model = onnx.load(student[1])
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(FacedistillError, match="was not exported by facedistill"):
+        Recogniser.load(tmp_path / "a.onnx")
+    (tmp_path / "b.onnx").write_bytes(b"no graph")
+    with pytest.raises(FacedistillError, match="not a usable ONNX file"):
+        Recogniser.load(tmp_path / "b.onnx")
+    with pytest.raises(FacedistillError, match="does not exist"):
+        Recogniser.load(tmp_path / "c.onnx")
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("1.23.2", r"does not run on ONNX Runtime 1\.23\.2 .*: pip install 'onnxruntime>=1\.24'"),
+        ("1.9.0", r"does not run on ONNX Runtime 1\.9\.0 .*: pip install 'onnxruntime>=1\.24'"),
+        ("1.24.0", r"is not a usable ONNX file: .* implementation for Max"),
+    ],
+)
+def test_an_operator_that_an_old_runtime_lacks_is_told_from_damage(
+    tmp_path, monkeypatch, version, message
+):
+    kind = onnx.TensorProto.BFLOAT16  # of which no ONNX Runtime for CPUs has a maximum
+    values = [onnx.helper.make_tensor_value_info(name, kind, [2]) for name in ("a", "b", "c")]
+    maximum = onnx.helper.make_node("Max", ["a", "b"], ["c"])
+    graph = onnx.helper.make_graph([maximum], "maximum", values[:2], values[2:])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "a.onnx"
+    )
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    with pytest.raises(FacedistillError, match=rf"a\.onnx {message}"):
+        OnnxEngine(tmp_path / "a.onnx")
+
+
+def test_documents_from_before_the_batch_was_named_say_any_number():
+    document = {"format": 1, "input": {"kind": "float32_nchw", **SPEC.to_dict()}}
+    assert FileInput.read(document, Path("a")) == FileInput("float32_nchw", SPEC, None)
