@@ -26,8 +26,7 @@ from facedistill.models.heads.margin import create_head
 from facedistill.models.registry import register
 from facedistill.recipe.schema import load_recipe
 from facedistill.runtime.input_spec import InputSpec
-
-from . import standin  # noqa: F401 - registers the student
+from tests.engine import standin  # noqa: F401 - registers the student
 
 FROZEN = ("teacher.prompts=null", "objectives.prompt_preservation=null")
 

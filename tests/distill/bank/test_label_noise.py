@@ -6,9 +6,8 @@ import pytest
 from facedistill.distill.bank import label_noise
 from facedistill.distill.bank.label_noise import find_label_noise, nearest_other
 from facedistill.distill.bank.writing import import_bank
-
-from .by_hand import dot, unit
-from .conftest import Faces, info_of
+from tests.distill.conftest import Faces, info_of
+from tests.distill.objectives.by_hand import dot, unit
 
 
 def made(tmp_path, embeddings, labels):

@@ -13,8 +13,7 @@ from facedistill.distill.bank.making import embed_teacher, import_embeddings
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.input_spec import InputSpec
-
-from .conftest import DIMENSION, Faces
+from tests.distill.conftest import DIMENSION, Faces
 
 
 @pytest.fixture

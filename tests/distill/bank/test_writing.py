@@ -16,8 +16,7 @@ from facedistill.distill.bank import writing as bank_writing
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import read_info, shard_path
 from facedistill.distill.bank.writing import embed_bank, import_bank
-
-from .conftest import DIMENSION, Faces, embed, info_of
+from tests.distill.conftest import DIMENSION, Faces, embed, info_of
 
 
 def content(folder):

@@ -5,8 +5,7 @@ import torch
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.distill.objectives.relations.relation import unit
-
-from .by_hand import batch_of, said
+from tests.distill.objectives.by_hand import batch_of, said
 
 STUDENT, TEACHER, PEOPLE = 5, 3, 4
 LABELS = [0, 0, 1, 2, 2, 3, 1, 0]

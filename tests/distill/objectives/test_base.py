@@ -151,8 +151,8 @@ def test_a_new_file_in_the_room_registers_itself(tmp_path):
     )
     program = dedent("""
         import sys
-        import facedistill.distill
-        facedistill.distill.__path__.append(sys.argv[1])
+        import facedistill.distill.objectives
+        facedistill.distill.objectives.__path__.append(sys.argv[1])
         from facedistill.distill.objectives.base import Setting, create_objective, objective_names
         made = create_objective("brand_new", Setting(4, None, 0), power=3)
         print(made.power, "brand_new" in objective_names())

@@ -6,9 +6,8 @@ from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Classifier, Setting, create_objective
-
-from .by_hand import said
-from .methods import (
+from tests.distill.objectives.by_hand import said
+from tests.distill.objectives.methods import (
     CENTRES,
     LABELLED,
     METHODS,

@@ -11,8 +11,7 @@ from facedistill.distill.teachers.base import BankTeacher, NetworkTeacher, Train
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
-
-from .conftest import DIMENSION, Faces, embed, info_of
+from tests.distill.conftest import DIMENSION, Faces, embed, info_of
 
 INDICES = [7, 2, 2, 9]
 FLIPPED = [True, False, True, False]

@@ -17,8 +17,7 @@ from facedistill.distill.teachers.teacher_pass import answers
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
-
-from .conftest import Faces, embed
+from tests.distill.conftest import Faces, embed
 
 
 class Raw:

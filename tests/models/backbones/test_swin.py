@@ -24,9 +24,8 @@ from facedistill.models.files.foreign_weights import load_foreign
 from facedistill.models.files.model_file import load_model, save_model
 from facedistill.models.registry import create_backbone
 from facedistill.runtime.input_spec import InputSpec
-
-from . import swin_by_hand
-from .network_by_hand import randomise
+from tests.models.backbones import swin_by_hand
+from tests.models.backbones.network_by_hand import randomise
 
 
 def tiny(**changes) -> Swin:

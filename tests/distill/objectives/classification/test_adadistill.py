@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from .by_hand import batch_of, dot, said, unit
-from .methods import LABELS, batch, made, setting, spoken
-from .test_arcdistill import arcface, cross_entropy
+from tests.distill.objectives.by_hand import batch_of, dot, said, unit
+from tests.distill.objectives.classification.test_arcdistill import arcface, cross_entropy
+from tests.distill.objectives.methods import LABELS, batch, made, setting, spoken
 
 
 def clip(value):

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from .by_hand import dot, unit
-from .methods import LABELS, batch, made, setting, spoken
+from tests.distill.objectives.by_hand import dot, unit
+from tests.distill.objectives.methods import LABELS, batch, made, setting, spoken
 
 
 def cross_entropy(ours, centres, labels, own, scale):

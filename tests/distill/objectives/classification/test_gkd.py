@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from .by_hand import batch_of, said, softmax
-from .methods import LABELS, batch, made, spoken
+from tests.distill.objectives.by_hand import batch_of, said, softmax
+from tests.distill.objectives.methods import LABELS, batch, made, spoken
 
 
 def by_hand(ours, theirs, labels, tau, share):

@@ -7,8 +7,7 @@ from torch.autograd import gradcheck
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.classification.kd import soft_target_loss
-
-from .by_hand import batch_of, said, softmax
+from tests.distill.objectives.by_hand import batch_of, said, softmax
 
 BATCH = batch_of([0, 1, 2, 0, 1, 2, 0])
 

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from facedistill.distill.objectives.classification.margin_distillation import add_margins
-
-from .by_hand import dot, unit
-from .methods import LABELS, batch, made, setting, spoken
-from .test_arcdistill import arcface, cross_entropy
+from tests.distill.objectives.by_hand import dot, unit
+from tests.distill.objectives.classification.test_arcdistill import arcface, cross_entropy
+from tests.distill.objectives.methods import LABELS, batch, made, setting, spoken
 
 
 def test_every_image_has_its_margin():

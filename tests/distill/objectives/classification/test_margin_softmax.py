@@ -7,8 +7,7 @@ from torch.autograd import gradcheck
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.models.heads.margin import HEADS
-
-from .by_hand import batch_of, dot, said, softmax, unit
+from tests.distill.objectives.by_hand import batch_of, dot, said, softmax, unit
 
 LABELS = [0, 1, 2, 0, 1, 2, 3]
 BATCH = batch_of(LABELS)

@@ -14,8 +14,7 @@ from facedistill.models.heads.class_head import ClassHead
 from facedistill.models.heads.margin import create_head
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
-
-from .by_hand import batch_of, dot, softmax, times, unit
+from tests.distill.objectives.by_hand import batch_of, dot, softmax, times, unit
 
 LABELS = [0, 1, 2, 0, 3]
 BATCH = batch_of(LABELS)

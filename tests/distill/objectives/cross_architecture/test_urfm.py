@@ -15,8 +15,7 @@ from facedistill.distill.objectives.cross_architecture.pixel_features import Pix
 from facedistill.distill.objectives.cross_architecture.place_features import place_features
 from facedistill.distill.objectives.cross_architecture.urfm import agreement, correlation, spread
 from facedistill.models.outputs import Outputs
-
-from .by_hand import batch_of, dot, softmax, times
+from tests.distill.objectives.by_hand import batch_of, dot, softmax, times
 
 CNN, TRANSFORMER = PixelFeatures("feature_map", 3, 3), PixelFeatures("tokens", 5, 2)
 SALIENCY = torch.tensor([[0.0, 6.0], [1.0, 2.0]])

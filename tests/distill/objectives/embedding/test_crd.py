@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from .by_hand import batch_of, dot, said
-from .methods import LABELS, PEOPLE, batch, made, setting, spoken
+from tests.distill.objectives.by_hand import batch_of, dot, said
+from tests.distill.objectives.methods import LABELS, PEOPLE, batch, made, setting, spoken
 
 
 def linear(layer, outputs):

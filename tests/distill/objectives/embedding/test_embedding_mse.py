@@ -4,9 +4,8 @@ from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
-
-from .by_hand import batch_of, said, times, unit
-from .test_fcd import pair
+from tests.distill.objectives.by_hand import batch_of, said, times, unit
+from tests.distill.objectives.embedding.test_fcd import pair
 
 BATCH = batch_of([0] * 7)
 

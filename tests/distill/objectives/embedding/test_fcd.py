@@ -6,8 +6,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.embedding.fcd import cosine_distance
 from facedistill.models.outputs import Outputs
-
-from .by_hand import batch_of, dot, said, times, unit
+from tests.distill.objectives.by_hand import batch_of, dot, said, times, unit
 
 
 def pair(student_size=5, teacher_size=5, count=7):

@@ -5,8 +5,7 @@ from torch.autograd import gradcheck
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.models.outputs import Outputs
-
-from .by_hand import batch_of, said, times
+from tests.distill.objectives.by_hand import batch_of, said, times
 
 BATCH = batch_of([0] * 5)
 

@@ -6,8 +6,7 @@ from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
-
-from .by_hand import batch_of, said, unit
+from tests.distill.objectives.by_hand import batch_of, said, unit
 
 LABELS = [0, 1, 0, 2, 1, 0, 3]
 BATCH = batch_of(LABELS)

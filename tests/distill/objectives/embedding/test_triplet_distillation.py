@@ -2,8 +2,8 @@ from itertools import permutations
 
 import pytest
 
-from .by_hand import batch_of, dot, unit
-from .methods import LABELS, batch, made, spoken
+from tests.distill.objectives.by_hand import batch_of, dot, unit
+from tests.distill.objectives.methods import LABELS, batch, made, spoken
 
 
 def squared(rows, i, j):

@@ -9,8 +9,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import create_objective
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.models.outputs import Outputs
-
-from .methods import PIXELS, batch, made, setting
+from tests.distill.objectives.methods import PIXELS, batch, made, setting
 
 
 def maps(count=3):

@@ -11,8 +11,7 @@ from facedistill.distill.objectives.cross_architecture.pixel_features import (
     resampled,
 )
 from facedistill.models.outputs import Outputs
-
-from .by_hand import batch_of, times
+from tests.distill.objectives.by_hand import batch_of, times
 
 
 def made(student=2, teacher=2, **options):

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from facedistill.distill.objectives.relations.cckd import correlation
-
-from .by_hand import dot, unit
-from .methods import batch, made, spoken
+from tests.distill.objectives.by_hand import dot, unit
+from tests.distill.objectives.methods import batch, made, spoken
 
 
 def kernel(embedding, gamma, order):

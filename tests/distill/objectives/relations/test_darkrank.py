@@ -3,8 +3,8 @@ from math import dist
 
 import pytest
 
-from .by_hand import unit
-from .methods import batch, made, spoken
+from tests.distill.objectives.by_hand import unit
+from tests.distill.objectives.methods import batch, made, spoken
 
 
 def by_hand(ours, theirs, alpha, beta, items):

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from facedistill.distill.objectives.relations.ekd import thresholds_at
-
-from .by_hand import batch_of, dot, unit
-from .methods import LABELS, batch, made, spoken
+from tests.distill.objectives.by_hand import batch_of, dot, unit
+from tests.distill.objectives.methods import LABELS, batch, made, spoken
 
 
 def pairs(outputs):

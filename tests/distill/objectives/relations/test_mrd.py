@@ -4,8 +4,7 @@ from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
-
-from .by_hand import batch_of, dot, said, unit
+from tests.distill.objectives.by_hand import batch_of, dot, said, unit
 
 
 def made():

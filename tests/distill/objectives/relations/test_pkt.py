@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from .by_hand import dot, unit
-from .methods import batch, made, spoken
+from tests.distill.objectives.by_hand import dot, unit
+from tests.distill.objectives.methods import batch, made, spoken
 
 
 def probabilities(embedding):

@@ -6,8 +6,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank.mining import Neighbours, nearest
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.relations.relation import unit as units
-
-from .by_hand import batch_of, dot, said, unit
+from tests.distill.objectives.by_hand import batch_of, dot, said, unit
 
 PEOPLE, STUDENT, TEACHER = 7, 5, 4
 LABELS = [0, 3, 3, 6, 1, 0]

@@ -7,8 +7,7 @@ from torch.autograd import gradcheck
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.relations.rad_queue import FeatureQueue
-
-from .by_hand import batch_of, dot, said, unit
+from tests.distill.objectives.by_hand import batch_of, dot, said, unit
 
 STUDENT, TEACHER = 5, 4
 

@@ -9,8 +9,7 @@ from facedistill.distill.objectives.relations.relation import (
     relations,
     unit,
 )
-
-from .by_hand import dot
+from tests.distill.objectives.by_hand import dot
 
 
 def case(batch=5, rows=9, dimension=4, near=3):

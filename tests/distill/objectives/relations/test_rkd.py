@@ -6,9 +6,8 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.distill.objectives.relations import rkd
-
-from .by_hand import batch_of, dot, said, unit
-from .methods import batch, made, spoken
+from tests.distill.objectives.by_hand import batch_of, dot, said, unit
+from tests.distill.objectives.methods import batch, made, spoken
 
 
 def smooth_l1(a, b):

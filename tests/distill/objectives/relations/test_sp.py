@@ -5,9 +5,8 @@ from torch.autograd import gradcheck
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import create_objective
 from facedistill.models.outputs import Outputs
-
-from .by_hand import dot, unit
-from .methods import PIXELS, batch, made, spoken
+from tests.distill.objectives.by_hand import dot, unit
+from tests.distill.objectives.methods import PIXELS, batch, made, spoken
 
 
 def similar(embedding):
