@@ -5,6 +5,7 @@ from torch.autograd import gradcheck
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank.mining import Neighbours, nearest
 from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.relations.rad import random_others
 from facedistill.distill.objectives.relations.relation import unit as units
 from tests.distill.objectives.by_hand import batch_of, dot, said, unit
 
@@ -154,6 +155,61 @@ def test_a_teacher_that_is_copied_costs_nothing():
     assert parts["valid"] == 1
 
 
+@pytest.mark.parametrize(("identities", "count"), [(2, 1), (7, 3), (7, 6), (300, 100)])
+def test_random_others_are_distinct_and_never_oneself(identities, count):
+    drawn = random_others(identities, count, 0)
+    assert drawn.shape == (identities, count)
+    assert drawn.dtype == torch.int64
+    for person, others in enumerate(drawn.tolist()):
+        assert len({*others}) == count
+        assert {*others} <= {*range(identities)} - {person}
+    assert torch.equal(drawn, random_others(identities, count, 0))
+
+
+def test_random_others_are_drawn_uniformly():
+    # All 20 sets of 3 of the 6 others, for every person: 1,000 draws each on the average.
+    people, seeds = 7, 20_000
+    sets = torch.zeros(people, 2**people)
+    for seed in range(seeds):
+        bits = (1 << random_others(people, 3, seed)).sum(1)
+        sets[torch.arange(people), bits] += 1
+    drawn = [row[row > 0] for row in sets]
+    assert [len(row) for row in drawn] == [20] * people
+    statistic = sum(((row - 1_000) ** 2 / 1_000).sum().item() for row in drawn)
+    freedom = people * 19
+    assert abs(statistic - freedom) < 5 * (2 * freedom) ** 0.5
+
+
+def test_random_neighbours_take_the_place_of_mined_ones():
+    context = setting()
+    mined, drawn, other = (
+        made(context),
+        *(made(context, neighbours_by="random", neighbours_seed=seed) for seed in (0, 1)),
+    )
+    assert torch.equal(mined.neighbours, context.mine(3).indices)
+    assert torch.equal(drawn.neighbours, random_others(PEOPLE, 3, 0))
+    near = [[{*row} for row in each.neighbours.tolist()] for each in (mined, drawn, other)]
+    assert near[0] != near[1] != near[2]
+    assert torch.equal(drawn.teachers.rows, mined.teachers.rows)
+    for objective in (mined, drawn):
+        torch.manual_seed(1)
+        step(objective, list(range(PEOPLE)))
+    ours, theirs = embeddings()
+    loss = drawn(said(ours), said(theirs), batch_of(LABELS))[0]
+    costs = by_hand(drawn, ours, theirs, LABELS, 0.03, False, False, "student")
+    assert loss.item() == pytest.approx(sum(costs) / len(costs), abs=1e-10)
+    assert loss != mined(said(ours), said(theirs), batch_of(LABELS))[0]
+
+
+def test_a_random_draw_leaves_the_runs_own_chance_alone():
+    context = setting()
+    torch.manual_seed(0)
+    made(context, neighbours_by="random")
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))
+
+
 def test_fp16_storage_changes_little():
     context = setting()
     losses = []
@@ -193,6 +249,7 @@ def test_a_checkpoint_keeps_the_banks():
         ({}, {"q": -0.1, "two_sided": True}, "q must be 0 or more"),
         ({}, {"storage": "fp8"}, "storage is 'fp8'"),
         ({}, {"neighbors": 3}, "did you mean 'neighbours'"),
+        ({}, {"neighbours_by": "chance"}, "neighbours_by is 'chance'"),
     ],
 )
 def test_what_cannot_be_is_refused(context, options, reason):

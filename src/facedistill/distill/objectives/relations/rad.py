@@ -41,6 +41,9 @@ class RelationAware(Objective):
         reference: `student` as above; `teacher` puts R(f_s_i, e_t_k) for the student's relation,
             which needs embeddings of one dimension and has every relation valid.
         storage: `fp16` or `fp32`, of the feature banks.
+        neighbours_by: `mined` as above; `random` takes as many identities drawn at random in their
+            place, a control that tells how much of the gain is the mining's.
+        neighbours_seed: Of that draw, which the run's own seed does not change.
     """
 
     needs = frozenset({"student.embedding", "teacher.embedding"})
@@ -55,6 +58,8 @@ class RelationAware(Objective):
         squared: bool = False,
         reference: Literal["student", "teacher"] = "student",
         storage: Storage = "fp16",
+        neighbours_by: Literal["mined", "random"] = "mined",
+        neighbours_seed: int = 0,
     ) -> None:
         super().__init__()
         teacher_size = setting.require_teacher("rad")
@@ -69,6 +74,9 @@ class RelationAware(Objective):
         self.reference = reference
         mined = setting.require_neighbours("rad", neighbours)
         self.neighbours = mined.indices
+        if neighbours_by == "random":
+            count = mined.indices.shape[1]
+            self.neighbours = random_others(identities, count, neighbours_seed)
         self.teachers = FeatureBank(mined.prototypes, storage)
         self.students = FeatureBank((identities, setting.student_size), storage)
         self._observed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -100,3 +108,27 @@ class RelationAware(Objective):
         cost = torch.where(valid, cost, 0)
         paid = (cost > 0).sum() / count
         return cost.sum() / count, {"valid": valid.float().mean(), "paid": paid}
+
+
+def random_others(identities: int, count: int, seed: int) -> torch.Tensor:
+    """Return for each identity others drawn uniformly without replacement, never itself.
+
+    Every set of others is equally likely (Floyd's algorithm, for all identities at once); memory
+    is that of the result.
+
+    Args:
+        identities: M.
+        count: K, 1..M-1.
+        seed: Same seed, same draw.
+
+    Returns:
+        int64 (M, K), on the CPU, in no meaningful order.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.empty(identities, count, dtype=torch.int64)
+    for place, last in enumerate(range(identities - 1 - count, identities - 1)):
+        one = torch.randint(last + 1, (identities,), generator=generator)
+        taken = (drawn[:, :place] == one[:, None]).any(1)
+        drawn[:, place] = one.where(~taken, last)
+    # These are numbers among the M - 1 others: those from one's own on stand one further.
+    return drawn + (drawn >= torch.arange(identities)[:, None])
