@@ -24,7 +24,6 @@ from torch import nn
 
 from facedistill.data.open import open_dataset
 from facedistill.data.views.selection import evenly_spaced
-from facedistill.evaluation.statistics.bootstrap import Estimate
 from facedistill.export.bench.bench import bench
 from facedistill.export.target import ExportOptions
 from facedistill.export.targets import onnx as floating
@@ -85,15 +84,9 @@ def compare(name: str, paths: list[Path], calls: int) -> None:
         print(
             f"{rows[0].threads:7} {prelus.milliseconds.value:9.2f} "
             f"{exported.milliseconds.value:11.2f} {exported.ratio(prelus).value:6.2f} "
-            f"{int8.milliseconds.value:9.2f} {ratio.value:6.2f} {interval(ratio)}",
+            f"{int8.milliseconds.value:9.2f} {ratio.text(2)}",
             flush=True,
         )
-
-
-def interval(ratio: Estimate) -> str:
-    """Return a ratio's interval as text."""
-    limits = ratio.interval
-    return "" if limits is None else f"({limits.low:.2f} to {limits.high:.2f})"
 
 
 def written(name: str, folder: Path, faces: np.ndarray) -> list[Path]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate
 from facedistill.core.progress import Say, track
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval
 from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.experiments.folder import BEST
 from facedistill.experiments.measurement import model_hash
@@ -113,4 +113,4 @@ def _read(path: Path, weights: Mapping[str, str]) -> dict[str, Cost] | None:
 
 
 def _estimate(value: float, interval: Mapping[str, float] | None) -> Estimate:
-    return Estimate(float(value), Interval(**interval) if interval else None)  # type: ignore[arg-type]
+    return Estimate.from_dict({"value": value, "interval": interval})

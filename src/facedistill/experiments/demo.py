@@ -93,13 +93,9 @@ class Row:
 
     def cells(self) -> dict[str, Any]:
         """Return the row as the table shows it."""
-        interval = self.report.result.interval
-        accuracy = f"{100 * self.report.accuracy:.2f}"
-        if interval is not None:
-            accuracy += f" ({100 * interval.low:.2f} to {100 * interval.high:.2f})"
         return {
             "network": self.name,
-            "accuracy %, 95 % interval": accuracy,
+            "accuracy %, 95 % interval": self.report.result.estimate.text(2, scale=100),
             "parameters": f"{self.parameters / 1e6:.2f} M",
             "MACs": f"{self.macs / 1e6:.1f} M",
             "ONNX file": f"{self.bytes / 1e6:.2f} MB",
@@ -259,8 +255,8 @@ def _publish(out: Path, rows: list[Row], pairs: PairSet, say: Say) -> None:
     identities = None if pairs.identities is None else pairs.identities[pairs.pairs]
     gain = compare_paired(distilled.result.correct, plain.result.correct, pairs.same, identities)
     verdict = (
-        f"distilled less plain: {100 * gain.difference:+.2f} points on the same pairs, 95 % "
-        f"interval {100 * gain.interval.low:+.2f} to {100 * gain.interval.high:+.2f}"
+        f"distilled less plain: {gain.estimate.percent(signed=True)} of accuracy on the same "
+        "pairs, with the 95 % interval"
     )
     cells = [row.cells() for row in rows]
     table = markdown_table(cells, list(cells[0]))

@@ -78,11 +78,10 @@ class AccuracyKept:
 
     def line(self) -> str:
         """Return the accuracies as text."""
-        interval = self.difference.interval
         return (
             f"{self.pairs}: accuracy {100 * self.file:.2f} %, torch {100 * self.network:.2f} %, "
-            f"difference {100 * self.difference.difference:+.2f} points "
-            f"(95 % {100 * interval.low:+.2f}..{100 * interval.high:+.2f} over {interval.over})"
+            f"difference {self.difference.estimate.percent(signed=True)} "
+            f"(interval over {self.difference.interval.over})"
         )
 
     def to_dict(self) -> dict[str, Any]:

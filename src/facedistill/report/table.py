@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from facedistill.evaluation.statistics.bootstrap import Estimate
+from facedistill.core.estimate import Estimate
 
 MISSING = "-"
 """What stands where a row has no value."""
 
 _SHARES = ("accuracy", "eer", "tar@", "nme", "failures@")
-
-_SYMMETRIC = 0.02  # an interval counts as symmetric if its halves differ by less than this share
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Column:
         if value is None:
             return MISSING
         if isinstance(value, Estimate):
-            return format_estimate(value, self.digits, scale)
+            return value.text(self.digits, scale=scale)
         if isinstance(value, bool):
             return "yes" if value else "no"
         if isinstance(value, int) and not self.percent:
@@ -66,29 +64,6 @@ def figure_column(key: str, figure: str, header: str | None = None) -> Column:
     """Return the column of a figure of `evaluation.rows.figures_of`, shares in percent."""
     share = figure.startswith(_SHARES)
     return Column(key, header, digits=2 if share else 4, percent=share)
-
-
-def format_estimate(estimate: Estimate, digits: int = 4, scale: float = 1.0) -> str:
-    """Return a figure with its 95 % interval as text.
-
-    Args:
-        estimate: The figure.
-        digits: Decimals.
-        scale: Multiplies everything; 100 for percent.
-
-    Returns:
-        `94.28 ± 0.61` where the interval is symmetric, `98.10 [97.20, 98.70]` where it is not, and
-        the figure alone where there is none.
-    """
-    value = f"{scale * estimate.value:.{digits}f}"
-    if estimate.interval is None:
-        return value
-    below = estimate.value - estimate.interval.low
-    above = estimate.interval.high - estimate.value
-    if abs(above - below) <= _SYMMETRIC * abs(above + below):
-        return f"{value} ± {scale * (above + below) / 2:.{digits}f}"
-    low, high = scale * estimate.interval.low, scale * estimate.interval.high
-    return f"{value} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str | Column]) -> str:

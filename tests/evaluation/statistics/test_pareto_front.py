@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.evaluation.statistics.bootstrap import Estimate
+from facedistill.core.estimate import Estimate
 from facedistill.evaluation.statistics.pareto_front import ParetoPanel, ParetoPoint, pareto_front
 
 small = st.integers(0, 4).map(float)

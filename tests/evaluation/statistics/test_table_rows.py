@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.protocols.pairs import report_scores
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval
 from facedistill.evaluation.statistics.table_rows import (
     Measured,
     Row,

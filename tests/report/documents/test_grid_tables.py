@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.statistics.table_rows import Row, RunResult
 from facedistill.recipe.grid import GridRecipe
 from facedistill.report.documents.grid_tables import grid_tables, write_grids
@@ -33,15 +33,15 @@ def test_a_table_for_every_choice_of_the_first_axis(tmp_path):
 
 | init / target | none | kd |
 | --- | ---: | ---: |
-| teacher (big) | 97.00 ± 1.00 | - |
-| scratch | 90.00 ± 1.00 | 95.00 ± 1.00 |
+| teacher (big) | 97.00 (96.00 to 98.00) | - |
+| scratch | 90.00 (89.00 to 91.00) | 95.00 (94.00 to 96.00) |
 
 ### s: accuracy in %, divisor 4
 
 | init / target | none | kd |
 | --- | ---: | --- |
-| teacher (big) | 97.00 ± 1.00 | - |
-| scratch | 80.00 ± 1.00 | failed |
+| teacher (big) | 97.00 (96.00 to 98.00) | - |
+| scratch | 80.00 (79.00 to 81.00) | failed |
 """
     assert grid_tables("s", GRID, rows) == wanted
     assert write_grids({"s": GRID}, rows, tmp_path).read_text() == wanted
@@ -56,8 +56,8 @@ def test_the_error_of_landmarks_comes_before_accuracy_and_one_axis_is_a_list():
 
 | divisor | nme |
 | --- | ---: |
-| 2 | 5.00 ± 1.00 |
-| 4 | 6.00 ± 1.00 |
+| 2 | 5.00 (4.00 to 6.00) |
+| 4 | 6.00 (5.00 to 7.00) |
 """
     )
 
@@ -71,5 +71,5 @@ def test_a_cell_of_which_a_seed_crashed_says_so():
     grid = GridRecipe(recipe="fcd", axes={"init": {"x": []}, "target": {"none": [], "kd": []}})
     done, broken = row("s-x-none", 0.9), Row("s-x-kd", "", [RunResult(0), RunResult(1, "nan")])
     done = replace(done, runs=[RunResult(0), RunResult(1, "out of memory"), RunResult(2)])
-    cells = "| x | 90.00 ± 1.00 (2 of 3, crashed) | - (1 of 2, crashed) |"
+    cells = "| x | 90.00 (89.00 to 91.00) (2 of 3, crashed) | - (1 of 2, crashed) |"
     assert cells in grid_tables("s", grid, [done, broken])

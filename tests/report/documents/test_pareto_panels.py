@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.statistics.table_rows import Measured, Row, RunResult
 from facedistill.report.documents.comparison_page import to_html, write_comparison
 from facedistill.report.documents.comparison_table import (
@@ -84,7 +84,7 @@ def test_a_comparison_of_unlike_networks_has_the_picture_and_the_costs(ladder, t
     assert paths[-1].read_bytes().startswith(b"\x89PNG")
     assert "What networks are worth" in to_html("ladder", ladder)
     assert "| ms a face | file MB |" in to_markdown("ladder", ladder)
-    assert "| 0.400 ± 0.040 | 2.00 |" in to_markdown("ladder", ladder)
+    assert "| 0.400 (0.360 to 0.440) | 2.00 |" in to_markdown("ladder", ladder)
     header, first, second, _ = to_csv(ladder).splitlines()
     columns = dict(zip(header.split(","), first.split(","), strict=True))
     assert [columns[f"milliseconds{end}"] for end in ("", " low", " high")] == [
@@ -101,7 +101,7 @@ def test_the_terminal_shows_what_a_face_takes(ladder, capsys):
 
     ladder[0] = replace(ladder[0], milliseconds=timed(0.4), file_bytes=2_000_000)
     print_comparison("ladder", ladder, Console(width=200))
-    assert "0.400 ± 0.040" in capsys.readouterr().out
+    assert "0.400 (0.360 to 0.440)" in capsys.readouterr().out
 
 
 def test_names_do_not_lie_on_each_other():

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from facedistill.core.estimate import Interval
 from facedistill.evaluation.metrics.roc import OperatingPoint, roc_curve, tar_at_far
 from facedistill.evaluation.metrics.score_histogram import count_scores
 from facedistill.evaluation.protocols.distractors import distractor_rates
-from facedistill.evaluation.statistics.bootstrap import Interval
 from facedistill.report.figures.charts import (
     draw_cmc,
     draw_det,

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.core.progress import track
 from facedistill.evaluation.metrics.roc import far_name
 from facedistill.evaluation.metrics.similarity import unit_rows
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval, bootstrap_clusters
+from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 
 RANKS = (1, 5, 10)
 FPIRS = (1e-3, 1e-2, 1e-1)

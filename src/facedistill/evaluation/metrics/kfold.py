@@ -16,8 +16,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.metrics.similarity import check_scores, squared_distances
-from facedistill.evaluation.statistics.bootstrap import Interval, bootstrap_mean
+from facedistill.evaluation.statistics.bootstrap import bootstrap_mean
 
 Protocol = Literal["insightface", "exact"]
 """How thresholds are chosen: see `verification`."""
@@ -48,6 +49,11 @@ class VerificationResult:
     correct: np.ndarray
     protocol: Protocol
     interval: Interval | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The accuracy with its interval."""
+        return Estimate(self.accuracy, self.interval)
 
     @property
     def pairs(self) -> int:

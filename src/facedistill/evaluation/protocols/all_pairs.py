@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.core.progress import track
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import FaceDataset
@@ -38,7 +39,7 @@ from facedistill.evaluation.metrics.roc import (
 from facedistill.evaluation.metrics.score_histogram import BINS, ScoreCounts, count_cosines
 from facedistill.evaluation.metrics.similarity import unit_rows
 from facedistill.evaluation.perturbations.masked import Masked, check_mask_seed, put_on_mask
-from facedistill.evaluation.statistics.bootstrap import Interval, bootstrap_clusters
+from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.models.device import device_for, device_of
 
 FARS = (1e-3, 1e-4, 1e-5, 1e-6)
@@ -158,9 +159,7 @@ class AllPairsReport:
             if point.tar is None:
                 parts.append(f"TAR@{name} {point.reason}")
                 continue
-            interval = self.intervals.get(name)
-            spread = f" ({100 * interval.low:.2f}..{100 * interval.high:.2f})" if interval else ""
-            parts.append(f"TAR@{name} {100 * point.tar:.2f} %{spread}")
+            parts.append(f"TAR@{name} {Estimate(point.tar, self.intervals.get(name)).percent()}")
         parts += [
             f"AUC {self.auc:.6f}",
             f"EER {100 * self.eer:.2f} %",

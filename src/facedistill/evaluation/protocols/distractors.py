@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate
 from facedistill.core.progress import track
 from facedistill.evaluation.metrics.identification import gallery_block
 from facedistill.evaluation.metrics.similarity import unit_rows
-from facedistill.evaluation.statistics.bootstrap import Estimate, bootstrap_clusters
+from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.models.device import device_for
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
@@ -77,12 +78,7 @@ class DistractorReport:
         """Return the figures as one line of text."""
         parts = []
         for point in self.rates:
-            interval = point.rate.interval
-            spread = f" ({100 * interval.low:.2f}..{100 * interval.high:.2f})" if interval else ""
-            parts.append(
-                f"rank-{point.rank} among {point.distractors:,} "
-                f"{100 * point.rate.value:.2f} %{spread}"
-            )
+            parts.append(f"rank-{point.rank} among {point.distractors:,} {point.rate.percent()}")
         searches = self.rates[0].searches
         parts.append(f"{searches:,} searches, {self.images:,} images of {self.people:,} people")
         return f"{self.title}: " + ", ".join(parts)

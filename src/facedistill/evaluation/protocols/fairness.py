@@ -30,15 +30,10 @@ import numpy as np
 from scipy import sparse, stats
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import LEVEL, Estimate, Interval
 from facedistill.evaluation.metrics.roc import far_name, roc_curve, tar_at_far
 from facedistill.evaluation.metrics.similarity import check_scores
-from facedistill.evaluation.statistics.bootstrap import (
-    LEVEL,
-    Estimate,
-    Interval,
-    bootstrap_weights,
-    percentile_interval,
-)
+from facedistill.evaluation.statistics.bootstrap import bootstrap_weights, percentile_interval
 
 MIN_GENUINE = 100
 """A group with fewer genuine pairs is left out of the summaries."""
@@ -124,7 +119,7 @@ class FairnessReport:
         setting = "" if self.target is None else f" (FMR {far_name(self.target)} over all pairs)"
         parts = [_summary(self.fmr), _summary(self.fnmr)]
         if self.garbe is not None:
-            parts.append(f"GARBE {_text(self.garbe)}")
+            parts.append(f"GARBE {self.garbe.text(2)}")
         out = [f"{group.group}: {group.left_out}" for group in self.groups if group.left_out]
         if out:
             parts.append(f"left out {'; '.join(out)}")
@@ -393,13 +388,7 @@ def _garbe(
 def _summary(differential: Differential) -> str:
     if differential.worst_to_best is None:
         return f"{differential.rate}: {differential.reason}"
+    ratio = differential.worst_to_best.text(2)
     return (
-        f"{differential.rate} of {differential.worst} is {_text(differential.worst_to_best)} times "
-        f"that of {differential.best}"
+        f"{differential.rate} of {differential.worst} is {ratio} times that of {differential.best}"
     )
-
-
-def _text(estimate: Estimate) -> str:
-    if estimate.interval is None:
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} ({estimate.interval.low:.2f}..{estimate.interval.high:.2f})"

@@ -15,6 +15,7 @@ import torch
 from scipy import sparse
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.data.formats.ijb_files import IjbFiles, TemplateList
 from facedistill.evaluation.embedding import Network, embed_images
 from facedistill.evaluation.metrics.identification import (
@@ -46,7 +47,7 @@ from facedistill.evaluation.metrics.templates import (
     template_rows,
 )
 from facedistill.evaluation.protocols.pairs import MIN_IDENTITIES
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval, bootstrap_clusters
+from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.evaluation.statistics.tar_bootstrap import (
     tar_intervals,
     tar_intervals_over_identities,
@@ -163,7 +164,7 @@ class TemplateIdentification:
 
     def line(self) -> str:
         """Return the figures as one line of text."""
-        ranks = [f"rank-{k} {_percent(e.value, e.interval)}" for k, e in self.ranks.items()]
+        ranks = [f"rank-{k} {e.percent()}" for k, e in self.ranks.items()]
         tpirs = [
             f"TPIR@{name} " + ("not measurable" if value is None else f"{100 * value:.2f} %")
             for name, value in self.tpir.items()
@@ -484,10 +485,4 @@ def _tar_text(point: OperatingPoint, intervals: dict[str, Interval]) -> str:
     name = far_name(point.target)
     if point.tar is None:
         return f"TAR@{name} not measurable"
-    return f"TAR@{name} {_percent(point.tar, intervals.get(name))}"
-
-
-def _percent(value: float, interval: Interval | None) -> str:
-    if interval is None:
-        return f"{100 * value:.2f} %"
-    return f"{100 * value:.2f} % ({100 * interval.low:.2f}..{100 * interval.high:.2f})"
+    return f"TAR@{name} {Estimate(point.tar, intervals.get(name)).percent()}"

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.core.progress import track
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import FaceDataset
 from facedistill.data.views.resized import Resized
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval, bootstrap_clusters
+from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.faces.landmarks import FIVE, eye_distance, reduce_to_five
 from facedistill.runtime.input_spec import InputSpec
 
@@ -103,10 +104,10 @@ class LandmarkReport:
 
     def line(self) -> str:
         """Return the figures as one line of text."""
-        parts = [f"{self.name}: NME {_percent(self.nme)}"]
+        parts = [f"{self.name}: NME {self.nme.percent()}"]
         for limit, rate in self.failures.items():
             area = self.auc[limit].value
-            parts.append(f"above {100 * limit:g} % {_percent(rate)}, AUC {area:.4f}")
+            parts.append(f"above {100 * limit:g} % {rate.percent()}, AUC {area:.4f}")
         each = 100 * self.point_errors
         if len(each) == len(FIVE_NAMES):
             named = zip(FIVE_NAMES, each, strict=True)
@@ -318,10 +319,3 @@ def _names(points: int) -> list[str]:
 
 def _normalised_by(points: int) -> str:
     return "inter-ocular" if points == FIVE else "inter-ocular (outer corners)"
-
-
-def _percent(estimate: Estimate) -> str:
-    interval = estimate.interval
-    if interval is None:
-        return f"{100 * estimate.value:.2f} %"
-    return f"{100 * estimate.value:.2f} % ({100 * interval.low:.2f} to {100 * interval.high:.2f})"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.embedding import Network, embed_images
 from facedistill.evaluation.metrics import kfold
 from facedistill.evaluation.metrics.kfold import VerificationResult, verification
@@ -26,12 +27,7 @@ from facedistill.evaluation.metrics.roc import (
 )
 from facedistill.evaluation.metrics.similarity import check_scores, pair_similarities
 from facedistill.evaluation.perturbations.masked import Masked, MaskedPairs
-from facedistill.evaluation.statistics.bootstrap import (
-    Estimate,
-    Interval,
-    bootstrap_weights,
-    percentile_interval,
-)
+from facedistill.evaluation.statistics.bootstrap import bootstrap_weights, percentile_interval
 
 MIN_IDENTITIES = 10
 """Genuine and impostor pairs must each show this many people for identities to be resampled."""
@@ -141,8 +137,9 @@ class PairReport:
         """Return the figures as one line of text."""
         result = self.result
         parts = [
-            f"{self.title}: accuracy {100 * result.accuracy:.2f} % +- {100 * result.std:.2f} "
-            f"({self.protocol}, {len(result.fold_accuracy)} folds{_percent(result.interval)})",
+            f"{self.title}: accuracy {result.estimate.percent()} ({self.protocol}, "
+            f"{len(result.fold_accuracy)} folds, standard deviation {100 * result.std:.2f} %"
+            f"{_over(result.interval)})",
             f"AUC {self.auc.value:.4f}",
             f"EER {100 * self.eer.value:.2f} %",
         ]
@@ -430,7 +427,5 @@ def cumulative_share(weights: np.ndarray, last: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros((len(shares), 1)), shares], axis=1)
 
 
-def _percent(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return f", 95 % {100 * interval.low:.2f}..{100 * interval.high:.2f} over {interval.over}"
+def _over(interval: Interval | None) -> str:
+    return "" if interval is None else f", interval over {interval.over}"

@@ -86,18 +86,15 @@ class RobustnessReport:
 
     def line(self) -> str:
         """Return the figures as text, one line per condition."""
-        who = "both images" if self.which == "both" else "second image"
+        altered = "both images" if self.which == "both" else "second image"
         lines = []
         for row in self.rows[1:]:
             loss = ""
             if row.loss is not None:
-                low, high = row.loss.interval.low, row.loss.interval.high
-                loss = (
-                    f", accuracy {100 * row.loss.difference:+.2f} % "
-                    f"({100 * low:+.2f}..{100 * high:+.2f}) against the pairs as they are"
-                )
+                difference = row.loss.estimate.percent(signed=True)
+                loss = f", accuracy {difference} against the pairs as they are"
             figures = row.report.line().removeprefix(f"{row.report.title}: ")
-            lines.append(f"{self.name}, {who} {row.name}: {figures}{loss}")
+            lines.append(f"{self.name}, {altered} {row.name}: {figures}{loss}")
         if self.left_out:
             lines.append(
                 f"{self.name}: left out {', '.join(self.left_out)}, for the images are no larger"

@@ -19,41 +19,9 @@ import numpy as np
 from scipy import stats
 
 from facedistill.core.errors import FacedistillError
-
-LEVEL = 0.95
-"""Every interval covers this share."""
+from facedistill.core.estimate import LEVEL, Estimate, Interval
 
 _CELLS_AT_ONCE = 4_000_000  # weights held in memory at a time: resamples x pairs, 32 MB
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % interval.
-
-    Attributes:
-        low: Lower end.
-        high: Upper end.
-        over: What was resampled or repeated: `identities`, `pairs` or `seeds`.
-        units: How many of them there are.
-    """
-
-    low: float
-    high: float
-    over: str
-    units: int
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its 95 % interval.
-
-    Attributes:
-        value: The figure.
-        interval: Its interval, None where it cannot be known (a single seed).
-    """
-
-    value: float
-    interval: Interval | None
 
 
 def mean_interval(values: Sequence[float] | np.ndarray) -> Estimate:
@@ -215,6 +183,11 @@ class PairedComparison:
     only_first: int
     only_second: int
     pairs: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its interval."""
+        return Estimate(self.difference, self.interval)
 
 
 def mcnemar_exact(first: np.ndarray, second: np.ndarray) -> float:

@@ -160,8 +160,5 @@ def _best_tars(weights: np.ndarray, scores: np.ndarray, same: np.ndarray, far: f
 
 
 def _text(comparison: PairedComparison) -> str:
-    low, high = comparison.interval.low, comparison.interval.high
-    return (
-        f"{100 * comparison.difference:+.2f} % ({100 * low:+.2f}..{100 * high:+.2f}, "
-        f"McNemar p {comparison.p_value:.2g})"
-    )
+    difference = comparison.estimate.percent(signed=True)
+    return f"{difference} (McNemar p {comparison.p_value:.2g})"

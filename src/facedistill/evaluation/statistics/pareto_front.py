@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from facedistill.evaluation.statistics.bootstrap import Estimate
+from facedistill.core.estimate import Estimate
 
 
 @dataclass(frozen=True)

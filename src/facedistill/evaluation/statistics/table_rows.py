@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.evaluation.statistics.bootstrap import (
-    Estimate,
-    Interval,
-    bootstrap_mean,
-    mean_interval,
-)
+from facedistill.core.estimate import Estimate
+from facedistill.evaluation.statistics.bootstrap import bootstrap_mean, mean_interval
 
 Figures = dict[str, Estimate]
 """A network's figures on one set, by name."""
@@ -270,5 +266,4 @@ def _estimates(report: Mapping[str, Any], under: str = "") -> Iterator[tuple[str
 def _estimate(value: Any) -> Estimate:
     if not isinstance(value, Mapping):
         return Estimate(float(value), None)
-    interval = value.get("interval")
-    return Estimate(float(value["value"]), Interval(**interval) if interval else None)
+    return Estimate.from_dict(value)

@@ -18,12 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from facedistill.core.estimate import Interval
 from facedistill.evaluation.metrics.roc import RocCurve, far_name
-from facedistill.evaluation.statistics.bootstrap import (
-    Interval,
-    multiplicities,
-    percentile_interval,
-)
+from facedistill.evaluation.statistics.bootstrap import multiplicities, percentile_interval
 
 _IMPOSTORS_KEPT = 10_000
 _CELLS_AT_ONCE = 8_000_000  # weights held in memory at a time, 32 MB

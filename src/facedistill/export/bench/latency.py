@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from facedistill.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval
+from facedistill.core.estimate import LEVEL, Estimate, Interval
 
 
 @dataclass(frozen=True)

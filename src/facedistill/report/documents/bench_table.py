@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from facedistill.evaluation.statistics.bootstrap import Estimate
+from facedistill.core.estimate import Estimate
 from facedistill.export.bench.bench import BenchReport, BenchRow
 from facedistill.report.table import Column, markdown_table
 

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from facedistill.core.atomic import atomic_path
-from facedistill.evaluation.statistics.bootstrap import Estimate
+from facedistill.core.estimate import Estimate
 from facedistill.evaluation.statistics.table_rows import Row, RunResult, figures_of
 from facedistill.report.documents.comparison_table import (
     cells_of,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from facedistill.core.atomic import atomic_path
-from facedistill.evaluation.statistics.bootstrap import Estimate
+from facedistill.core.estimate import Estimate
 from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.recipe.grid import GridRecipe, row_name
-from facedistill.report.table import MISSING, Column, format_estimate, markdown_table
+from facedistill.report.table import MISSING, Column, markdown_table
 
 HEADLINES = ("nme", "accuracy")
 """Figures that a cell shows: the first that its row has."""
@@ -99,5 +99,5 @@ def _figure(row: Row | None, headline: str | None) -> Estimate | str | None:
     figure = next((each[headline] for each in row.figures.values() if headline in each), None)
     if not row.errors:
         return figure
-    said = MISSING if figure is None else format_estimate(figure, 2, 100)
-    return f"{said} ({len(row.finished)} of {len(row.runs)}, crashed)"
+    text = MISSING if figure is None else figure.text(2, scale=100)
+    return f"{text} ({len(row.finished)} of {len(row.runs)}, crashed)"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.data.formats.procedural import PREFIX
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.data.sample import FaceDataset
@@ -23,7 +24,6 @@ from facedistill.evaluation.protocols.landmark_errors import LandmarkReport
 from facedistill.evaluation.protocols.pairs import PairReport
 from facedistill.evaluation.protocols.robustness import RobustnessReport
 from facedistill.evaluation.protocols.rules import RULES, Rules
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval
 from facedistill.report.documents.fairness_table import GROUP_COLUMNS, threshold_line
 from facedistill.report.figures.charts import (
     draw_cmc,
@@ -184,7 +184,11 @@ def _pairs(report: PairReport, pairset: PairSet | None, mask_seed: int) -> Secti
             Tile("accuracy", _percent(report.accuracy), _spread(result.interval)),
             *_tar_tiles(report.points, report.tar_intervals),
             Tile("equal error rate", _percent(report.eer.value), _spread(report.eer.interval)),
-            Tile("area under ROC", f"{report.auc.value:.4f}", _spread(report.auc.interval, 1, 4)),
+            Tile(
+                "area under ROC",
+                f"{report.auc.value:.4f}",
+                _spread(report.auc.interval, 4, scale=1),
+            ),
         ],
         tables=[_accuracies(report), _operating_points(report.points, report.tar_intervals)],
         drawings=[
@@ -232,7 +236,7 @@ def _accuracies(report: PairReport) -> Table:
     rows = [
         {
             "protocol": name,
-            "accuracy": Estimate(result.accuracy, result.interval),
+            "accuracy": result.estimate,
             "std": result.std,
             "threshold": float(np.median(result.cosine_thresholds)),
             "over": _over(result.interval),
@@ -598,7 +602,7 @@ def _difference(difference: Any) -> Table:
     rows = [
         {
             "figure": name,
-            "difference": Estimate(compared.difference, compared.interval),
+            "difference": compared.estimate,
             "p": f"{compared.p_value:.2g}",
             "first": compared.only_first,
             "second": compared.only_second,
@@ -630,8 +634,8 @@ def _add_robustness(made: Section, report: RobustnessReport) -> None:
     for row in report.rows:
         cells: dict[str, Any] = {
             "condition": row.name,
-            "accuracy": Estimate(row.report.accuracy, row.report.result.interval),
-            "loss": None if row.loss is None else Estimate(row.loss.difference, row.loss.interval),
+            "accuracy": row.report.result.estimate,
+            "loss": None if row.loss is None else row.loss.estimate,
             "eer": row.report.eer,
             "meaning": row.meaning,
         }
@@ -721,8 +725,7 @@ def _differentials(report: FairnessReport) -> Table:
     ]
     remark = ""
     if report.garbe is not None:
-        remark = f"GARBE, the mean of both Gini coefficients: {report.garbe.value:.3f}."
-        remark += f" 95 % {_spread(report.garbe.interval, 1, 3)}" if report.garbe.interval else ""
+        remark = f"GARBE, the mean of both Gini coefficients: {report.garbe.text(3)}."
     return Table(
         f"How far apart, by {report.attribute}",
         columns,
@@ -735,10 +738,8 @@ def _percent(rate: float | None) -> str:
     return "-" if rate is None else f"{100 * rate:.2f} %"
 
 
-def _spread(interval: Interval | None, scale: float = 100, digits: int = 2) -> str:
-    if interval is None:
-        return ""
-    return f"{scale * interval.low:.{digits}f} to {scale * interval.high:.{digits}f}"
+def _spread(interval: Interval | None, digits: int = 2, scale: float = 100) -> str:
+    return "" if interval is None else interval.text(digits, scale=scale)
 
 
 def _estimate(estimate: Estimate) -> tuple[str, str]:

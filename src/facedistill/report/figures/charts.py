@@ -12,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.metrics.roc import OperatingPoint, RocCurve, far_name
 from facedistill.evaluation.metrics.score_histogram import EDGES, ScoreCounts
 from facedistill.evaluation.protocols.distractors import DistractorRate
 from facedistill.evaluation.protocols.fairness import FairnessReport
 from facedistill.evaluation.protocols.landmark_errors import cumulative_curve
 from facedistill.evaluation.protocols.robustness import RobustnessReport
-from facedistill.evaluation.statistics.bootstrap import Estimate, Interval
 from facedistill.evaluation.statistics.pareto_front import ParetoPanel, ParetoPoint
 from facedistill.report.figures.curves import roc_points
 
@@ -212,11 +212,7 @@ def draw_cumulative(face_errors: np.ndarray, limit: float) -> Figure:
 def draw_robustness(report: RobustnessReport) -> Figure:
     """Draw accuracy, and the true accept rate at the lowest measurable rate, by condition."""
     names = [row.name for row in report.rows]
-    panels = {
-        "accuracy %": [
-            Estimate(row.report.accuracy, row.report.result.interval) for row in report.rows
-        ]
-    }
+    panels = {"accuracy %": [row.report.result.estimate for row in report.rows]}
     target = lowest_measured([row.report.points for row in report.rows])
     if target is not None:
         panels[f"TAR@{far_name(target)} %"] = [
