@@ -81,7 +81,7 @@ def write_lines(path: Path, lines) -> None:
 def ours(folder: Path) -> dict[str, float]:
     from facedistill.data.formats.ijb_files import read_ijb
     from facedistill.data.formats.npy import open_npy
-    from facedistill.evaluation.protocols.ijb import evaluate_ijb
+    from facedistill.evaluation.protocols.ijb_templates import evaluate_ijb
 
     files = timed("reading lists", lambda: read_ijb(folder))
     plain, flipped = (open_npy(folder / f"{name}.npy") for name in ("plain", "flipped"))

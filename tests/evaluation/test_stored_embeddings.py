@@ -4,7 +4,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.pair_set import open_pairs, write_bin
-from facedistill.evaluation.protocols.pairs import evaluate_pairs
+from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.evaluation.stored_embeddings import (
     StoredEmbeddings,
     evaluate_stored_pairs,

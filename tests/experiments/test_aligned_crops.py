@@ -11,7 +11,7 @@ from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.packing import pack
 from facedistill.data.views.resized import Resized
-from facedistill.evaluation.protocols.landmark_errors import evaluate_landmarks
+from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
 from facedistill.experiments.aligned_crops import AlignedFaces, align_faces, warp, write_crops
 from facedistill.experiments.preparation import prepare_aligned
 from facedistill.faces.alignment import similarity_transform, template, transform_points

@@ -14,7 +14,7 @@ from facedistill.data.packing import pack
 from facedistill.data.pairs.pair_set import PairSet, open_pairs, write_bin
 from facedistill.distill.bank.bank import Bank
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.evaluation.protocols.pairs import evaluate_pairs
+from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.evaluation.statistics.paired_difference import compare_reports
 from facedistill.experiments import trial as trial_module
 from facedistill.experiments.comparing import run_comparison

@@ -14,7 +14,7 @@ from facedistill.data.formats.decode import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
 from facedistill.engine.loop import Fit
-from facedistill.evaluation.protocols.landmark_errors import evaluate_landmarks
+from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
 from facedistill.experiments.build.student import create_student
 from facedistill.experiments.build.training_data import split_data
 from facedistill.experiments.run import run

@@ -424,7 +424,7 @@ def evaluate(
     from facedistill.evaluation.evaluate import evaluate as measure
     from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
     from facedistill.evaluation.metrics.templates import parse_variants
-    from facedistill.evaluation.protocols.pairs import check_protocol
+    from facedistill.evaluation.protocols.pair_verification import check_protocol
     from facedistill.evaluation.stored_embeddings import open_stored
 
     model = None if embeddings else Path(sources.pop(0))
@@ -610,10 +610,10 @@ def verify(
     std: InputStd = None,
 ) -> None:
     """Same person? Two aligned crops, one score, one verdict."""
-    from facedistill.evaluation.same_person import same_person
+    from facedistill.evaluation.verify_images import verify_images
 
     network = _open_network(model, color, size, mean, std)
-    typer.echo(same_person(network, first, second, threshold).line())
+    typer.echo(verify_images(network, first, second, threshold).line())
 
 
 def _run(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
@@ -684,7 +684,7 @@ def _evaluate_landmarks(
     as_json: bool,
 ) -> None:
     from facedistill.data.open import open_dataset
-    from facedistill.evaluation.protocols.landmark_errors import evaluate_landmarks
+    from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
 
     sets = [open_dataset(source, five=False) for source in sources]
     reports = [evaluate_landmarks(network, faces, resamples=resamples) for faces in sets]

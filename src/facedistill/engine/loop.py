@@ -29,8 +29,8 @@ from facedistill.engine.checkpoint import load_checkpoint, save_checkpoint
 from facedistill.engine.metrics_log import Averages, MetricsLog
 from facedistill.engine.signals import StopRequest, stop_request
 from facedistill.engine.step import TrainingStep
-from facedistill.evaluation.protocols.landmark_errors import LandmarkReport
-from facedistill.evaluation.protocols.pairs import PairReport
+from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport
+from facedistill.evaluation.protocols.pair_verification import PairReport
 from facedistill.experiments.folder import CHECKPOINT
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs

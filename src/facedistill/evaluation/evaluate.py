@@ -30,10 +30,15 @@ from facedistill.evaluation.protocols.all_pairs import (
 )
 from facedistill.evaluation.protocols.distractors import DistractorReport, distractor_rates
 from facedistill.evaluation.protocols.fairness import FairnessReport, check_groups, fairness
-from facedistill.evaluation.protocols.ijb import FARS as IJB_FARS
-from facedistill.evaluation.protocols.ijb import IjbReport, check_ijb, embed_ijb, evaluate_ijb
-from facedistill.evaluation.protocols.landmark_errors import LandmarkReport
-from facedistill.evaluation.protocols.pairs import PairReport, evaluate_pairs
+from facedistill.evaluation.protocols.ijb_templates import FARS as IJB_FARS
+from facedistill.evaluation.protocols.ijb_templates import (
+    IjbReport,
+    check_ijb,
+    embed_ijb,
+    evaluate_ijb,
+)
+from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport
+from facedistill.evaluation.protocols.pair_verification import PairReport, evaluate_pairs
 from facedistill.evaluation.protocols.robustness import RobustnessReport, robustness
 from facedistill.evaluation.statistics.paired_difference import ReportComparison, compare_reports
 from facedistill.evaluation.stored_embeddings import (

@@ -13,7 +13,7 @@ from facedistill.data.formats.npy import open_embeddings
 from facedistill.evaluation.metrics import kfold
 from facedistill.evaluation.metrics.roc import FARS
 from facedistill.evaluation.metrics.similarity import pair_similarities
-from facedistill.evaluation.protocols.pairs import (
+from facedistill.evaluation.protocols.pair_verification import (
     PairReport,
     Pairs,
     check_pairs,

@@ -15,7 +15,7 @@ from facedistill.data.packing import pack
 from facedistill.data.pairs.pair_set import PairSet, write_bin
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.evaluation.protocols.pairs import PairReport, evaluate_pairs
+from facedistill.evaluation.protocols.pair_verification import PairReport, evaluate_pairs
 from facedistill.evaluation.statistics.bootstrap import compare_paired
 from facedistill.experiments.comparing import run_comparison
 from facedistill.experiments.run import run

@@ -17,8 +17,11 @@ from facedistill.data.pairs.group_table import read_groups
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.data.sample import FaceDataset
 from facedistill.evaluation.evaluate import Evaluation, compare_groups
-from facedistill.evaluation.protocols.landmark_errors import LandmarkReport, evaluate_landmarks
-from facedistill.evaluation.protocols.pairs import (
+from facedistill.evaluation.protocols.landmark_localisation import (
+    LandmarkReport,
+    evaluate_landmarks,
+)
+from facedistill.evaluation.protocols.pair_verification import (
     PairReport,
     evaluate_pairs,
     pair_identities,

@@ -26,8 +26,8 @@ from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.schedule import Schedule, schedule
 from facedistill.engine.signals import stoppable
 from facedistill.engine.step import TrainingStep
-from facedistill.evaluation.protocols.landmark_errors import evaluate_landmarks
-from facedistill.evaluation.protocols.pairs import evaluate_pairs
+from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
+from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.experiments.build.student import create_student
 from facedistill.experiments.build.teacher import open_teacher
 from facedistill.experiments.build.training_data import (

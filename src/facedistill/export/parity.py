@@ -17,7 +17,7 @@ from torch import Tensor
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.evaluation.protocols.pairs import evaluate_pairs
+from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.evaluation.statistics.bootstrap import PairedComparison
 from facedistill.evaluation.statistics.paired_difference import compare_reports
 from facedistill.export.target import Engine, Locator

@@ -7,7 +7,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.pairs.pair_set import PairSet, open_pairs
 from facedistill.evaluation.perturbations.masked import MaskedPairs
-from facedistill.evaluation.protocols.pairs import evaluate_pairs
+from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.faces.masks.face_mask import MaskParameters, render_mask
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.outputs import Outputs

@@ -10,7 +10,7 @@ from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.evaluate import evaluate
 from facedistill.evaluation.perturbations.altered import AlteredPairs
 from facedistill.evaluation.perturbations.masked import put_on_mask
-from facedistill.evaluation.protocols.pairs import evaluate_pairs
+from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.evaluation.protocols.robustness import conditions, robustness
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.outputs import Outputs

@@ -9,7 +9,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.group_table import read_groups
 from facedistill.evaluation.evaluate import Evaluation, evaluate, open_protocol
 from facedistill.evaluation.perturbations.masked import MaskedPairs, put_on_mask
-from facedistill.evaluation.protocols.landmark_errors import report_landmarks
+from facedistill.evaluation.protocols.landmark_localisation import report_landmarks
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs

@@ -10,7 +10,7 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 
 if TYPE_CHECKING:
-    from facedistill.evaluation.protocols.pairs import Pairs
+    from facedistill.evaluation.protocols.pair_verification import Pairs
 
 Which = Literal["one", "both"]
 """Which images of a pair are altered: the second, or both."""

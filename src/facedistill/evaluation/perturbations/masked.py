@@ -15,7 +15,7 @@ from facedistill.evaluation.perturbations.altered import AlteredPairs, Which
 from facedistill.faces.masks.face_mask import MaskParameters, render_mask
 
 if TYPE_CHECKING:
-    from facedistill.evaluation.protocols.pairs import Pairs
+    from facedistill.evaluation.protocols.pair_verification import Pairs
 
 Masked = Which
 """Which images of a pair wear a mask: the second, or both."""

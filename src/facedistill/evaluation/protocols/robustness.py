@@ -28,7 +28,12 @@ from facedistill.evaluation.metrics.roc import FARS
 from facedistill.evaluation.metrics.similarity import pair_similarities
 from facedistill.evaluation.perturbations.altered import Alteration, AlteredPairs, Which
 from facedistill.evaluation.perturbations.masked import check_mask_seed, put_on_mask
-from facedistill.evaluation.protocols.pairs import PairReport, Pairs, pair_identities, report_scores
+from facedistill.evaluation.protocols.pair_verification import (
+    PairReport,
+    Pairs,
+    pair_identities,
+    report_scores,
+)
 from facedistill.evaluation.statistics.bootstrap import PairedComparison, compare_paired
 
 SIDES = (64, 32, 24, 16)

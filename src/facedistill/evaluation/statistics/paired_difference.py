@@ -10,7 +10,7 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.evaluation.metrics.roc import far_name, roc_curve, tar_at_far
 from facedistill.evaluation.metrics.similarity import check_scores
-from facedistill.evaluation.protocols.pairs import PairReport, cumulative_share
+from facedistill.evaluation.protocols.pair_verification import PairReport, cumulative_share
 from facedistill.evaluation.statistics.bootstrap import (
     PairedComparison,
     bootstrap_weights,

@@ -19,11 +19,11 @@ from facedistill.evaluation.metrics.score_histogram import ScoreCounts, count_sc
 from facedistill.evaluation.perturbations.masked import MaskedPairs, put_on_mask
 from facedistill.evaluation.protocols.all_pairs import AllPairsReport, ScoredPair
 from facedistill.evaluation.protocols.fairness import Differential, FairnessReport
-from facedistill.evaluation.protocols.ijb import IjbReport
-from facedistill.evaluation.protocols.landmark_errors import LandmarkReport
-from facedistill.evaluation.protocols.pairs import PairReport
+from facedistill.evaluation.protocols.ijb_templates import IjbReport
+from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport
+from facedistill.evaluation.protocols.pair_verification import PairReport
+from facedistill.evaluation.protocols.protocol_versions import RULES, Rules
 from facedistill.evaluation.protocols.robustness import RobustnessReport
-from facedistill.evaluation.protocols.rules import RULES, Rules
 from facedistill.report.documents.fairness_table import GROUP_COLUMNS, threshold_line
 from facedistill.report.figures.charts import (
     draw_cmc,

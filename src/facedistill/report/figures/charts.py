@@ -17,7 +17,7 @@ from facedistill.evaluation.metrics.roc import OperatingPoint, RocCurve, far_nam
 from facedistill.evaluation.metrics.score_histogram import EDGES, ScoreCounts
 from facedistill.evaluation.protocols.distractors import DistractorRate
 from facedistill.evaluation.protocols.fairness import FairnessReport
-from facedistill.evaluation.protocols.landmark_errors import cumulative_curve
+from facedistill.evaluation.protocols.landmark_localisation import cumulative_curve
 from facedistill.evaluation.protocols.robustness import RobustnessReport
 from facedistill.evaluation.statistics.pareto_front import ParetoPanel, ParetoPoint
 from facedistill.report.figures.curves import roc_points

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from facedistill.core.errors import FacedistillError
 from facedistill.data.sample import FaceDataset
 from facedistill.data.views.resized import scale_square
-from facedistill.evaluation.protocols.landmark_errors import LandmarkReport, cumulative_curve
+from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport, cumulative_curve
 from facedistill.experiments.aligned_crops import AlignedFaces
 from facedistill.faces.alignment import template
 from facedistill.faces.landmarks import to_fractions, to_pixels

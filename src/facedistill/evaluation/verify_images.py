@@ -41,7 +41,7 @@ class Verdict:
         return f"{answer}: cosine {self.cosine:.4f}, threshold {self.threshold:.4f} ({self.source})"
 
 
-def same_person(
+def verify_images(
     network: FaceNetwork | OnnxNetwork,
     first: str | Path,
     second: str | Path,

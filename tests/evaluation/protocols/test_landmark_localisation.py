@@ -8,7 +8,7 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.procedural import ProceduralDataset
-from facedistill.evaluation.protocols.landmark_errors import (
+from facedistill.evaluation.protocols.landmark_localisation import (
     area_under_curve,
     cumulative_curve,
     evaluate_landmarks,

@@ -8,7 +8,7 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.pair_set import PairSet, open_pairs
 from facedistill.evaluation.metrics.roc import roc_curve, tar_at_far
-from facedistill.evaluation.protocols.pairs import (
+from facedistill.evaluation.protocols.pair_verification import (
     MIN_IDENTITIES,
     check_protocol,
     evaluate_pairs,

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.ijb_files import read_ijb
 from facedistill.evaluation.metrics.templates import VARIANTS, Variant, pool_templates
-from facedistill.evaluation.protocols.ijb import check_ijb, embed_ijb, evaluate_ijb
+from facedistill.evaluation.protocols.ijb_templates import check_ijb, embed_ijb, evaluate_ijb
 from facedistill.models.outputs import Outputs
 from tests.data.formats.ijb_folder import write_ijb
 from tests.evaluation.protocols import ijb_by_hand

@@ -46,7 +46,7 @@ from facedistill.evaluation.metrics.templates import (
     row_similarities,
     template_rows,
 )
-from facedistill.evaluation.protocols.pairs import MIN_IDENTITIES
+from facedistill.evaluation.protocols.pair_verification import MIN_IDENTITIES
 from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.evaluation.statistics.tar_bootstrap import (
     tar_intervals,
