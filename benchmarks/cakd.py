@@ -18,8 +18,8 @@ from step_cost import Terms, Trainer, compare, options_of, training_step
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Setting
 from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
-from facedistill.distill.teachers.base import NetworkTeacher, TrainableTeacher
-from facedistill.distill.teachers.prompted import PromptedNetwork
+from facedistill.distill.teachers.online import NetworkTeacher
+from facedistill.distill.teachers.prompted import PromptedNetwork, TrainableTeacher
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec

@@ -4,7 +4,7 @@
 
 Trains the same student on the same random batches with each set of objectives in turn in one
 process, and prints the ratio of the median times of a step: forward, loss, backward, optimiser,
-feature banks. The data loader and the bank's look-up, the same for all, are left out. On a CPU
+memories. The data loader and the bank's look-up, the same for all, are left out. On a CPU
 times are processor time, which other work on the machine disturbs less.
 """
 

@@ -27,7 +27,7 @@ from facedistill.data.open import open_dataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import import_embeddings
 from facedistill.distill.objectives.base import Setting, create_objective
-from facedistill.distill.teachers.base import BankTeacher
+from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork

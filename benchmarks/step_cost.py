@@ -13,7 +13,7 @@ import torch
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Setting, create_objective
-from facedistill.distill.teachers.base import TrainableTeacher
+from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.step import TrainingStep
 from facedistill.engine.weights import Weight
@@ -48,7 +48,7 @@ def training_step(
 
 
 class Trainer:
-    """One step after the other: teacher, forward, loss, backward, feature banks, optimiser."""
+    """One step after the other: teacher, forward, loss, backward, memories, optimiser."""
 
     def __init__(
         self, step: TrainingStep, teach: Callable[[Batch], Outputs], options: argparse.Namespace

@@ -32,7 +32,8 @@ from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import import_embeddings
 from facedistill.distill.objectives.base import Setting, create_objective
-from facedistill.distill.teachers.base import BankTeacher, Teacher
+from facedistill.distill.teachers.base import Teacher
+from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.engine.loop import Fit, LoopOptions
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.step import TrainingStep, Weight

@@ -10,8 +10,7 @@ import torch
 from facedistill.core.errors import FacedistillError, Interrupted
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
-from facedistill.distill.teachers.base import TrainableTeacher
-from facedistill.distill.teachers.prompted import load_prompts
+from facedistill.distill.teachers.prompted import TrainableTeacher, load_prompts
 from facedistill.engine import loop
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics

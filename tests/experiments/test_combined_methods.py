@@ -8,7 +8,7 @@ import torch
 from facedistill.core.errors import Interrupted
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
-from facedistill.distill.teachers.base import BankTeacher
+from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.engine import loop
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics

@@ -12,7 +12,8 @@ from torch.compiler import set_stance
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Classifier, Gather, Objective, Parts
-from facedistill.distill.teachers.base import Teacher, TrainableTeacher
+from facedistill.distill.teachers.base import Teacher
+from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.engine.weights import AutoScales, Weight
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs

@@ -13,7 +13,8 @@ from facedistill.distill.objectives.cross_architecture.urfm import (
     agreement,
     correlation,
 )
-from facedistill.distill.teachers.base import NetworkTeacher, Teacher
+from facedistill.distill.teachers.base import Teacher
+from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.teacher_pass import sample_faces
 from facedistill.engine.step import TrainingStep
 from facedistill.experiments.folder import RECEPTIVE_FIELDS, SALIENCY

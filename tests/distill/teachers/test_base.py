@@ -7,7 +7,9 @@ from facedistill.data.batch import Batch
 from facedistill.distill.bank.bank import stack_keys
 from facedistill.distill.bank.writing import embed_bank
 from facedistill.distill.objectives.base import Setting, create_objective
-from facedistill.distill.teachers.base import BankTeacher, NetworkTeacher, TrainableTeacher
+from facedistill.distill.teachers.from_bank import BankTeacher
+from facedistill.distill.teachers.online import NetworkTeacher
+from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from facedistill.distill.teachers.base import NetworkTeacher
+from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.core.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.input_spec import InputSpec

@@ -123,6 +123,12 @@ class Bank:
         """Return float32 (B,) lengths of the teacher's raw embeddings; see `embeddings`."""
         return self._view(rows, flipped)[1]
 
+    def raw_embeddings(self, rows: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
+        """Return embeddings of the length that the teacher gave them; see `embeddings`."""
+        embeddings, norms = self._view(rows, flipped)
+        embeddings *= norms[:, None]
+        return embeddings
+
     def verify(self, block: int = 8192) -> None:
         """Read every row of every view.
 

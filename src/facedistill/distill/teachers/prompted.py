@@ -13,13 +13,16 @@ import json
 import math
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from facedistill.core.errors import FacedistillError, first_line
+from facedistill.data.batch import Batch
+from facedistill.distill.teachers.base import Network, View
+from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.prompt_count import MOST_PROMPTS
 from facedistill.models.backbones.base import TokenBackbone, tokens_of
 from facedistill.models.comparison_embedding import embedding_of
@@ -256,3 +259,46 @@ def _check_layout(file: Any, prompted: PromptedNetwork) -> None:
         stored = file.get_slice(key)
         if tuple(stored.get_shape()) != tuple(tensor.shape) or stored.get_dtype() != "F32":
             raise ValueError(f"{key} is {stored.get_dtype()} {tuple(stored.get_shape())}")
+
+
+class TrainableTeacher(NetworkTeacher):
+    """An online teacher of which something trains beside the student.
+
+    Whoever trains makes `module` part of what is optimised, moved and saved; gradients reach it.
+
+    Args:
+        module: A torch module that is a `Network` too. Its frozen parts need no gradient and stay
+            in evaluation mode by themselves; its `state_dict` holds only what trains.
+        plain: The network inside it, without what trains.
+        view: Which image it sees.
+        precision: As a `NetworkTeacher`'s.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        plain: Network,
+        view: View = "same",
+        precision: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(plain, view, precision=precision)
+        self.module = module.eval()
+        self.network = cast(Network, module)
+        self.gives = self.network.gives
+
+    def check(self, needs: Collection[str]) -> None:
+        """Refuse a run whose objectives ask for what this teacher cannot give.
+
+        Raises:
+            FacedistillError: Naming what is missing.
+        """
+        if "logits" in needs:
+            raise FacedistillError(
+                f"{self.name} changes while it teaches and gives no logits: leave teacher.prompts "
+                "out, or take logits from a second teacher (`teachers`, and `of` in the objective)"
+            )
+        super().check(needs)
+
+    def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
+        """Run the module on the batch, which must be on its device."""
+        return self._ask(self._seen(batch), needs)

@@ -10,14 +10,10 @@ import torch
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.teachers.prompted import PromptedNetwork
-from facedistill.distill.teachers.base import (
-    BankTeacher,
-    Network,
-    NetworkTeacher,
-    Teacher,
-    TrainableTeacher,
-    View,
-)
+from facedistill.distill.teachers.base import Network, Teacher, View
+from facedistill.distill.teachers.from_bank import BankTeacher
+from facedistill.distill.teachers.online import NetworkTeacher
+from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.models.heads.class_head import ClassHead, head_path, load_head
 from facedistill.models.face_network import FaceNetwork

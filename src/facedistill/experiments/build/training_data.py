@@ -14,7 +14,8 @@ from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.pair_set import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.teachers.base import NetworkTeacher, Teacher
+from facedistill.distill.teachers.base import Teacher
+from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.core.errors import FacedistillError
 from facedistill.evaluation.evaluate import check_comparable
 from facedistill.faces.landmarks import FIVE

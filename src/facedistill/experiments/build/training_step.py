@@ -16,13 +16,10 @@ from facedistill.distill.bank.mining import mine_neighbours
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
 from facedistill.distill.teachers.saliency import saliency_map
-from facedistill.distill.teachers.base import (
-    BankTeacher,
-    Network,
-    NetworkTeacher,
-    Teacher,
-    TrainableTeacher,
-)
+from facedistill.distill.teachers.base import Network, Teacher
+from facedistill.distill.teachers.from_bank import BankTeacher
+from facedistill.distill.teachers.online import NetworkTeacher
+from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.core.errors import FacedistillError
 from facedistill.models.heads.class_head import ClassHead
 from facedistill.models.face_network import FaceNetwork

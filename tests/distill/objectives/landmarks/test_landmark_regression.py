@@ -7,7 +7,7 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Setting, create_objective
-from facedistill.distill.objectives.landmarks.landmark_regression import regression_loss
+from facedistill.distill.objectives.landmarks.point_errors import regression_loss
 from facedistill.models.outputs import Outputs
 
 SETTING = Setting(student_size=8, teacher_size=8, identities=0)

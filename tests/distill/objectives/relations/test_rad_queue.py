@@ -1,12 +1,9 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Setting, create_objective
-from facedistill.distill.objectives.relations.rad_queue import FeatureQueue
 from tests.distill.objectives.by_hand import batch_of, dot, said, unit
 
 STUDENT, TEACHER = 5, 4
@@ -34,28 +31,6 @@ def step(objective, *counts):
         ours, theirs = (x.float() for x in embeddings(count))
         objective.observe(said(ours), said(theirs), unlabelled(count))
     objective.finish_step(lambda rows: rows)
-
-
-@given(st.integers(1, 6), st.lists(st.integers(0, 9), max_size=6))
-def test_the_queue_holds_the_latest(size, counts):
-    queue, history = FeatureQueue(size, (1, 2), "fp32"), []
-    for count in counts:
-        new = [float(len(history) + i) for i in range(count)]
-        history += new
-        column = torch.tensor(new).view(-1, 1)
-        queue.push(column, torch.cat([column, -column], 1))
-    latest = history[-size:]
-    assert sorted(queue.students[: queue.filled, 0].tolist()) == latest
-    assert torch.equal(queue.teachers, torch.cat([queue.students, -queue.students], 1))
-
-
-def test_the_oldest_give_way():
-    queue = FeatureQueue(3, (1, 1), "fp32")
-    for numbers in ([1.0, 2.0], [3.0, 4.0]):
-        column = torch.tensor(numbers)[:, None]
-        queue.push(column, column)
-    assert queue.students[:, 0].tolist() == [4, 2, 3]
-    assert (queue.filled, queue.place) == (3, 1)
 
 
 def by_hand(objective, ours, theirs, count, q, two_sided, squared):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from facedistill.distill.objectives.relations import rkd
+from facedistill.distill.objectives.relations import rkd_angle
 from tests.distill.objectives.by_hand import batch_of, dot, said, unit
 from tests.distill.objectives.methods import batch, made, spoken
 
@@ -52,10 +52,12 @@ def test_angles_do_not_depend_on_the_chunks(monkeypatch, numbers):
     embedding = ours.embedding.requires_grad_()
     whole = made("rkd_angle")(said(embedding), theirs, batch())[0]
     (expected,) = torch.autograd.grad(whole, embedding)
-    monkeypatch.setattr(rkd, "_AT_ONCE", numbers)
+    monkeypatch.setattr(rkd_angle, "_AT_ONCE", numbers)
     calls = []
-    part = rkd._angle_difference
-    monkeypatch.setattr(rkd, "_angle_difference", lambda *args: calls.append(args) or part(*args))
+    part = rkd_angle._angle_difference
+    monkeypatch.setattr(
+        rkd_angle, "_angle_difference", lambda *args: calls.append(args) or part(*args)
+    )
     loss = made("rkd_angle")(said(embedding), theirs, batch())[0]
     assert len(calls) == {1: 8, 600: 2, 1 << 30: 1}[numbers]
     (gradient,) = torch.autograd.grad(loss, embedding)

@@ -10,7 +10,7 @@ from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Setting, objective
 from facedistill.distill.objectives.classification.fixed_centres import FixedCentres
 from facedistill.distill.objectives.gathering import gathered
-from facedistill.distill.objectives.relations.identity_memory import last_occurrence
+from facedistill.distill.objectives.relations.embedding_memory import last_occurrence
 from facedistill.distill.objectives.relations.relation import unit
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs

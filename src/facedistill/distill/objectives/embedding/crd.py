@@ -12,7 +12,7 @@ from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Gather, Loss, Objective, Setting, objective
 from facedistill.distill.objectives.gathering import agreed, gathered
 from facedistill.distill.objectives.precision import at_least_float32
-from facedistill.distill.objectives.relations.identity_memory import FeatureBank
+from facedistill.distill.objectives.relations.embedding_memory import IdentityMemory
 from facedistill.distill.objectives.relations.relation import unit
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
@@ -71,7 +71,7 @@ class ContrastiveRepresentation(Objective):
         self.student_map = nn.Linear(setting.student_size, dimension)
         self.teacher_map = nn.Linear(teacher_size, dimension)
         self.students, self.teachers = (
-            FeatureBank(unit(torch.randn(identities, dimension)), "fp32") for _ in range(2)
+            IdentityMemory(unit(torch.randn(identities, dimension)), "fp32") for _ in range(2)
         )
         self.register_buffer("log_mean", torch.zeros(2))
         self.register_buffer("started", torch.tensor(False))

@@ -51,6 +51,31 @@ class BatchRelation(Objective):
             return self.compare(ours, theirs), {}
 
 
+class LengthOrDirection(BatchRelation):
+    """A batch relation that compares unit vectors, or embeddings as they are.
+
+    Args:
+        setting: Facts about the run.
+        normalise: Compare unit vectors, as faces are compared.
+    """
+
+    def __init__(self, setting: Setting, *, normalise: bool = True) -> None:
+        super().__init__(setting)
+        if not isinstance(normalise, bool):
+            raise ValueError(f"normalise is {normalise}, it must be true or false")
+        self.normalise = normalise
+
+    def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the loss of the embeddings, of unit length if `normalise` says so."""
+        if self.normalise:
+            student, teacher = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
+        return self.difference(student, teacher)
+
+    @abstractmethod
+    def difference(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the loss of (B, D) and (B, E) embeddings."""
+
+
 def cosines(embedding: torch.Tensor) -> torch.Tensor:
     """Return (B, B), the cosine of every pair of rows, an image with itself included."""
     unit = F.normalize(embedding, dim=1)

@@ -8,7 +8,7 @@ import torch
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Gather, Loss, Objective, Setting, objective
-from facedistill.distill.objectives.relations.identity_memory import FeatureBank, Storage
+from facedistill.distill.objectives.relations.embedding_memory import IdentityMemory, Storage
 from facedistill.distill.objectives.relations.relation import (
     check_penalty,
     penalty,
@@ -25,7 +25,7 @@ class RelationAware(Objective):
 
     delta_ik = R(f_s_i, e_s_k) - R(f_t_i, e_t_k): only relations in which the student is less
     discriminative than the teacher are paid. H_y are the identities that the teacher finds nearest
-    to y, e the latest embeddings of an identity (feature banks E_s, E_t) as earlier steps left
+    to y, e the latest embeddings of an identity (memories E_s, E_t) as earlier steps left
     them; a relation is valid when the student has embedded identity k before. Mean over valid
     relations; 0 while there is none. Gradients flow into f_s only.
 
@@ -40,7 +40,7 @@ class RelationAware(Objective):
         squared: Pay the square.
         reference: `student` as above; `teacher` puts R(f_s_i, e_t_k) for the student's relation,
             which needs embeddings of one dimension and has every relation valid.
-        storage: `fp16` or `fp32`, of the feature banks.
+        storage: `fp16` or `fp32`, of the memories.
         neighbours_by: `mined` as above; `random` takes as many identities drawn at random in their
             place, a control that tells how much of the gain is the mining's.
         neighbours_seed: Of that draw, which the run's own seed does not change.
@@ -77,8 +77,8 @@ class RelationAware(Objective):
         if neighbours_by == "random":
             count = mined.indices.shape[1]
             self.neighbours = random_others(identities, count, neighbours_seed)
-        self.teachers = FeatureBank(mined.prototypes, storage)
-        self.students = FeatureBank((identities, setting.student_size), storage)
+        self.teachers = IdentityMemory(mined.prototypes, storage)
+        self.students = IdentityMemory((identities, setting.student_size), storage)
         self._observed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:

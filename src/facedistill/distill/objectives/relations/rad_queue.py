@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import nn
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Gather, Loss, Objective, Setting, objective
-from facedistill.distill.objectives.relations.identity_memory import (
-    DTYPES,
-    Storage,
-    check_storage,
-    restore,
-)
+from facedistill.distill.objectives.relations.embedding_memory import EmbeddingQueue, Storage
 from facedistill.distill.objectives.relations.relation import (
     check_penalty,
     penalty,
@@ -23,77 +17,6 @@ from facedistill.distill.objectives.relations.relation import (
 )
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
-
-
-class FeatureQueue(nn.Module):
-    """The latest embeddings of both networks, of the same images in the same rows.
-
-    Like a `FeatureBank` it follows the embeddings to their device, is part of `state_dict` and has
-    no buffers.
-
-    Args:
-        size: Most images Q that are kept.
-        dimensions: Of the student's and the teacher's embedding.
-        storage: `fp16` or `fp32`.
-
-    Attributes:
-        students: (Q, D) unit embeddings.
-        teachers: (Q, E) unit embeddings.
-        filled: Number of rows that hold an image: the first ones.
-        place: Row that the next image goes to.
-    """
-
-    def __init__(self, size: int, dimensions: tuple[int, int], storage: Storage = "fp16") -> None:
-        super().__init__()
-        check_storage(storage)
-        if size < 1:
-            raise ValueError(f"queue is {size}, it must be 1 or more")
-        self.students, self.teachers = (
-            torch.zeros(size, d, dtype=DTYPES[storage]) for d in dimensions
-        )
-        self.filled = self.place = 0
-
-    def to_device(self, device: torch.device) -> FeatureQueue:
-        """Bring the rows to `device`, where they stay."""
-        if self.students.device != device:
-            self.students, self.teachers = self.students.to(device), self.teachers.to(device)
-        return self
-
-    @torch.no_grad()
-    def push(self, students: torch.Tensor, teachers: torch.Tensor) -> None:
-        """Add images, the oldest giving way; of more than Q the last Q stay.
-
-        Args:
-            students: (B, D) of unit length.
-            teachers: (B, E) of unit length.
-        """
-        self.to_device(students.device)
-        size = len(self.students)
-        count = min(len(students), size)
-        rows = (torch.arange(count, device=students.device) + self.place) % size
-        self.students[rows] = students[len(students) - count :].to(self.students.dtype)
-        self.teachers[rows] = teachers[len(teachers) - count :].to(self.teachers.dtype)
-        self.place = (self.place + count) % size
-        self.filled = min(size, self.filled + count)
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {
-            "students": self.students,
-            "teachers": self.teachers,
-            "filled": self.filled,
-            "place": self.place,
-        }
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            ValueError: If it is of a queue of another shape or storage.
-        """
-        for name in ("students", "teachers"):
-            restore(getattr(self, name), state[name], f"{name} of a queue")
-        self.filled, self.place = int(state["filled"]), int(state["place"])
 
 
 @objective("rad_queue")
@@ -141,7 +64,7 @@ class QueueRelationAware(Objective):
             )
         self.count = neighbours
         self.q, self.two_sided, self.squared = q, two_sided, squared
-        self.queue = FeatureQueue(queue, (setting.student_size, teacher_size), storage)
+        self.queue = EmbeddingQueue(queue, (setting.student_size, teacher_size), storage)
         self._observed: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:

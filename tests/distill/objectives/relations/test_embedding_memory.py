@@ -3,11 +3,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.distill.objectives.relations.identity_memory import FeatureBank, last_occurrence
+from facedistill.distill.objectives.relations.embedding_memory import (
+    EmbeddingQueue,
+    IdentityMemory,
+    last_occurrence,
+)
 
 
 def test_of_an_identity_that_is_there_twice_the_last_wins():
-    bank = FeatureBank((4, 2), "fp32")
+    bank = IdentityMemory((4, 2), "fp32")
     rows = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     bank.record(torch.tensor([2, 0, 2, 2]), rows)
     assert bank.rows.tolist() == [[0, 1], [0, 0], [0, -1], [0, 0]]
@@ -19,7 +23,7 @@ def test_of_an_identity_that_is_there_twice_the_last_wins():
 
 @given(st.lists(st.lists(st.integers(0, 5), max_size=9), max_size=5))
 def test_rows_are_those_of_a_dictionary(batches):
-    bank, expected, number = FeatureBank((6, 1), "fp32"), {}, 0
+    bank, expected, number = IdentityMemory((6, 1), "fp32"), {}, 0
     for identities in batches:
         values = [[float(number + i)] for i in range(len(identities))]
         number += len(identities)
@@ -36,7 +40,7 @@ def test_every_place_points_at_the_last_of_its_kind():
 @pytest.mark.parametrize(("storage", "exact"), [("fp16", 5e-4), ("fp32", 0)])
 def test_storage(storage, exact):
     start = torch.nn.functional.normalize(torch.randn(7, 16))
-    bank = FeatureBank(start, storage)
+    bank = IdentityMemory(start, storage)
     assert bank.rows.dtype == (torch.float16 if storage == "fp16" else torch.float32)
     assert bank.seen.all()
     torch.testing.assert_close(bank.rows.float(), start, atol=exact, rtol=0)
@@ -45,24 +49,24 @@ def test_storage(storage, exact):
     bank.double()
     assert bank.rows.dtype != torch.float64
     with pytest.raises(ValueError, match="storage is 'fp8'"):
-        FeatureBank((1, 1), "fp8")
+        IdentityMemory((1, 1), "fp8")
 
 
 def test_what_it_starts_from_is_not_written_to():
     start = torch.eye(3)
-    bank = FeatureBank(start, "fp32")
+    bank = IdentityMemory(start, "fp32")
     bank.record(torch.tensor([0]), torch.full((1, 3), 9.0))
     assert torch.equal(start, torch.eye(3))
 
 
 def test_recording_keeps_no_gradient():
-    bank = FeatureBank((2, 3))
+    bank = IdentityMemory((2, 3))
     bank.record(torch.tensor([0]), torch.ones(1, 3, requires_grad=True))
     assert not bank.rows.requires_grad
 
 
 def test_state_goes_into_another_bank():
-    first, second = FeatureBank((5, 3)), FeatureBank((5, 3))
+    first, second = IdentityMemory((5, 3)), IdentityMemory((5, 3))
     first.record(torch.tensor([4, 0]), torch.randn(2, 3))
     second.load_state_dict(first.state_dict())
     assert torch.equal(first.rows, second.rows)
@@ -73,19 +77,41 @@ def test_state_goes_into_another_bank():
 
 @pytest.mark.parametrize("other", [((5, 4), "fp16"), ((4, 3), "fp16"), ((5, 3), "fp32")])
 def test_state_of_another_bank_is_refused(other):
-    state = FeatureBank(*other).state_dict()
-    with pytest.raises(ValueError, match="of a feature bank are"):
-        FeatureBank((5, 3), "fp16").load_state_dict(state)
+    state = IdentityMemory(*other).state_dict()
+    with pytest.raises(ValueError, match="of an identity memory are"):
+        IdentityMemory((5, 3), "fp16").load_state_dict(state)
 
 
 def test_it_has_no_buffers_that_ddp_would_send_around():
-    assert not list(FeatureBank((5, 3)).buffers())
+    assert not list(IdentityMemory((5, 3)).buffers())
+
+
+@given(st.integers(1, 6), st.lists(st.integers(0, 9), max_size=6))
+def test_the_queue_holds_the_latest(size, counts):
+    queue, history = EmbeddingQueue(size, (1, 2), "fp32"), []
+    for count in counts:
+        new = [float(len(history) + i) for i in range(count)]
+        history += new
+        column = torch.tensor(new).view(-1, 1)
+        queue.push(column, torch.cat([column, -column], 1))
+    latest = history[-size:]
+    assert sorted(queue.students[: queue.filled, 0].tolist()) == latest
+    assert torch.equal(queue.teachers, torch.cat([queue.students, -queue.students], 1))
+
+
+def test_the_oldest_give_way():
+    queue = EmbeddingQueue(3, (1, 1), "fp32")
+    for numbers in ([1.0, 2.0], [3.0, 4.0]):
+        column = torch.tensor(numbers)[:, None]
+        queue.push(column, column)
+    assert queue.students[:, 0].tolist() == [4, 2, 3]
+    assert (queue.filled, queue.place) == (3, 1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
 def test_an_accelerator_records_the_same():
     identities, rows = torch.randint(0, 50, (4096,)), torch.randn(4096, 8)
-    here, there = FeatureBank((60, 8)), FeatureBank((60, 8))
+    here, there = IdentityMemory((60, 8)), IdentityMemory((60, 8))
     here.record(identities, rows)
     for _ in range(5):
         there.record(identities.cuda(), rows.cuda())
