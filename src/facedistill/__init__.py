@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from facedistill.models.files.model_file import load_model as load
+from facedistill.core.version import __version__
 
-__all__ = ["__version__", "load"]
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from facedistill.experiments.api import distill, embed, evaluate, export, load
+
+__all__ = ["__version__", "distill", "embed", "evaluate", "export", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes seconds to import: only those who load a model wait for it.
-    if name == "load":
-        from facedistill.models.files.model_file import load_model
+    # torch takes seconds to import: only those who use a public function wait for it.
+    if name in __all__:
+        from facedistill.experiments import api
 
-        return load_model
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _PublicRoom(ModuleType):
+    """A room that can be called as the public function of its name.
+
+    `facedistill.export` is both the function and the room that holds the targets. Whichever of
+    the two is imported first, the other must not disappear.
+    """
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call the function of `facedistill.experiments.api`."""
+        from facedistill.experiments import api
+
+        return getattr(api, self.__name__.rpartition(".")[2])(*arguments, **options)
+
+
+for _room in ("distill", "export"):
+    import_module(f"{__name__}.{_room}").__class__ = _PublicRoom

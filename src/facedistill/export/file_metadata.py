@@ -30,8 +30,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from facedistill import __version__
 from facedistill.core.errors import FacedistillError
+from facedistill.core.version import __version__
 from facedistill.export.target import ExportOptions, InputKind
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.header import parse_exported

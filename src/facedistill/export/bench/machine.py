@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from facedistill import __version__
 from facedistill.core.processors import usable_cpus
+from facedistill.core.version import __version__
 
 _CPU_FACTS, _MEMORY_FACTS = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 _BUSY = 0.3

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from facedistill import __version__
 from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.version import __version__
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import Engine, ExportOptions
 from facedistill.export.targets.quiet import quiet

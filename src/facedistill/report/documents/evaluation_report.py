@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import facedistill
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.version import __version__
 from facedistill.distill.teachers.prompted import PromptedNetwork
 from facedistill.evaluation.evaluate import Evaluation, Faces, Protocol
 from facedistill.evaluation.metrics.roc import RocCurve
@@ -61,7 +61,7 @@ def write_report(
         section(evaluation, protocol, mask_seed)
         for evaluation, protocol in zip(evaluations, protocols, strict=True)
     ]
-    about = {"network": subject, **(facts or {}), "facedistill": facedistill.__version__}
+    about = {"network": subject, **(facts or {}), "facedistill": __version__}
     texts = {
         JSON: json.dumps(to_dict(about, evaluations, sections), indent=2, allow_nan=False) + "\n",
         MARKDOWN: to_markdown(about, sections),
