@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from facedistill.report.page import (
     FACE_SIDE,
-    PICTURE_WIDTH,
+    FIGURE_WIDTH,
     drawing_uri,
     face_uri,
-    picture_uri,
+    figure_uri,
     render_page,
 )
 
@@ -36,16 +36,16 @@ def test_a_drawing_is_the_same_svg_each_time_and_names_no_font_of_ours():
     assert re.findall(r"(?:href|src)=\"http", svg) == []
 
 
-def test_a_picture_is_shrunk_to_the_page_and_a_damaged_one_is_none(tmp_path):
+def test_a_figure_is_shrunk_to_the_page_and_a_damaged_one_is_none(tmp_path):
     path = tmp_path / "a.png"
-    image = np.full((40, 2 * PICTURE_WIDTH, 3), (10, 40, 200), np.uint8)
+    image = np.full((40, 2 * FIGURE_WIDTH, 3), (10, 40, 200), np.uint8)
     cv2.imwrite(str(path), image)
-    shown = cv2.imdecode(np.frombuffer(content(picture_uri(path)), np.uint8), cv2.IMREAD_COLOR)
-    assert shown.shape == (20, PICTURE_WIDTH, 3)
-    assert abs(shown.astype(int) - image[:20, :PICTURE_WIDTH]).max() < 8
+    shown = cv2.imdecode(np.frombuffer(content(figure_uri(path)), np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (20, FIGURE_WIDTH, 3)
+    assert abs(shown.astype(int) - image[:20, :FIGURE_WIDTH]).max() < 8
     path.write_bytes(path.read_bytes()[:-20])
-    assert picture_uri(path) is None
-    assert picture_uri(tmp_path / "none.png") is None
+    assert figure_uri(path) is None
+    assert figure_uri(tmp_path / "none.png") is None
 
 
 def test_faces_are_shrunk_to_what_a_page_shows():

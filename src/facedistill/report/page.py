@@ -22,8 +22,8 @@ from facedistill.data.formats.decode import decode_image, encode_jpeg
 FACE_SIDE = 160
 """Longest side of a face on a page, pixels; larger ones are shrunk."""
 
-PICTURE_WIDTH = 1100
-"""Width of a picture on a page, pixels; wider ones are shrunk."""
+FIGURE_WIDTH = 1100
+"""Width of a figure on a page, pixels; wider ones are shrunk."""
 
 _JPEG_QUALITY = 92
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -65,13 +65,13 @@ def face_uri(image: np.ndarray) -> str:
     return _jpeg_uri(image, FACE_SIDE / max(image.shape[:2]))
 
 
-def picture_uri(path: Path) -> str | None:
-    """Return a picture file as a data URI, shrunk to the width of a page; None if it is damaged."""
+def figure_uri(path: Path) -> str | None:
+    """Return an image file as a data URI, shrunk to a page's width; None if it is damaged."""
     try:
         image = decode_image(path.read_bytes(), str(path))
     except (OSError, FacedistillError):
         return None
-    return _jpeg_uri(image, PICTURE_WIDTH / image.shape[1])
+    return _jpeg_uri(image, FIGURE_WIDTH / image.shape[1])
 
 
 def _jpeg_uri(image: np.ndarray, scale: float) -> str:

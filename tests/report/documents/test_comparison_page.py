@@ -99,7 +99,7 @@ def test_page_is_whole_alone_and_escapes_what_it_shows(rows):
     assert not Page(to_html("x", [Row("a", "", [RunResult(0, "gone")])])).images
 
 
-def test_pictures_stand_under_their_row(tmp_path):
+def test_figures_stand_under_their_row(tmp_path):
     fields, torn = tmp_path / "fields.png", tmp_path / "torn.png"
     cv2.imwrite(str(fields), np.zeros((8, 8, 3), np.uint8))
     torn.write_bytes(b"\x89PNG")
@@ -109,7 +109,7 @@ def test_pictures_stand_under_their_row(tmp_path):
     (image,) = page.images
     assert image.startswith("data:image/jpeg;base64,")
     assert "a, seed 2: where centres &lt;look&gt;" in text
-    assert "a, seed 2: saliency (the picture is damaged)" in page.red
+    assert "a, seed 2: saliency (the figure is damaged)" in page.red
     assert text.index('id="row-a"') < text.index(image) < text.index('id="row-b"')
     assert not page.open
 

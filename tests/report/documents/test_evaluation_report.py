@@ -14,8 +14,8 @@ from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.report.documents.evaluation_report import facts_of, write_report
-from facedistill.report.documents.sections import PAIRS_SHOWN
 from facedistill.report.page import face_uri
+from facedistill.report.sections.face_gallery import PAIRS_SHOWN
 from facedistill.runtime.input_spec import InputSpec
 from tests.data.formats.ijb_folder import write_ijb
 from tests.report.browser import look_at

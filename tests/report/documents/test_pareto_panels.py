@@ -12,7 +12,7 @@ from facedistill.report.documents.comparison_table import (
     to_dict,
     to_markdown,
 )
-from facedistill.report.documents.pareto_panels import PICTURE, pareto_figure, pareto_panels
+from facedistill.report.documents.pareto_panels import PARETO, pareto_figure, pareto_panels
 
 
 def row(name, parameters, value, figure="accuracy", **more):
@@ -77,10 +77,10 @@ def test_there_is_nothing_to_choose_between_networks_of_one_size(ladder):
     ]  # fmt: skip
 
 
-def test_a_comparison_of_unlike_networks_has_the_picture_and_the_costs(ladder, tmp_path):
+def test_a_comparison_of_unlike_networks_has_the_figure_and_the_costs(ladder, tmp_path):
     ladder[0] = replace(ladder[0], milliseconds=timed(0.4), file_bytes=2_000_000)
     paths = write_comparison("ladder", ladder, tmp_path)
-    assert paths[-1] == tmp_path / PICTURE
+    assert paths[-1] == tmp_path / PARETO
     assert paths[-1].read_bytes().startswith(b"\x89PNG")
     assert "What networks are worth" in to_html("ladder", ladder)
     assert "| ms a face | file MB |" in to_markdown("ladder", ladder)

@@ -26,9 +26,9 @@ from facedistill.report.documents.comparison_table import (
     to_markdown,
 )
 from facedistill.report.documents.model_card import UNKNOWN
-from facedistill.report.documents.pareto_panels import PICTURE, pareto_figure
+from facedistill.report.documents.pareto_panels import PARETO, pareto_figure
 from facedistill.report.figures.curves import ACCURACY, LOSS, save_figure, series
-from facedistill.report.page import drawing_uri, picture_uri, render_page
+from facedistill.report.page import drawing_uri, figure_uri, render_page
 from facedistill.report.table import figure_column
 
 _VALIDATION = "validation."
@@ -38,9 +38,9 @@ _STYLES = ("-", "--", ":", "-.")
 def to_html(name: str, rows: Sequence[Row]) -> str:
     """Return the comparison as an HTML document.
 
-    It has the table, which sorts by any column, of networks that differ in size a picture of what
+    It has the table, which sorts by any column, of networks that differ in size a figure of what
     they are worth, curves of training, and each row's licences, figures by seed, parts of the loss,
-    pictures and recipe. Unknown licences and crashes are red.
+    figures and recipe. Unknown licences and crashes are red.
 
     Args:
         name: Its title.
@@ -68,7 +68,7 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
                 ],
                 "seeds": _by_seed(row),
                 "curves": _parts(row),
-                "pictures": _pictures(row),
+                "figures": _figures(row),
                 "recipe": row.recipe,
             }
             for row in rows
@@ -98,7 +98,7 @@ def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Pa
         with atomic_path(path) as temporary:
             temporary.write_text(text, "utf-8")
     if pareto := pareto_figure(rows):
-        paths.append(Path(out) / PICTURE)
+        paths.append(Path(out) / PARETO)
         save_figure(pareto, paths[-1])
     return paths
 
@@ -174,7 +174,7 @@ def _colours(count: int) -> list[Any]:
 
 
 def _parts(row: Row) -> str | None:
-    """Picture of everything that the first seed recorded of its loss."""
+    """Figure of everything that the first seed recorded of its loss."""
     run = next((run for run in row.runs if _has(run, LOSS)), None)
     if run is None:
         return None
@@ -191,13 +191,13 @@ def _parts(row: Row) -> str | None:
     return drawing_uri(figure)
 
 
-def _pictures(row: Row) -> list[tuple[str, str | None]]:
-    """What the pictures of the first seed that drew some show, and each as a URI; None if torn."""
+def _figures(row: Row) -> list[tuple[str, str | None]]:
+    """What the figures of the first seed that drew some show, and each as a URI; None if torn."""
     run = next((run for run in row.finished if run.pictures), None)
     if run is None:
         return []
     return [
-        (f"{row.name}, seed {run.seed}: {shows}", picture_uri(path))
+        (f"{row.name}, seed {run.seed}: {shows}", figure_uri(path))
         for shows, path in run.pictures.items()
     ]
 

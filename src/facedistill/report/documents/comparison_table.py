@@ -68,28 +68,28 @@ def cells_of(row: Row) -> dict[str, Any]:
 def explanation(rows: Sequence[Row]) -> list[str]:
     """Return what the table's figures mean, a sentence an item."""
     counts = {len(row.finished) for row in rows} - {0}
-    said = []
+    notes = []
     if counts - {1}:
-        said.append("Figures are means over the seeds with their 95 % Student-t interval.")
+        notes.append("Figures are means over the seeds with their 95 % Student-t interval.")
     if 1 in counts:
-        said.append(
+        notes.append(
             "Of a row with one seed the interval is the test's, 95 % by bootstrap over identities "
             "(over pairs where identities are not known): it says nothing of another seed."
         )
     if any(row.differences.get(name) for row in rows for name in row.differences):
-        said.append(
+        notes.append(
             "Differences (less ...) are of the first figure on the same pairs or faces, with their "
             "95 % interval by bootstrap over the test's identities (or faces); the seeds stay as "
             "they are."
         )
     if any(row.step_ratio is not None for row in rows):
-        said.append("Time a step is the median step's, data and teacher included, as a ratio.")
+        notes.append("Time a step is the median step's, data and teacher included, as a ratio.")
     if any(row.milliseconds for row in rows):
-        said.append(
+        notes.append(
             "Milliseconds are of one face, the median through ONNX Runtime on one core, the rows "
             "taking turns, with their 95 % interval over the turns."
         )
-    return said
+    return notes
 
 
 def crashes(rows: Sequence[Row]) -> list[str]:

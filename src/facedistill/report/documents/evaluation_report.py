@@ -16,9 +16,10 @@ from facedistill.evaluation.metrics.roc import RocCurve
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
-from facedistill.report.documents.sections import Gallery, Section, section
 from facedistill.report.figures.curves import roc_points
 from facedistill.report.page import render_page
+from facedistill.report.sections.evaluation_section import evaluation_section
+from facedistill.report.sections.section import Gallery, Section
 from facedistill.report.table import markdown_table
 
 JSON, MARKDOWN, PAGE = "report.json", "report.md", "report.html"
@@ -58,7 +59,7 @@ def write_report(
     if out.exists() and not out.is_dir():
         raise FacedistillError(f"{out} is a file: a report is a folder, name another")
     sections = [
-        section(evaluation, protocol, mask_seed)
+        evaluation_section(evaluation, protocol, mask_seed)
         for evaluation, protocol in zip(evaluations, protocols, strict=True)
     ]
     about = {"network": subject, **(facts or {}), "facedistill": __version__}

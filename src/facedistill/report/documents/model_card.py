@@ -13,7 +13,7 @@ from facedistill.core.atomic import atomic_path
 from facedistill.evaluation.statistics.table_rows import figures_of
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
-from facedistill.report.documents.fairness_table import GROUP_COLUMNS, threshold_line
+from facedistill.report.sections.fairness_table import GROUP_COLUMNS, threshold_line
 from facedistill.report.table import Column, figure_column, markdown_table
 
 UNKNOWN = "unknown"

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from facedistill.evaluation.statistics.pareto_front import ParetoPanel, ParetoPoint
 from facedistill.evaluation.statistics.table_rows import Row
-from facedistill.report.figures.charts import draw_pareto
+from facedistill.report.figures.pareto_figure import draw_pareto
 
-PICTURE = "pareto.png"
-"""Name of the picture in a comparison's folder."""
+PARETO = "pareto.png"
+"""Name of the figure in a comparison's folder."""
 
 _ERRORS = ("nme", "eer", "failures")
 """What figures that are better the less they are begin with."""
@@ -57,14 +57,14 @@ def _costs(rows: Sequence[Row]) -> list[tuple[str, _Cost]]:
     ]
 
 
-def _panel(rows: Sequence[Row], name: str, told: bool, cost: str, cost_of: _Cost) -> ParetoPanel:
+def _panel(rows: Sequence[Row], name: str, named: bool, cost: str, cost_of: _Cost) -> ParetoPanel:
     headline = next(iter(next(row.figures[name] for row in rows if name in row.figures)))
     points = []
     for row in rows:
         figure, price = row.figures.get(name, {}).get(headline), cost_of(row)
         if figure is not None and math.isfinite(figure.value) and price:
             points.append(ParetoPoint(row.name, price, figure))
-    label = f"{name}: {headline} %" if told else f"{headline} %"
+    label = f"{name}: {headline} %" if named else f"{headline} %"
     return ParetoPanel(cost, label, points, less_is_better=headline.startswith(_ERRORS))
 
 

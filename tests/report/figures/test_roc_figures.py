@@ -4,16 +4,8 @@ import pytest
 from facedistill.core.estimate import Interval
 from facedistill.evaluation.metrics.roc import OperatingPoint, roc_curve, tar_at_far
 from facedistill.evaluation.metrics.score_histogram import count_scores
-from facedistill.evaluation.protocols.distractors import distractor_rates
-from facedistill.report.figures.charts import (
-    draw_cmc,
-    draw_det,
-    draw_distractors,
-    draw_roc,
-    draw_scores,
-    lowest_measured,
-)
 from facedistill.report.figures.curves import roc_points
+from facedistill.report.figures.roc_figures import draw_det, draw_roc, draw_scores, lowest_measured
 from facedistill.report.page import drawing_uri
 
 
@@ -67,18 +59,6 @@ def test_scores_are_drawn_as_shares_of_their_kind(pairs):
     for patch in axes.patches:
         assert patch.get_data().values.sum() == pytest.approx(100)
     assert list(axes.lines[0].get_xdata()) == [0.4, 0.4]
-
-
-def test_ranks_and_distractors_are_drawn():
-    (axes,) = draw_cmc({"G1": np.array([0.5, 0.75, 1.0])}).axes
-    assert axes.lines[0].get_xydata().tolist() == [[1, 50], [2, 75], [3, 100]]
-    rng = np.random.default_rng(0)
-    rates = distractor_rates(
-        rng.normal(size=(8, 4)), np.arange(8) // 2, rng.normal(size=(100, 4)), resamples=10
-    )
-    (axes,) = draw_distractors(rates).axes
-    first = [[rate.distractors, 100 * rate.rate.value] for rate in rates if rate.rank == 1]
-    assert axes.lines[0].get_xydata().tolist() == first
 
 
 def test_the_lowest_rate_is_one_that_all_measured():
