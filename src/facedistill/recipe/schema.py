@@ -65,31 +65,67 @@ class Section(BaseModel):
 class DataRecipe(Section):
     """Which faces, and how they reach the networks."""
 
-    train: str = Field(description="RecordIO folder, image folder, list, or procedural: spec")
+    train: str = Field(
+        description="RecordIO folder or .rec, image folder, list of labels or of landmarks, folder "
+        "with .pts files, or `procedural:identities=400,images=20` (loosely cut with `,loose=1`)"
+    )
     relabel: bool = Field(False, description="close holes in the labels")
-    validation_identities: int = Field(0, ge=0, description="people split from training")
+    validation_identities: int = Field(
+        0,
+        ge=0,
+        description="identities split from training, on whom the best weights are chosen",
+    )
     validation_pairs: int = Field(3000, ge=20, description="pairs drawn among them")
     validation_images: int = Field(
-        0, ge=0, description="of a landmark network: images split from training instead of people"
+        0,
+        ge=0,
+        description="of a landmark network: images split from training, whoever they show, on "
+        "which the weights of the least NME are chosen; instead of `validation_identities`",
     )
     augmentation: Augmentation = Augmentation()
-    image_size: int | None = Field(None, ge=16, le=1024, description="resize crops on reading")
-    images_per_person: int | None = Field(
-        None, ge=2, description="batches of whole people with so many images each"
+    image_size: int | None = Field(
+        None,
+        ge=16,
+        le=1024,
+        description="resize crops on reading; default: as stored, of a landmark network the "
+        "larger input of its own and its teachers'",
     )
-    cache: Literal["none", "ram", "device"] = "none"
+    images_per_person: int | None = Field(
+        None,
+        ge=2,
+        description="batches of whole identities with so many images each, for losses that compare "
+        "identities; who has fewer shows some again, who has one is left out",
+    )
+    cache: Literal["none", "ram", "device"] = Field(
+        "none",
+        description="hold the decoded set in memory, or on the accelerator (flip only)",
+    )
     workers: int = Field(2, ge=0, description="loader processes; the result does not depend on it")
-    on_error: Literal["stop", "skip"] = Field("stop", description="at a corrupt image")
-    licence: str = Field(min_length=1, description="of the training data; may be unknown")
+    on_error: Literal["stop", "skip"] = Field(
+        "stop",
+        description="at a corrupt image: stop, or skip it and report",
+    )
+    licence: str = Field(
+        min_length=1,
+        description="of the training images, `unknown` if you do not know; kept in the model file"
+        " and its card",
+    )
 
 
 class PromptsRecipe(Section):
     """Prompts that train in a frozen Transformer teacher."""
 
-    count: int = Field(10, ge=1, le=MOST_PROMPTS, description="prompts of each stage")
+    count: int = Field(
+        10,
+        ge=1,
+        le=MOST_PROMPTS,
+        description="prompts of each stage that train beside the student, of a `swin_*` or "
+        "`vit_*` teacher; without `teacher.prompts` the teacher is frozen as a whole",
+    )
     lr: float = Field(1.0, gt=0, description="factor of optimizer.lr")
     checkpointing: bool = Field(
-        False, description="compute the teacher's blocks again for gradients: less memory"
+        False,
+        description="compute the teacher's blocks again for gradients: less memory, more time",
     )
 
 
@@ -98,17 +134,28 @@ class TeacherRecipe(Section):
 
     bank: str | None = Field(None, description="folder made by `facedistill embed`")
     model: str | None = Field(
-        None, description=".onnx, .safetensors, .pt or run folder; with a bank: a check"
+        None,
+        description=".onnx, .safetensors, .pt, .pth, .ckpt, or a run's folder (its best weights, "
+        "and the class head beside them): teaches online, or checks that a bank is its own",
     )
-    input: InputSpec | None = Field(None, description="of a model file that does not say")
+    input: InputSpec | None = Field(None, description="of a foreign network that does not say")
     view: Literal["same", "clean"] = Field(
-        "same", description="teacher sees the student's image, or the one before augmentation"
+        "same",
+        description="teacher sees the student's image, or the one before augmentation (clean). A "
+        "bank knows plain and flipped images, so under more augmentation than a flip it teaches "
+        "the clean view",
     )
     prompts: PromptsRecipe | None = Field(None, description="of a Transformer: train prompts")
     precision: Literal["fp32", "bf16"] | None = Field(
-        None, description="of an online teacher; default: the run's"
+        None,
+        description="of an online teacher that is no ONNX file; default: the run's. For a Swin on "
+        "a CPU bf16 takes half the time; its outputs are float32",
     )
-    licence: str = Field(min_length=1, description="of the teacher's weights; may be unknown")
+    licence: str = Field(
+        min_length=1,
+        description="of the teacher's weights, `unknown` if you do not know (a bank may); kept in"
+        " the model file and its card",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherRecipe:
@@ -124,12 +171,24 @@ class TeacherRecipe(Section):
 class NetworkRecipe(Section):
     """The network to train."""
 
-    network: str = "mobilefacenet"
-    arguments: dict[str, Any] = Field(default_factory=dict, description="of the architecture")
-    embedding_size: int = Field(512, ge=8, le=8192)
-    landmarks: int | None = Field(None, ge=1, le=1000, description="points of a landmark head")
+    network: str = Field("mobilefacenet", description="one of the networks below, or `timm:NAME`")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="of the network, see the networks below"
+    )
+    embedding_size: int = Field(512, ge=8, le=8192, description="D, dimension of the embedding")
+    landmarks: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="points of a landmark head: the network finds landmarks, and is validated and "
+        "evaluated on them. 5 of any data with landmarks; 49, 68 or 98 of data that has as many",
+    )
     input: InputSpec = InputSpec()
-    init: str | None = Field(None, description="model file or run folder to start from")
+    init: str | None = Field(
+        None,
+        description="model file or run folder to start from; a network of the same kind with "
+        "another head gives all but that head",
+    )
 
 
 class ObjectiveRecipe(Section):
@@ -138,7 +197,7 @@ class ObjectiveRecipe(Section):
     model_config = ConfigDict(extra="allow")
 
     weight: float | str = Field(
-        1.0, description="a number; or auto:0.3, the share of the gradient at which it begins"
+        1.0, description="a number; or `auto:0.3`, the share of the gradient at which it begins"
     )
     of: str | None = Field(None, description="which of `teachers` it learns from")
     start: Share = Field(0.0, description="share of training before which it is off")
@@ -202,12 +261,16 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class OptimizerRecipe(Section):
     """Optimiser."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(0.1, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)
-    momentum: Decay = 0.9
-    nesterov: bool = False
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    name: Literal["sgd", "adamw"] = Field("sgd", description="of the optimiser")
+    lr: float = Field(0.1, gt=0, description="highest learning rate")
+    weight_decay: float = Field(
+        5e-4,
+        ge=0,
+        description="on weights; biases, norms and slopes are spared unless `decay_all`",
+    )
+    momentum: Decay = Field(0.9, description="of sgd")
+    nesterov: bool = Field(False, description="of sgd")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="of adamw")
     decay_all: bool = Field(False, description="decay biases and norms too")
 
     @model_validator(mode="after")
@@ -220,12 +283,18 @@ class OptimizerRecipe(Section):
 class ScheduleRecipe(Section):
     """Learning rate over the run."""
 
-    name: Literal["constant", "cosine", "step", "one_cycle"] = "cosine"
+    name: Literal["constant", "cosine", "step", "one_cycle"] = Field(
+        "cosine", description="of the learning rate"
+    )
     warmup: float = Field(0.0, ge=0, lt=1, description="share of training with linear rise")
     final: float = Field(0.0, ge=0, le=1, description="factor at the end")
-    milestones: tuple[Share, ...] = (0.5, 0.75, 0.9)
-    gamma: float = Field(0.1, gt=0, le=1)
-    peak: float = Field(0.3, gt=0, lt=1, description="of one_cycle")
+    milestones: tuple[Share, ...] = Field(
+        (0.5, 0.75, 0.9), description="of step: shares of training at which the rate falls"
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="of step: factor at each milestone")
+    peak: float = Field(
+        0.3, gt=0, lt=1, description="of one_cycle: share of training at which the rate is highest"
+    )
 
     @model_validator(mode="after")
     def _one_warmup(self) -> ScheduleRecipe:
@@ -237,22 +306,32 @@ class ScheduleRecipe(Section):
 class TrainingRecipe(Section):
     """The loop."""
 
-    epochs: float = Field(10, gt=0)
-    steps: int | None = Field(None, gt=0, description="length in steps instead of epochs")
+    epochs: float = Field(10, gt=0, description="length")
+    steps: int | None = Field(None, gt=0, description="length in steps instead, which wins")
     batch_size: int = Field(128, ge=2, description="per optimiser step, over all processes")
     accumulate: int = Field(1, ge=1, description="micro-batches per optimiser step")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 on an accelerator, fp32 on CPU"
+        "auto", description="auto: bf16 on an accelerator, fp32 on a CPU"
     )
-    clip: float | None = Field(5.0, gt=0, description="largest gradient norm")
-    ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights")
-    compile: bool = Field(False, description="torch.compile; on CPU needs a C++ compiler")
+    clip: float | None = Field(5.0, gt=0, description="largest gradient norm; null for none")
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="decay of averaged weights, which are then evaluated and saved",
+    )
+    compile: bool = Field(
+        False,
+        description="torch.compile; on a CPU it needs a C++ compiler and pays after a minute",
+    )
     device: Literal["cpu", "cuda"] | None = Field(None, description="default: the best there is")
-    checkpoint_minutes: float = Field(10, gt=0)
+    checkpoint_minutes: float = Field(10, gt=0, description="minutes between checkpoints")
     evaluate_every: float = Field(1.0, gt=0, description="epochs between evaluations")
     evaluate_steps: int | None = Field(None, ge=1, description="steps between them instead")
     log_every: int = Field(20, ge=1, description="steps between lines of metrics.jsonl")
-    tensorboard: bool = False
+    tensorboard: bool = Field(
+        False, description="write event files too; needs the extra `tensorboard`"
+    )
 
     @model_validator(mode="after")
     def _two_images_at_a_time(self) -> TrainingRecipe:
@@ -268,14 +347,17 @@ class PairsRecipe(Section):
     """Verification pairs; `name: path` is short for `name: {pairs: path}`."""
 
     pairs: str = Field(
-        description=".bin file, folder with pairs.txt, or procedural: spec; of a landmark network "
-        "a landmark list or another data set with landmarks"
+        description=".bin file, folder with pairs.txt, or `procedural:`; of a landmark network a "
+        "landmark list, a folder with .pts files or `procedural:`"
     )
     mask: Literal["one", "both"] | None = Field(
-        None, description="draw face masks on the second image of each pair, or on both"
+        None,
+        description="draw face masks on the second image of each pair, or on both; always the same",
     )
     groups: str | None = Field(
-        None, description="CSV table of groups of people, whose errors are compared"
+        None,
+        description="CSV table of groups of identities, see evaluation.md: their errors at one "
+        "threshold, FMR 1e-2 over all pairs, in `summary.json` and the model card",
     )
 
     @model_validator(mode="before")
@@ -301,19 +383,32 @@ class Recipe(Section):
     checkpoints are chosen on the validation identities split from training, never on these.
     """
 
-    name: str
-    seed: int = Field(0, ge=0, lt=1 << 32)
+    name: str = Field(description="what to call the run")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=1 << 32,
+        description="of weights, order and augmentation; validation identities do not depend on it",
+    )
     data: DataRecipe
     teacher: TeacherRecipe | None = None
     teachers: dict[str, TeacherRecipe] = Field(
-        default_factory=dict, description="further ones, for objectives that say `of: name`"
+        default_factory=dict,
+        description="further teachers, `name: {model: ...}` with the keys of `teacher`, for "
+        "objectives that say `of: name`",
     )
     student: NetworkRecipe = NetworkRecipe()
-    objectives: dict[str, ObjectiveRecipe] = Field(min_length=1)
+    objectives: dict[str, ObjectiveRecipe] = Field(
+        min_length=1, description="name: options, see the objectives below; each has these keys"
+    )
     optimizer: OptimizerRecipe = OptimizerRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     training: TrainingRecipe = TrainingRecipe()
-    evaluation: dict[str, PairsRecipe] = Field(default_factory=dict)
+    evaluation: dict[str, PairsRecipe] = Field(
+        default_factory=dict,
+        description="name: pairs, measured once when training is over; `name: path` is short for "
+        "`name: {pairs: path}`",
+    )
 
     @model_validator(mode="after")
     def _known_teachers(self) -> Recipe:
