@@ -6,12 +6,16 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from facedistill.core.telemetry import switch_off_telemetry
 from facedistill.core.version import __version__
 
 if TYPE_CHECKING:
     from facedistill.experiments.api import distill, embed, evaluate, export, load
 
 __all__ = ["__version__", "distill", "embed", "evaluate", "export", "load"]
+
+# Before any dependency is imported, in every process that imports any part of this package.
+switch_off_telemetry()
 
 
 def __getattr__(name: str) -> Any:

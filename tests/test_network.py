@@ -1,0 +1,89 @@
+"""No command asks for a name, opens a connection or leaves a file where nobody asked for one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+TINY = (
+    *("--set", "data.train=procedural:identities=6,images=4,size=48", "--set", "data.licence=x"),
+    *("--set", "student.arguments.width=0.125", "--set", "student.embedding_size=16"),
+    *("--set", "student.input={size: 48}", "--set", "data.validation_identities=0"),
+    *("--set", "data.workers=0", "--set", "training.batch_size=8", "--set", "training.steps=1"),
+)
+FACES = "procedural:identities=6,images=4,size=48"
+
+
+def isolated(commands, tmp_path, timeout=200):
+    """Run commands in a namespace without a way out; return what was recorded of each."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "ip", "mount"))):
+        pytest.skip("a network namespace needs root, unshare, ip and mount")
+    if subprocess.run(["unshare", "--net", "--mount", "true"], check=False).returncode:
+        pytest.skip("no network namespace can be made here")
+    (tmp_path / "commands.json").write_text(json.dumps(commands))
+    home, work = tmp_path / "home", tmp_path / "work"
+    for folder in (home, work):
+        folder.mkdir()
+    environment = {
+        **{key: value for key, value in os.environ.items() if "TELEMETRY" not in key},
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "TMPDIR": str(tmp_path),
+        "CI": "",
+    }
+    subprocess.run(
+        [
+            *("unshare", "--net", "--mount", sys.executable, str(HERE / "isolated_network.py")),
+            *(str(tmp_path / "record.json"), str(tmp_path / "commands.json")),
+        ],
+        env=environment,
+        cwd=work,
+        check=True,
+        timeout=timeout,
+    )
+    return json.loads((tmp_path / "record.json").read_text())
+
+
+def test_the_record_shows_who_calls_home(tmp_path):
+    """Or the other test could not fail."""
+    program = "import socket; socket.create_connection(('telemetry.example', 443)).close()"
+    packet = "import socket; socket.socket(2, 2).sendto(b'x', ('198.51.100.1', 9))"
+    by_name, by_address = isolated([[sys.executable, "-c", p] for p in (program, packet)], tmp_path)
+    assert by_name["names"] == ["telemetry.example"]
+    assert by_name["connections"] == ["port 443"]
+    assert by_address["packets"] > 0
+
+
+def test_no_command_leaves_the_machine(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    out.mkdir()
+    model = str(run / "best.safetensors")
+    onnx, xml = str(out / "student.onnx"), str(out / "student.xml")
+    commands = [
+        ["train", "arcface", *TINY, "--out", str(run)],
+        ["export", model, "--out", onnx],
+        ["embed", "--teacher", onnx, "--data", FACES, "--out", str(out / "bank"), "--workers", "0"],
+        ["evaluate", onnx, FACES, "--all-pairs", "--resamples", "0", "--far", "0.1"],
+        ["bench", onnx, "--calls", "1", "--threads", "1", "--batch", "1"],
+        ["distill", "fcd", *TINY, "--set", f"teacher.bank={out / 'bank'}", "--out", str(out / "r")],
+    ]
+    if find_spec("openvino"):
+        commands += [
+            ["export", model, "--target", "openvino", "--out", xml],
+            ["inspect", xml],
+        ]
+    found = isolated([[sys.executable, "-m", "facedistill", *each] for each in commands], tmp_path)
+    for each in found:
+        assert each["code"] == 0, each
+        assert (each["names"], each["connections"], each["packets"]) == ([], [], 0), each
+    for folder in ("home", "work"):
+        left = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / folder).rglob("*"))
+        assert not left, left
