@@ -288,7 +288,7 @@ def test_hostile_files_are_refused(tmp_path):
     edited(path, bad, {"prompts.0": torch.zeros(2, 5)})
     refused(network, bad, r"prompts\.0 is F32 \(2, 5\)")
     edited(path, bad, {"more": torch.zeros(1)})
-    refused(network, bad, "other prompts than its header says")
+    refused(network, bad, "it has weight more, which 2 prompts has not")
 
 
 def test_prompts_that_are_not_finite_are_not_written(tmp_path):

@@ -5,29 +5,64 @@ import torch
 from safetensors import safe_open
 
 from facedistill.core.errors import FacedistillError
-from facedistill.models.files.signed_file import check_finite, checksum, write_tensors
+from facedistill.models.files.signed_file import (
+    KINDS,
+    MODEL,
+    PROMPTS,
+    check_finite,
+    checksum,
+    open_signed,
+    write_signed,
+)
 from facedistill.runtime.header import HEADER_KEY
 
 TENSORS = {"b": torch.arange(4.0), "a": torch.arange(6).reshape(2, 3)}
-DOCUMENT = {"kind": "test", "size": 3}
+DOCUMENT = {"format_version": 1, "prompts": 3}
 
 
 def test_what_is_written_is_read_with_its_checksum(tmp_path):
     path = tmp_path / "some.safetensors"
-    write_tensors(path, DOCUMENT, TENSORS)
+    write_signed(path, DOCUMENT, TENSORS)
     with safe_open(path, "pt") as file:
         document = json.loads(file.metadata()[HEADER_KEY])
-        read = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     stated = document.pop("checksum")
     assert document == DOCUMENT
+    assert stated == checksum(DOCUMENT, TENSORS)
+    with open_signed(path, PROMPTS) as opened:
+        assert opened.document == DOCUMENT
+        opened.check_layout(TENSORS, "prompts")
+        read = opened.read()
     assert all(torch.equal(read[key], TENSORS[key]) for key in TENSORS)
-    assert stated == checksum(document, read)
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_one_kind_is_not_taken_for_another(tmp_path):
+    path = tmp_path / "some.safetensors"
+    for kind in KINDS:
+        write_signed(path, {"format_version": kind.version, kind.key: 1}, TENSORS)
+        for other in KINDS:
+            if other is kind:
+                with open_signed(path, kind) as opened:
+                    opened.read()
+                continue
+            message = f"some.safetensors holds {kind.title} and no {other.noun}: {kind.use}"
+            with pytest.raises(FacedistillError, match=message), open_signed(path, other):
+                pass
+
+
+def test_what_the_reader_cannot_make_sense_of_is_damage(tmp_path):
+    path = tmp_path / "some.safetensors"
+    write_signed(path, {"format_version": MODEL.version, "architecture": 1}, TENSORS)
+    with (
+        pytest.raises(FacedistillError, match=r"is damaged \('size'\): get it again"),
+        open_signed(path, MODEL) as opened,
+    ):
+        opened.document["size"]
+
+
 def test_equal_tensors_make_equal_files(tmp_path):
-    write_tensors(tmp_path / "1", DOCUMENT, TENSORS)
-    write_tensors(tmp_path / "2", DOCUMENT, dict(reversed(TENSORS.items())))
+    write_signed(tmp_path / "1", DOCUMENT, TENSORS)
+    write_signed(tmp_path / "2", DOCUMENT, dict(reversed(TENSORS.items())))
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
@@ -44,7 +79,7 @@ def test_equal_tensors_make_equal_files(tmp_path):
 )
 def test_every_change_changes_the_checksum(changed):
     assert checksum(DOCUMENT, changed) != checksum(DOCUMENT, TENSORS)
-    assert checksum({**DOCUMENT, "size": 4}, TENSORS) != checksum(DOCUMENT, TENSORS)
+    assert checksum({**DOCUMENT, "prompts": 4}, TENSORS) != checksum(DOCUMENT, TENSORS)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -50,7 +50,7 @@ def test_the_head_of_another_network_is_refused(tmp_path, network):
     with pytest.raises(FacedistillError, match="class head of another network"):
         load_head(path, other)
     wider = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=6)
-    with pytest.raises(FacedistillError, match=r"its weight is not F32 \(7, 6\)"):
+    with pytest.raises(FacedistillError, match=r"weight is F32 \(7, 5\), .* F32 \(7, 6\)"):
         load_head(path, wider)
 
 
@@ -93,9 +93,9 @@ def test_a_flipped_weight_and_no_file_at_all_are_noticed(tmp_path, network):
     path = tmp_path / "x.head.safetensors"
     save_head(made(), path, network)
     rewritten(path, lambda document: None, torch.randn(7, 5))
-    with pytest.raises(FacedistillError, match="not what was written"):
+    with pytest.raises(FacedistillError, match="not those written"):
         load_head(path, network)
     for content in (b"", b"nonsense" * 9, b"\x02\0\0\0\0\0\0\0{}"):
         path.write_bytes(content)
-        with pytest.raises(FacedistillError, match="is damaged"):
+        with pytest.raises(FacedistillError, match=r"is damaged|holds no class head"):
             load_head(path, network)

@@ -9,17 +9,15 @@ objectives send back through the frozen network.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
 from facedistill.distill.teachers.base import Network, View
 from facedistill.distill.teachers.online import NetworkTeacher
@@ -27,12 +25,9 @@ from facedistill.distill.teachers.prompt_count import MOST_PROMPTS
 from facedistill.models.backbones.base import TokenBackbone, tokens_of
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.files.signed_file import check_finite, checksum, write_tensors
+from facedistill.models.files.signed_file import PROMPTS, open_signed, write_signed
 from facedistill.models.outputs import Outputs, check_needs
-from facedistill.runtime.header import HEADER_KEY
 from facedistill.runtime.input_spec import InputSpec
-
-FORMAT_VERSION = 1
 
 
 class PromptedNetwork(nn.Module):
@@ -186,14 +181,13 @@ def save_prompts(prompted: PromptedNetwork, path: str | Path) -> None:
         key: value.detach().cpu().float().contiguous()
         for key, value in prompted.state_dict().items()
     }
-    check_finite(tensors, f"cannot write {path}")
     document: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
+        "format_version": PROMPTS.version,
         "prompts": prompted.count,
         "teacher": prompted.network.fingerprint,
         "teacher_name": prompted.network.name,
     }
-    write_tensors(path, document, tensors)
+    write_signed(path, document, tensors)
 
 
 def load_prompts(network: FaceNetwork, path: str | Path) -> PromptedNetwork:
@@ -211,54 +205,19 @@ def load_prompts(network: FaceNetwork, path: str | Path) -> PromptedNetwork:
             another teacher.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FacedistillError(f"{path} does not exist")
-    try:
-        with safe_open(path, framework="pt") as file:
-            document = _read_document(path, file.metadata() or {})
-            stated = document.pop("checksum")
-            if document["teacher"] != network.fingerprint:
-                raise FacedistillError(
-                    f"{path} holds prompts of teacher {document['teacher_name']}, and its weights "
-                    f"or input are not those of {network.name}: give the teacher they were "
-                    "trained with"
-                )
-            prompted = PromptedNetwork(network, document["prompts"])
-            _check_layout(file, prompted)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise FacedistillError(f"{path} is damaged ({first_line(error)})") from None
-    if stated != checksum(document, tensors):
-        raise FacedistillError(f"{path} is damaged: its prompts or header are not those written")
-    check_finite(tensors, f"{path} is damaged")
+    with open_signed(path, PROMPTS) as file:
+        document = file.document
+        if document["teacher"] != network.fingerprint:
+            raise FacedistillError(
+                f"{path} holds prompts of teacher {document['teacher_name']}, and its weights "
+                f"or input are not those of {network.name}: give the teacher they were "
+                "trained with"
+            )
+        prompted = PromptedNetwork(network, document["prompts"])
+        file.check_layout(prompted.state_dict(), f"{document['prompts']} prompts")
+        tensors = file.read()
     prompted.load_state_dict(tensors)
     return prompted
-
-
-def _read_document(path: Path, header: dict[str, str]) -> dict[str, Any]:
-    try:
-        document = json.loads(header.get(HEADER_KEY, ""))
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict) or "prompts" not in document:
-        raise FacedistillError(f"{path} holds no prompts: its header does not say so")
-    if document.get("format_version") != FORMAT_VERSION:
-        raise FacedistillError(
-            f"{path} has format version {document.get('format_version')!r}; "
-            f"this facedistill reads {FORMAT_VERSION}"
-        )
-    return document
-
-
-def _check_layout(file: Any, prompted: PromptedNetwork) -> None:
-    """Compare names, shapes and types with the header before any value is read."""
-    wanted = prompted.state_dict()
-    if set(file.keys()) != set(wanted):
-        raise ValueError("it has other prompts than its header says")
-    for key, tensor in wanted.items():
-        stored = file.get_slice(key)
-        if tuple(stored.get_shape()) != tuple(tensor.shape) or stored.get_dtype() != "F32":
-            raise ValueError(f"{key} is {stored.get_dtype()} {tuple(stored.get_shape())}")
 
 
 class TrainableTeacher(NetworkTeacher):

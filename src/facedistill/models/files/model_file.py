@@ -1,41 +1,28 @@
-"""Model files: one safetensors file with weights and everything needed to use them.
+"""Model files: one signed file with weights and everything needed to use them.
 
-The header's entry `facedistill` is a JSON document: format version, architecture and arguments,
-input specification, embedding size, number of landmarks (of a network that finds some),
-`ModelMetadata`, and a checksum (see `tensor_file`). Nothing in the file is executed.
+The document (see `signed_file`) says format version, architecture and arguments, input
+specification, embedding size, number of landmarks (of a network that finds some) and
+`ModelMetadata`.
 """
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.models.backbones.base import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
-from facedistill.models.files.signed_file import check_finite, checksum, write_tensors
+from facedistill.models.files.signed_file import MODEL, open_signed, write_signed
 from facedistill.models.heads.landmark_head import MAX_POINTS, LandmarkHead
 from facedistill.models.registry import create_backbone
-from facedistill.runtime.header import HEADER_KEY
 from facedistill.runtime.input_spec import InputSpec
-
-FORMAT_VERSION = 3
-"""Files of version 1 have no checksum; those of 2 do not say what data the network learned from."""
-
-_DTYPES = {
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-}
 
 
 def save_model(
@@ -55,15 +42,13 @@ def save_model(
     if path.suffix != ".safetensors":
         raise FacedistillError(f"cannot write {path}: a model file's name ends in .safetensors")
     tensors = {key: _stored(tensor) for key, tensor in network.weights().items()}
-    check_finite(tensors, f"cannot write {path}")
-    document = describe(network, metadata or network.metadata)
-    write_tensors(path, document, tensors)
+    write_signed(path, describe(network, metadata or network.metadata), tensors)
 
 
 def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:
     """Return the JSON document that a model file carries about `network`."""
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": MODEL.version,
         "architecture": network.architecture,
         "arguments": network.arguments,
         "input": network.input.to_dict(),
@@ -83,67 +68,23 @@ def load_model(path: str | Path) -> FaceNetwork:
         The network on the CPU, in eval mode, with its metadata.
 
     Raises:
-        FacedistillError: If the file is absent, damaged, not a facedistill model, of a newer
+        FacedistillError: If the file is absent, damaged, not a facedistill model, of another
             format or of an unknown architecture, or if its weights are not exactly that
             architecture's, or not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FacedistillError(f"{path} does not exist")
-    try:
-        with safe_open(path, framework="pt") as file:
-            document = _read_document(path, file.metadata() or {})
-            stated = document.pop("checksum", None)
-            network = _empty_network(path, document)
-            _check_layout(path, file, network)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise FacedistillError(f"{path} is not a readable safetensors file: {error}") from None
-    check_finite(tensors, f"{path} is damaged")
-    # Files of version 1 have none; one that has is a later file whose version was damaged.
-    required = document["format_version"] > 1 or stated is not None
-    if required and stated != checksum(document, tensors):
-        raise FacedistillError(
-            f"{path} is damaged: its weights or header are not those written; get it again"
-        )
+    with open_signed(path, MODEL) as file:
+        network = _empty_network(path, file.document)
+        file.check_layout(network.weights(), network.architecture)
+        tensors = file.read()
     network.load_weights(tensors, assign=True)
     network.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval()
 
 
-_OTHER_FILES = {
-    "prompts": "prompts of a teacher and no network: give it as --prompts beside that teacher",
-    "people": "a class head and no network: give the model file beside it, named without .head",
-}
-"""What else a run leaves, by a key of its header."""
-
-
 def _stored(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
-
-
-def _read_document(path: Path, header: dict[str, str]) -> dict[str, Any]:
-    text = header.get(HEADER_KEY)
-    if text is None:
-        raise FacedistillError(
-            f"{path} is a safetensors file, but not a facedistill model: it names no architecture"
-        )
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise FacedistillError(f"{path} has a damaged facedistill header: not a JSON object")
-    for key, said in _OTHER_FILES.items():
-        if key in document:
-            raise FacedistillError(f"{path} holds {said}")
-    version = document.get("format_version")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise FacedistillError(
-            f"{path} has format version {version!r}; this facedistill reads 1..{FORMAT_VERSION}"
-        )
-    return document
 
 
 def _empty_network(path: Path, document: dict[str, Any]) -> FaceNetwork:
@@ -185,21 +126,3 @@ def _empty_head(document: dict[str, Any], backbone: Backbone) -> LandmarkHead | 
     if type(points) is not int or not 1 <= points <= MAX_POINTS:
         raise TypeError(f"{points!r} landmarks")
     return LandmarkHead(backbone.embedding_size, points)
-
-
-def _check_layout(path: Path, file: Any, network: FaceNetwork) -> None:
-    """Compare names, shapes and types with the header before any weight is read."""
-    wanted = network.weights()
-    found = set(file.keys())
-    for key in sorted(wanted.keys() - found):
-        raise FacedistillError(f"{path} lacks weight {key} of {network.architecture}")
-    for key in sorted(found - wanted.keys()):
-        raise FacedistillError(f"{path} has weight {key}, which {network.architecture} has not")
-    for key, tensor in wanted.items():
-        stored = file.get_slice(key)
-        shape = tuple(stored.get_shape())
-        if shape != tuple(tensor.shape) or stored.get_dtype() != _DTYPES[tensor.dtype]:
-            raise FacedistillError(
-                f"{path}: weight {key} is {stored.get_dtype()} {shape}, but {network.architecture} "
-                f"needs {_DTYPES[tensor.dtype]} {tuple(tensor.shape)}"
-            )

@@ -8,21 +8,17 @@ the training data). Nothing in it is executed.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
 from torch import Tensor, nn
 
-from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.files.signed_file import checksum, write_tensors
+from facedistill.models.files.signed_file import CLASS_HEAD, open_signed, write_signed
 from facedistill.models.heads.margin import MarginHead, create_head
-from facedistill.runtime.header import HEADER_KEY
-
-FORMAT_VERSION = 1
 
 
 class ClassHead(nn.Module):
@@ -83,7 +79,7 @@ def save_head(head: ClassHead, path: Path, network: FaceNetwork) -> None:
     margin = head.head
     tensors = {"weight": margin.weight.detach().cpu().float().contiguous()}
     document = {
-        "format_version": FORMAT_VERSION,
+        "format_version": CLASS_HEAD.version,
         "network": network.fingerprint,
         "people": head.people,
         "people_name": head.people_name,
@@ -91,7 +87,7 @@ def save_head(head: ClassHead, path: Path, network: FaceNetwork) -> None:
         "sub_centres": margin.sub_centres,
         "scale": margin.scale,
     }
-    write_tensors(path, document, tensors)
+    write_signed(path, document, tensors)
 
 
 def load_head(path: Path, network: FaceNetwork) -> ClassHead:
@@ -107,20 +103,12 @@ def load_head(path: Path, network: FaceNetwork) -> ClassHead:
     Raises:
         FacedistillError: If the file is damaged, or the head is of another network.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            document = json.loads((file.metadata() or {}).get(HEADER_KEY, ""))
-            stated = document.pop("checksum")
-            _check_layout(document, file, network)
-            tensors = {"weight": file.get_tensor("weight")}
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FacedistillError(
-            f"{path} is damaged ({first_line(error)}): delete it to do without logits"
-        ) from None
-    if stated != checksum(document, tensors):
-        raise FacedistillError(
-            f"{path} is damaged: it is not what was written; delete it to do without logits"
-        )
+    with open_signed(path, CLASS_HEAD) as file:
+        document = file.document
+        rows = _weight_rows(document)
+        weight = torch.empty(rows, network.embedding_size, device="meta")
+        file.check_layout({"weight": weight}, f"a head of {network.name}")
+        tensors = file.read()
     if document["network"] != network.fingerprint:
         raise FacedistillError(
             f"{path} is the class head of another network than {network.name}: train again, or "
@@ -137,16 +125,13 @@ def load_head(path: Path, network: FaceNetwork) -> ClassHead:
     return ClassHead(margin, document["people"], document["people_name"])
 
 
-def _check_layout(document: dict[str, Any], file: Any, network: FaceNetwork) -> None:
-    """Compare the header with itself and the network, before any weight is read."""
+def _weight_rows(document: dict[str, Any]) -> int:
+    """Return how many centres the document speaks of, after a check that it can be believed."""
     classes, centres, scale = (document[key] for key in ("classes", "sub_centres", "scale"))
-    if not all(type(count) is int and count > 0 for count in (classes, centres)):
+    if not all(type(count) is int and 0 < count < 1 << 31 for count in (classes, centres)):
         raise ValueError("its counts are no counts")
     if not isinstance(scale, int | float) or not 0 < scale < math.inf:
         raise ValueError("its scale is no scale")
     if not all(isinstance(document[key], str) for key in ("network", "people", "people_name")):
         raise ValueError("it does not say whose it is")
-    stored = file.get_slice("weight")
-    shape = (classes * centres, network.embedding_size)
-    if tuple(stored.get_shape()) != shape or stored.get_dtype() != "F32":
-        raise ValueError(f"its weight is not F32 {shape}")
+    return int(classes * centres)
