@@ -19,7 +19,7 @@ import time
 
 import torch
 
-from facedistill.core.memory import keep_freed_memory
+from facedistill.core.process import keep_freed_memory
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.input_spec import InputSpec
 

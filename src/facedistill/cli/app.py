@@ -647,7 +647,7 @@ def _open_network(
     std: float | None = None,
     prompts: Path | None = None,
 ) -> Any:
-    from facedistill.core.memory import keep_freed_memory
+    from facedistill.core.process import keep_freed_memory
     from facedistill.models.device import best_device
     from facedistill.models.files.open_network import open_network
     from facedistill.runtime.input_spec import InputSpec

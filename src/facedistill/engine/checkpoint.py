@@ -13,6 +13,9 @@ import torch
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError, first_line
 
+CHECKPOINT = "checkpoint.pt"
+"""Its name in a run's folder."""
+
 FORMAT = 1
 _FOLDER = 0x10
 """Bit of a ZIP entry's attributes, from MS-DOS."""

@@ -25,13 +25,12 @@ from facedistill.data.batch import Batch
 from facedistill.data.loading.loader import Loader
 from facedistill.distill.objectives.base import Parts
 from facedistill.distill.teachers.base import Teacher
-from facedistill.engine.checkpoint import load_checkpoint, save_checkpoint
+from facedistill.engine.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from facedistill.engine.metrics_log import Averages, MetricsLog
 from facedistill.engine.signals import StopRequest, stop_request
 from facedistill.engine.step import TrainingStep
 from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport
 from facedistill.evaluation.protocols.pair_verification import PairReport
-from facedistill.experiments.folder import CHECKPOINT
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 

@@ -1,4 +1,4 @@
-"""What a run says of itself while it trains: metrics.jsonl and TensorBoard."""
+"""The metrics of a run while it trains: metrics.jsonl and TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import torch
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
-from facedistill.experiments.folder import METRICS
+
+METRICS = "metrics.jsonl"
+"""Its name in a run's folder."""
 
 
 class Averages:

@@ -11,11 +11,11 @@ from typing import Any
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.core.progress import Say
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.engine.metrics_log import read_metrics
+from facedistill.engine.metrics_log import METRICS, read_metrics
 from facedistill.evaluation.statistics.table_rows import Measured, Row, RunResult, assemble
 from facedistill.experiments.build.student import check_network
 from facedistill.experiments.comparison_latency import time_rows
-from facedistill.experiments.folder import BEST, METRICS, SUMMARY, claim, pictures_of
+from facedistill.experiments.folder import BEST, SUMMARY, claim, figures_of
 from facedistill.experiments.measurement import TestSet, fingerprint, read_measurement, truth_of
 from facedistill.experiments.processes import run_apart
 from facedistill.experiments.summary import changed_origin, check_owner
@@ -251,7 +251,7 @@ def _read_result(
         count_macs(network.backbone, network.input.size),
         _seconds_per_step(trial.folder / SUMMARY),
         records,
-        pictures_of(trial.folder),
+        figures_of(trial.folder),
     )
 
 

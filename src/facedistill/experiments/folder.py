@@ -11,11 +11,9 @@ from typing import TextIO
 
 from facedistill.core.errors import FacedistillError
 
-CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 SUMMARY = "summary.json"
-METRICS = "metrics.jsonl"
 ERROR = "error.json"
 PROMPTS = "prompts.safetensors"
 RECIPE = "recipe.yaml"
@@ -23,11 +21,11 @@ BANK = "bank"
 RECEPTIVE_FIELDS = "receptive_fields.png"
 SALIENCY = "saliency.png"
 
-PICTURES = {
+FIGURES = {
     RECEPTIVE_FIELDS: "what each local centre looks at in teacher and student",
     SALIENCY: "where on the face the teacher's features are strong",
 }
-"""Pictures that a run may leave, and what they show."""
+"""Figures that a run may leave, and what they show."""
 
 _held: set[TextIO] = set()
 """Locks of the folders that this process holds."""
@@ -72,6 +70,6 @@ def claim(folder: Path) -> Iterator[None]:
             _held.discard(lock)
 
 
-def pictures_of(folder: Path) -> dict[str, Path]:
-    """Return the pictures that are in a run's folder, by what they show."""
-    return {shows: folder / name for name, shows in PICTURES.items() if (folder / name).is_file()}
+def figures_of(folder: Path) -> dict[str, Path]:
+    """Return the figures that are in a run's folder, by what they show."""
+    return {shows: folder / name for name, shows in FIGURES.items() if (folder / name).is_file()}

@@ -17,9 +17,8 @@ import torch
 
 from facedistill.core.errors import Interrupted
 from facedistill.core.progress import Say, progress_bar
-from facedistill.engine.metrics_log import read_metrics
+from facedistill.engine.metrics_log import METRICS, read_metrics
 from facedistill.engine.signals import stop_request
-from facedistill.experiments.folder import METRICS
 from facedistill.experiments.trial import Job, attempt, note_error, read_error
 
 LOG = "log.txt"

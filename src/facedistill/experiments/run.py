@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from facedistill.core.atomic import atomic_path
-from facedistill.core.memory import keep_freed_memory
+from facedistill.core.process import keep_freed_memory
 from facedistill.core.progress import Say, say_nothing
 from facedistill.data.loading.loader import Order
 from facedistill.data.pairs.pair_set import PairSet
@@ -67,7 +67,8 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     """
     folder = Path(folder)
     keep_freed_memory()
-    accelerator = open_accelerator(recipe)
+    training = recipe.training
+    accelerator = open_accelerator(training.device, training.precision, compiled=training.compile)
     if not accelerator.is_main_process:
         say = say_nothing
     with stoppable(folder), _ended(accelerator), _claimed(folder, accelerator):
@@ -148,7 +149,8 @@ def _fit(
     """The loop with all that it goes round with."""
     teachers = [teacher, *others.values()]
     order = create_order(recipe, faces, accelerator)
-    check_micro_batches(recipe, accelerator)
+    training = recipe.training
+    check_micro_batches(training.batch_size, training.accumulate, accelerator.num_processes)
     expect_gradients(accelerator, step)
     options = _options(recipe, order, faces.fingerprint)
     return Fit(

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from facedistill.experiments.folder import BEST, pictures_of
+from facedistill.experiments.folder import BEST, figures_of
 from facedistill.models.files.model_file import load_model
 from facedistill.recipe.schema import Recipe
 from facedistill.report.documents.model_card import write_card
@@ -28,7 +28,7 @@ def write_run_card(recipe: Recipe, folder: Path, reports: Mapping[str, Mapping[s
         network,
         recipe=yaml.safe_dump(_shareable(recipe.model_dump(mode="json")), sort_keys=False),
         reports=reports,
-        pictures={shows: path.name for shows, path in pictures_of(folder).items()},
+        pictures={shows: path.name for shows, path in figures_of(folder).items()},
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank.format import info_path
+from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.experiments.build.teacher import best_of
-from facedistill.experiments.folder import BEST, CHECKPOINT, LAST, RECIPE, SUMMARY
+from facedistill.experiments.folder import BEST, LAST, RECIPE, SUMMARY
 from facedistill.recipe.schema import Recipe, load_recipe
 
 

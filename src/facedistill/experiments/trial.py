@@ -16,6 +16,7 @@ from facedistill.core.progress import Say
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import embed_teacher
+from facedistill.engine.accelerator import runs_on_cpu
 from facedistill.engine.signals import stoppable
 from facedistill.experiments.build.training_data import open_test_set, split_data
 from facedistill.experiments.folder import BANK, BEST, ERROR, SUMMARY
@@ -70,10 +71,9 @@ def attempt(job: Job, say: Say) -> None:
 def _make(job: Job, say: Say) -> None:
     recipe, folder = job.trial.recipe, job.trial.folder
     evaluation = dict(run(recipe, folder, say).evaluation)
-    cpu = recipe.training.device == "cpu" or not torch.cuda.is_available()
+    device = torch.device("cpu" if runs_on_cpu(recipe.training.device) else "cuda")
     for name, source in job.sets.items():
         tests = open_tests(recipe, source)
-        device = torch.device("cpu" if cpu else "cuda")
         evaluation[name] = dict(measure(folder, name, tests, source, device).report)
     write_run_card(recipe, folder, evaluation)
     if job.trial.bank:

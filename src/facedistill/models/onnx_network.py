@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.processors import usable_cpus
+from facedistill.core.process import usable_cpus
 from facedistill.models.comparison_embedding import comparison_embedding, landmarks_of
 from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.preprocess import Preprocess, check_images

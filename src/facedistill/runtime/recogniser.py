@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime
 
 from facedistill.core.errors import FacedistillError, first_line
-from facedistill.core.processors import usable_cpus
+from facedistill.core.process import usable_cpus
 from facedistill.runtime.header import HEADER_KEY, parse_exported, stated_thresholds
 from facedistill.runtime.input_spec import InputSpec
 

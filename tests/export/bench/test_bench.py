@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.processors import usable_processors
+from facedistill.core.process import usable_processors
 from facedistill.export.bench import bench as bench_module
 from facedistill.export.bench.bench import bench
 from facedistill.export.bench.bench_process import Measured

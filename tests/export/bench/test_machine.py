@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facedistill import __version__
-from facedistill.core.processors import usable_cpus
+from facedistill.core.process import usable_cpus
 from facedistill.export.bench import machine as machine_module
 from facedistill.export.bench.machine import Machine, this_machine
 

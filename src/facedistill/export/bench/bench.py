@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.processors import usable_processors
+from facedistill.core.process import usable_processors
 from facedistill.core.progress import progress_bar
 from facedistill.export.bench.bench_process import Apart, Subject
 from facedistill.export.bench.latency import Latency

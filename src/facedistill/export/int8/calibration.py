@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from facedistill.core.processors import usable_cpus
+from facedistill.core.process import usable_cpus
 from facedistill.core.progress import track
 from facedistill.export.int8.onnx_graph import OnnxGraph
 

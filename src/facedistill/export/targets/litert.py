@@ -21,7 +21,7 @@ from torch import Tensor
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
-from facedistill.core.processors import usable_cpus
+from facedistill.core.process import usable_cpus
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
 from facedistill.export.targets.onnx import ExportedGraph

@@ -30,7 +30,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.extras import import_extra
-from facedistill.core.processors import usable_cpus
+from facedistill.core.process import usable_cpus
 from facedistill.export.file_metadata import exported_metadata, read_beside, write_beside
 from facedistill.export.target import ExportOptions
 from facedistill.export.targets import onnx

@@ -22,7 +22,7 @@ import numpy as np
 import openvino
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.processors import usable_cpus
+from facedistill.core.process import usable_cpus
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
 from facedistill.export.targets import onnx
