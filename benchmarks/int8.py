@@ -26,8 +26,8 @@ from facedistill.data.open import open_dataset
 from facedistill.data.views.selection import evenly_spaced
 from facedistill.export.bench.bench import bench
 from facedistill.export.target import ExportOptions
-from facedistill.export.targets import onnx as floating
-from facedistill.export.targets import onnx_int8
+from facedistill.export.targets.onnx import onnx_file as floating
+from facedistill.export.targets.onnx_int8 import int8_file
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
 
@@ -97,7 +97,7 @@ def written(name: str, folder: Path, faces: np.ndarray) -> list[Path]:
         network = fresh(name, faces) if name in NETWORKS else load_model(name).eval()
         export = ExportOptions(calibration=faces)
         floating.write_as_built(network, prelus, export)
-        onnx_int8.write(copy.deepcopy(network), int8, export)
+        int8_file.write(copy.deepcopy(network), int8, export)
         floating.write(network, exported, export)
     return [prelus, exported, int8]
 

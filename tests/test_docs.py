@@ -176,7 +176,7 @@ def test_benchmarks_take_what_their_commands_give_them(words, monkeypatch):
 def test_every_target_is_documented_and_its_extra_can_be_installed():
     text = (ROOT / "docs" / "export.md").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for target in TARGETS.values():
+    for _, target in TARGETS.items():
         (row,) = re.findall(rf"^\| `{target.name}` \| .+$", text, re.M)
         assert all(f"`{suffix}`" in row for suffix in (target.suffix, *target.companions))
         if target.extra:

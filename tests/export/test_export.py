@@ -50,7 +50,7 @@ def runtime(monkeypatch):
     module = SimpleNamespace(write=made.write, open_engine=made.open_engine)
     monkeypatch.setitem(sys.modules, "fake_target", module)
     fake = Target("fake", "Fake", "fake_target", ".fake", RUNTIME, defaults=ExportOptions(batch=2))
-    monkeypatch.setitem(TARGETS, "fake", fake)
+    monkeypatch.setitem(TARGETS._entries, "fake", fake)
     return made
 
 
@@ -111,7 +111,7 @@ def test_accuracy_is_compared_on_the_same_pairs(network, runtime, pairs, tmp_pat
 def test_a_file_that_agrees_less_than_is_usual_is_remarked_upon(
     network, runtime, tmp_path, monkeypatch, usual
 ):
-    monkeypatch.setitem(TARGETS, "fake", replace(TARGETS["fake"], usual_cosine=usual))
+    monkeypatch.setitem(TARGETS._entries, "fake", replace(TARGETS.get("fake"), usual_cosine=usual))
     runtime.noise = 0.005
     report = export_network(network, tmp_path / "a.fake", "fake", faces=faces(9))
     remarked = usual is not None and report.agreement.mean_cosine < usual
@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_nothing(network, runtime, tmp_path, monkeypatch):
     ("name", "target", "given", "message"),
     [
         ("a.pt", "fake", {}, r"a\.pt: the name of a file of target fake ends in \.fake"),
-        ("a.fake", "fak", {}, "unknown target 'fak': take onnx, "),
+        ("a.fake", "fak", {}, "unknown target 'fak': did you mean 'fake'"),
         ("a.fake", "fake", {"calibration": 9}, "target fake needs no calibration"),
         ("a.fake", "fake", {"faces": np.zeros((1, 8, 8, 3), np.uint8)}, "compared on uint8"),
         ("a.fake", "fake", {"faces": np.zeros((1, SIDE, SIDE, 3))}, "compared on uint8"),
@@ -189,8 +189,8 @@ def test_wrong_arguments_are_refused(network, runtime, tmp_path, name, target, g
 
 
 def test_a_data_set_serves_to_calibrate_and_to_compare(network, runtime, monkeypatch, tmp_path):
-    fake = replace(TARGETS["fake"], calibration=4)
-    monkeypatch.setitem(TARGETS, "fake", fake)
+    fake = replace(TARGETS.get("fake"), calibration=4)
+    monkeypatch.setitem(TARGETS._entries, "fake", fake)
     people = open_dataset("procedural:identities=4,images=3,size=24")
     report = export_network(network, tmp_path / "a.fake", "fake", faces=people)
     assert runtime.asked.calibration.shape == (4, SIDE, SIDE, 3)

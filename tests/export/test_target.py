@@ -28,8 +28,8 @@ def test_targets_are_found_by_name_and_suffix():
 
 
 def test_unknown_names_and_suffixes_are_refused_with_what_there_is():
-    with pytest.raises(FacedistillError, match="unknown target 'tflite': take onnx, onnx-int8, "):
-        target_named("tflite")
+    with pytest.raises(FacedistillError, match="unknown target 'tfl': known: coreml, litert, "):
+        target_named("tfl")
     with pytest.raises(FacedistillError, match=r"a\.pb: an exported file's name ends in \."):
         open_engine("a.pb")
     with pytest.raises(FacedistillError, match=r"a\.pb: an exported file's name ends in \."):

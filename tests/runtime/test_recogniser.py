@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from facedistill.core.errors import FacedistillError
 from facedistill.export.target import ExportOptions
-from facedistill.export.targets.onnx import write
+from facedistill.export.targets.onnx.onnx_file import write
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.runtime.input_spec import InputSpec

@@ -517,7 +517,7 @@ def evaluate(
 def export(
     model: Annotated[Path, typer.Argument(help="A .safetensors model file.")],
     out: Out,
-    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "onnx",
+    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS.names())}.")] = "onnx",
     input: Annotated[
         InputKind | None,
         typer.Option(help="Take raw uint8 NHWC RGB (default), or float NCHW, normalised."),

@@ -1,17 +1,19 @@
 """What a student can be exported to, and what the file of a target must offer.
 
-Every target is one module of this package, imported only when it is asked for, since most need an
-optional package. It has three functions:
+A target is a declaration (`Target`) and a module of three functions, which is imported only when
+the target is used, since most need an optional package:
 
 - `write(network, path, options)` writes the file, unchecked, into an empty temporary folder: see
-  `TargetModule`. `exporting.export_network` checks it there and publishes it.
+  `TargetModule`. `export.export_network` checks it there and publishes it.
 - `open_engine(path, threads=)` runs such a file in the target's own runtime.
-- `read_metadata(path)` returns the document of `metadata.exported_metadata` that it carries.
+- `read_metadata(path)` returns the document of `file_metadata.exported_metadata` that it carries.
 
-A new target is a module with these functions, a line in `TARGETS` and, where it needs packages, an
-optional dependency of its name in pyproject.toml; commands and benchmarks know it by that line.
+A new target is a package in `targets/`, whose `__init__` has the declaration and a module beside it
+the functions, a test and, where it needs packages, an optional dependency in pyproject.toml. Other
+distributions give their `Target` as an entry point of the group `facedistill.targets`.
 
-Nothing here imports torch or NumPy: the command line names the targets in its help.
+Neither this module nor a declaration imports torch or NumPy: the command line names the targets in
+its help.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, runt
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.core.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,6 +170,8 @@ class Target:
         module: Name of its module.
         suffix: What its files' names end in.
         runtime: What runs its files.
+        description: What it is for, in one line.
+        opened_by: Name of the target of the same suffix that opens its files; None: it does.
         companions: What the names of files end in that belong to one and lie beside it.
         extra: Optional dependency of facedistill that it needs; None where it needs none.
         defaults: Options of its own choice where the user states none.
@@ -183,6 +188,8 @@ class Target:
     module: str
     suffix: str
     runtime: Runtime
+    description: str = ""
+    opened_by: str | None = None
     companions: tuple[str, ...] = ()
     extra: str | None = None
     defaults: ExportOptions = field(default_factory=ExportOptions)
@@ -251,70 +258,16 @@ class Target:
             ) from None
 
 
-_ONNX_RUNTIME = Runtime("ONNX Runtime", "onnxruntime", "onnxruntime")
+TARGETS: Registry[Target] = Registry("target", "facedistill.targets", "facedistill.export.targets")
 
-TARGETS = {
-    target.name: target
-    for target in (
-        Target(
-            "onnx",
-            "ONNX",
-            "facedistill.export.targets.onnx",
-            ".onnx",
-            _ONNX_RUNTIME,
-            least_cosine=1 - 1e-5,
-            landmarks=True,
-        ),
-        Target(
-            "onnx-int8",
-            "ONNX of 8-bit integers",
-            "facedistill.export.targets.onnx_int8",
-            ".onnx",
-            _ONNX_RUNTIME,
-            least_cosine=0.95,
-            usual_cosine=0.99,
-            calibration=512,
-        ),
-        Target(
-            "openvino",
-            "OpenVINO",
-            "facedistill.export.targets.openvino",
-            ".xml",
-            Runtime("OpenVINO", "openvino", "openvino"),
-            companions=(".bin",),
-            extra="openvino",
-        ),
-        Target(
-            "ncnn",
-            "ncnn",
-            "facedistill.export.targets.ncnn",
-            ".param",
-            Runtime("ncnn", "ncnn", "ncnn"),
-            companions=(".bin", ".param.json"),
-            extra="ncnn",
-            defaults=ExportOptions(batch=1),
-        ),
-        Target(
-            "litert",
-            "LiteRT",
-            "facedistill.export.targets.litert",
-            ".tflite",
-            Runtime("LiteRT", "ai_edge_litert", "ai-edge-litert"),
-            extra="litert",
-            defaults=ExportOptions(batch=1),
-        ),
-        Target(
-            "coreml",
-            "Core ML",
-            "facedistill.export.targets.coreml",
-            ".mlpackage",
-            Runtime("Core ML", "coremltools", "coremltools"),
-            extra="coreml",
-            defaults=ExportOptions(batch=1),
-        ),
-    )
-}
-"""Every target by its name; of those with one suffix, the first opens it."""
+
+def register(target: Target) -> Target:
+    """Make a target known under its name and return it.
+
+    Raises:
+        ValueError: If another target already has that name.
+    """
+    return TARGETS.add(target.name, target)
 
 
 def _parse_batch(text: str) -> int | None:
@@ -332,23 +285,26 @@ def target_named(name: str) -> Target:
     Raises:
         FacedistillError: If there is none.
     """
-    if name not in TARGETS:
-        raise FacedistillError(f"unknown target {name!r}: take {', '.join(TARGETS)}")
-    return TARGETS[name]
+    return TARGETS.get(name)
+
+
+def suffixes() -> set[str]:
+    """Return what the names of exported files end in."""
+    return {target.suffix for _, target in TARGETS.items()}
 
 
 def target_of(path: str | Path) -> Target:
-    """Return the target whose files are named as `path` is.
+    """Return the target that opens files named as `path` is.
 
     Raises:
         FacedistillError: If there is none.
     """
     suffix = Path(path).suffix.lower()
-    for target in TARGETS.values():
-        if target.suffix == suffix:
+    for _, target in TARGETS.items():
+        if target.suffix == suffix and target.opened_by is None:
             return target
-    known = sorted({target.suffix for target in TARGETS.values()})
-    raise FacedistillError(f"{path}: an exported file's name ends in {', '.join(known)}")
+    known = ", ".join(sorted(suffixes()))
+    raise FacedistillError(f"{path}: an exported file's name ends in {known}")
 
 
 def open_engine(path: str | Path, *, threads: int | None = None) -> Engine:

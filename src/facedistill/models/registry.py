@@ -2,29 +2,29 @@
 
 An architecture is a function in a file of `backbones/`, marked `@register`, whose name is the
 architecture's and whose arguments, all with defaults, are its own. The files are imported when the
-first architecture is asked for. Beside these there is `timm:NAME` for every model of timm.
+first architecture is asked for. Other distributions give such functions as entry points of the
+group `facedistill.backbones`. Beside these there is `timm:NAME` for every model of timm.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError, validate_call
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.registry import Registry
 from facedistill.core.suggestion import did_you_mean
-from facedistill.models import backbones
 from facedistill.models.backbones.base import Backbone
 from facedistill.models.backbones.timm_network import PREFIX, timm_factory
 
 Factory = TypeVar("Factory", bound=Callable[..., Backbone])
 
-_FACTORIES: dict[str, Callable[..., Backbone]] = {}
+BACKBONES: Registry[Callable[..., Backbone]] = Registry(
+    "architecture", "facedistill.backbones", "facedistill.models.backbones"
+)
 
 
 def register(factory: Factory) -> Factory:
@@ -33,17 +33,12 @@ def register(factory: Factory) -> Factory:
     Raises:
         ValueError: If another function already has that name.
     """
-    name = factory.__name__
-    if name in _FACTORIES:
-        raise ValueError(f"two architectures are named {name}")
-    _FACTORIES[name] = factory
-    return factory
+    return BACKBONES.register()(factory)
 
 
 def names() -> list[str]:
     """Return the names of all architectures, sorted."""
-    _import_architectures()
-    return sorted(_FACTORIES)
+    return BACKBONES.names()
 
 
 def create_backbone(name: str, **arguments: Any) -> Backbone:
@@ -57,7 +52,7 @@ def create_backbone(name: str, **arguments: Any) -> Backbone:
         FacedistillError: If the name or an argument is unknown (the nearest is named), or a value
             is out of range.
     """
-    factory = _find(name)
+    factory = _factory(name)
     parameters = list(inspect.signature(factory).parameters)
     for argument in arguments:
         if argument not in parameters:
@@ -73,16 +68,7 @@ def create_backbone(name: str, **arguments: Any) -> Backbone:
         ) from None
 
 
-def _find(name: str) -> Callable[..., Backbone]:
-    known = names()
+def _factory(name: str) -> Callable[..., Backbone]:
     if name.startswith(PREFIX):
         return timm_factory(name.removeprefix(PREFIX))
-    if name not in _FACTORIES:
-        raise FacedistillError(f"no architecture {name!r}; {did_you_mean(name, known)}")
-    return _FACTORIES[name]
-
-
-@functools.cache
-def _import_architectures() -> None:
-    for module in pkgutil.iter_modules(backbones.__path__):
-        importlib.import_module(f"{backbones.__name__}.{module.name}")
+    return BACKBONES.get(name)

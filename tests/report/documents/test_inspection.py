@@ -16,7 +16,7 @@ def student(monkeypatch, tmp_path):
     """A file of a target whose document lies beside it."""
     monkeypatch.setitem(sys.modules, "fake_target", SimpleNamespace(read_metadata=read_beside))
     target = Target("fake", "Fake", "fake_target", ".fake", RUNTIME, companions=(".bin",))
-    monkeypatch.setitem(TARGETS, "fake", target)
+    monkeypatch.setitem(TARGETS._entries, "fake", target)
     (tmp_path / "student.fake").write_bytes(bytes(5))
     (tmp_path / "student.bin").write_bytes(bytes(7))
     return tmp_path / "student.fake"

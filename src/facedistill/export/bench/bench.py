@@ -18,7 +18,7 @@ from facedistill.export.bench.bench_process import Apart, Subject
 from facedistill.export.bench.latency import Latency
 from facedistill.export.bench.machine import Machine, this_machine
 from facedistill.export.bench.timing import TURNS, time_in_turns
-from facedistill.export.target import TARGETS, Runtime, read_metadata, stored_bytes, target_of
+from facedistill.export.target import Runtime, read_metadata, stored_bytes, suffixes, target_of
 from facedistill.models.files.open_network import CHECKPOINTS, open_network
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.recogniser import FileInput
@@ -142,7 +142,7 @@ def runtime_of(path: Path) -> Runtime:
     suffix = path.suffix.lower()
     if suffix in _TORCH:
         return Runtime("PyTorch", "torch", "torch")
-    exported = dict.fromkeys(target.suffix for target in TARGETS.values())
+    exported = sorted(suffixes())
     if suffix not in exported:
         known = ", ".join((*_TORCH, *exported))
         raise FacedistillError(f"{path}: what can be timed is a {known} file")

@@ -13,7 +13,7 @@ from facedistill.data.open import dataset_summary, open_dataset
 from facedistill.data.pairs.pair_set import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank.bank import Bank
-from facedistill.export.target import TARGETS, read_metadata, stored_bytes, target_of
+from facedistill.export.target import read_metadata, stored_bytes, suffixes, target_of
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.open_network import open_network
@@ -47,7 +47,7 @@ def inspect_source(
     if path.suffix.lower() in MODEL_SUFFIXES:
         _refuse(sheet, verify, f"{source} is a model")
         return _describe_model(open_network(path))
-    if path.suffix.lower() in {target.suffix for target in TARGETS.values()}:
+    if path.suffix.lower() in suffixes():
         _refuse(sheet, verify, f"{source} is an exported network")
         return _describe_exported(path)
     if (path / "bank.json").exists():

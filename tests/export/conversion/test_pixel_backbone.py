@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from facedistill.export.targets.pixel_backbone import PixelBackbone
+from facedistill.export.conversion.pixel_backbone import PixelBackbone
 from tests.export.small_network import embeddings, faces, small_network
 
 

@@ -13,7 +13,7 @@ from tests.export.small_network import Small, embeddings, faces, least_cosine, s
 
 pytest.importorskip("ncnn", reason="needs the extra ncnn")
 pytest.importorskip("pnnx", reason="needs the extra ncnn")
-from facedistill.export.targets import ncnn as target
+from facedistill.export.targets.ncnn import ncnn_file as target
 
 OPTIONS = {
     "uint8": ExportOptions(batch=1),

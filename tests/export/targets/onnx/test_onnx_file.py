@@ -14,8 +14,13 @@ from facedistill.data.views.selection import evenly_spaced
 from facedistill.export.export import export_network
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
-from facedistill.export.targets import onnx as module
-from facedistill.export.targets.onnx import open_engine, read_metadata, write, write_as_built
+from facedistill.export.targets.onnx import onnx_file as module
+from facedistill.export.targets.onnx.onnx_file import (
+    open_engine,
+    read_metadata,
+    write,
+    write_as_built,
+)
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.onnx_network import OnnxNetwork

@@ -40,7 +40,7 @@ from facedistill.export.int8.preprocessing_folding import fold_preprocessing
 from facedistill.export.int8.quantised_graph import quantise, values_to_observe
 from facedistill.export.int8.quantised_layers import is_layer
 from facedistill.export.target import Engine, ExportOptions
-from facedistill.export.targets import onnx as floating
+from facedistill.export.targets.onnx import onnx_file as floating
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.header import HEADER_KEY
 from facedistill.runtime.recogniser import FileInput

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from facedistill.export.targets.scaled_maximum import ScaledMaximum, replace_prelus
+from facedistill.export.conversion.scaled_maximum import ScaledMaximum, replace_prelus
 from tests.export.small_network import embeddings, faces, small_network
 
 

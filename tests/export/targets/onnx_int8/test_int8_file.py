@@ -12,8 +12,13 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from facedistill.data.views.selection import evenly_spaced
 from facedistill.export.target import ExportOptions
-from facedistill.export.targets import onnx_int8
-from facedistill.export.targets.onnx_int8 import LEAST_FACES, open_engine, read_metadata, write
+from facedistill.export.targets.onnx_int8 import int8_file
+from facedistill.export.targets.onnx_int8.int8_file import (
+    LEAST_FACES,
+    open_engine,
+    read_metadata,
+    write,
+)
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.header import HEADER_KEY
 from facedistill.runtime.input_spec import InputSpec
@@ -143,6 +148,6 @@ def test_a_network_of_other_layers_is_refused(network, faces, tmp_path, monkeypa
     build = Builder(SIDE, SIDE, 3)
     product = build.node("MatMul", "x", build.tensor(np.ones((3, 5000))))
     graph = build.graph(product)
-    monkeypatch.setattr(onnx_int8, "_floating_graph", lambda *_: graph)
+    monkeypatch.setattr(int8_file, "_floating_graph", lambda *_: graph)
     with pytest.raises(FacedistillError, match=f"0% of the weights of {network.name}: export"):
         write(network, tmp_path / "student.onnx", ExportOptions(calibration=faces))

@@ -7,7 +7,7 @@ network that finds landmarks has a second one, `landmarks`, float32 (batch, P, 2
 (pixel + 0.5) / side. The batch is dynamic or fixed, height and width are fixed: ONNX Runtime names
 the expected and the given size when they differ.
 
-The model's metadata has one entry, `facedistill`: the document of `export.metadata`.
+The model's metadata has one entry, `facedistill`: the document of `file_metadata`.
 """
 
 from __future__ import annotations
@@ -18,43 +18,20 @@ from typing import Any
 
 import onnx
 import torch
-import torch.nn.functional as F
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from torch import Tensor, nn
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.version import __version__
+from facedistill.export.conversion.exported_graph import ExportedGraph
+from facedistill.export.conversion.quiet import quiet
+from facedistill.export.conversion.scaled_maximum import replace_prelus
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import Engine, ExportOptions
-from facedistill.export.targets.quiet import quiet
-from facedistill.export.targets.scaled_maximum import replace_prelus
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 from facedistill.runtime.recogniser import OnnxEngine
 
 _LARGEST_BYTES = 2**31 - 1  # of a protobuf message
-
-
-class ExportedGraph(nn.Module):
-    """What goes into the file: optional preprocessing, the backbone, optional normalisation."""
-
-    def __init__(self, network: FaceNetwork, *, preprocessing: bool, normalise: bool) -> None:
-        super().__init__()
-        self.preprocess = network.preprocess if preprocessing else nn.Identity()
-        self.backbone = network.backbone
-        self.landmark_head = network.landmark_head
-        self.normalise = normalise
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of what `forward` returns."""
-        return ["embedding", "landmarks"] if self.landmark_head else ["embedding"]
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return float32 embeddings (B, D) and, of a network with such a head, landmarks."""
-        embedding: Tensor = self.backbone(self.preprocess(image)).float()
-        given = F.normalize(embedding) if self.normalise else embedding
-        return (given, self.landmark_head(embedding)) if self.landmark_head else (given,)
 
 
 def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:

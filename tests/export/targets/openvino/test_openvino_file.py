@@ -9,7 +9,7 @@ from facedistill.export.target import ExportOptions
 from tests.export.small_network import embeddings, faces, least_cosine, small_network
 
 pytest.importorskip("openvino", reason="needs the extra openvino")
-from facedistill.export.targets import openvino as target
+from facedistill.export.targets.openvino import openvino_file as target
 
 OPTIONS = {
     "uint8": ExportOptions(),

@@ -8,7 +8,7 @@ takes iOS 15 or macOS 12.
 
 Core ML runs on macOS alone, and there only is a package compared with its network. Everywhere else
 it is converted, and read back: input, outputs and document are what was asked for. The document of
-`metadata.py` is the entry `facedistill` of the user-defined metadata.
+`file_metadata.py` is the entry `facedistill` of the user-defined metadata.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import torch
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.export.conversion.exported_graph import ExportedGraph
+from facedistill.export.conversion.pixel_backbone import PixelBackbone
+from facedistill.export.conversion.quiet import quiet
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import EngineUnavailable, ExportOptions
-from facedistill.export.targets.onnx import ExportedGraph
-from facedistill.export.targets.pixel_backbone import PixelBackbone
-from facedistill.export.targets.quiet import quiet
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 from facedistill.runtime.recogniser import FileEngine

@@ -8,9 +8,9 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import EngineUnavailable, ExportOptions
-from facedistill.export.targets import coreml as target
+from facedistill.export.targets.coreml import coreml_file as target
 from tests.export.small_network import embeddings, faces, least_cosine, small_network
-from tests.export.targets.coreml_program import Program
+from tests.export.targets.coreml.coreml_program import Program
 
 OPTIONS = {
     "uint8": ExportOptions(batch=1),

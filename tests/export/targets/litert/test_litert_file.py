@@ -9,7 +9,7 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
-from facedistill.export.targets import litert as target
+from facedistill.export.targets.litert import litert_file as target
 from tests.export.small_network import embeddings, faces, least_cosine, small_network
 
 OPTIONS = ExportOptions(batch=2)

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from facedistill.export.targets.quiet import quiet
+from facedistill.export.conversion.quiet import quiet
 
 
 def talk():

@@ -9,10 +9,10 @@ what it has, in C++ or Python:
 The output is the blob `embedding`, (D). Weights are stored as float16, which is also what ncnn
 computes with on phones; on x86 it computes in float32.
 
-Files are converted by pnnx. The document of `metadata.py` lies beside the files, since ncnn's have
-no place for it, `student.param.json`. It has one more key: `digests`, BLAKE2b of either file by its
-suffix. ncnn believes what it reads, and ends the process over a damaged file; nothing is given to
-it that is not, to the byte, what was written.
+Files are converted by pnnx. The document of `file_metadata.py` lies beside the files, since ncnn's
+have no place for it, `student.param.json`. It has one more key: `digests`, BLAKE2b of either file
+by its suffix. ncnn believes what it reads, and ends the process over a damaged file; nothing is
+given to it that is not, to the byte, what was written.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.extras import import_extra
 from facedistill.core.process import usable_cpus
+from facedistill.export.conversion.pixel_backbone import PixelBackbone
 from facedistill.export.file_metadata import exported_metadata, read_beside, write_beside
 from facedistill.export.target import ExportOptions
-from facedistill.export.targets import onnx
-from facedistill.export.targets.pixel_backbone import PixelBackbone
+from facedistill.export.targets.onnx.onnx_file import write_as_built
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.recogniser import FileEngine
 
@@ -51,7 +51,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
         network.backbone = PixelBackbone(network.backbone, network.input)
     with TemporaryDirectory() as folder:
         source = Path(folder) / "network.onnx"
-        onnx.write_as_built(network, source, replace(options, input="float"))
+        write_as_built(network, source, replace(options, input="float"))
         text = _convert(source, path.with_suffix(".bin"), network)
     path.write_text(text, "utf-8")
     write_beside(path, {**document, "digests": _digests(path)})

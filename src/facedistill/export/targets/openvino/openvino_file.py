@@ -7,7 +7,7 @@ on CPUs that have it: faster, and less exact. An application says so when it com
 
     core.compile_model("student.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-The document of `metadata.py` is the entry `facedistill` of the .xml's `rt_info`.
+The document of `file_metadata.py` is the entry `facedistill` of the .xml's `rt_info`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.process import usable_cpus
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
-from facedistill.export.targets import onnx
+from facedistill.export.targets.onnx.onnx_file import write_as_built
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 from facedistill.runtime.recogniser import FileEngine
@@ -35,7 +35,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     """Write both files, unchecked: see `target.TargetModule.write`."""
     with TemporaryDirectory() as folder:
         source = Path(folder) / "network.onnx"
-        onnx.write_as_built(network, source, options)
+        write_as_built(network, source, options)
         try:
             # Not `openvino.convert_model`: that one reports its use to its makers.
             model = openvino.Core().read_model(source)

@@ -4,8 +4,8 @@ Input 0 is `image`, raw uint8 RGB (batch, size, size, 3) by default, colour orde
 inside; else float32 (batch, 3, size, size), normalised. Output 0 is the embedding, float32
 (batch, D). The batch is fixed: delegates want to know it.
 
-The document of `metadata.py` is a file `facedistill.json` in a ZIP archive behind the model, as in
-TensorFlow Lite's own files with metadata: runtimes pass over it, and `unzip` reads it.
+The document of `file_metadata.py` is a file `facedistill.json` in a ZIP archive behind the model,
+as in TensorFlow Lite's own files with metadata: runtimes pass over it, and `unzip` reads it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from torch import Tensor
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
 from facedistill.core.process import usable_cpus
+from facedistill.export.conversion.exported_graph import ExportedGraph
+from facedistill.export.conversion.quiet import quiet
+from facedistill.export.conversion.scaled_maximum import replace_prelus
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
-from facedistill.export.targets.onnx import ExportedGraph
-from facedistill.export.targets.quiet import quiet
-from facedistill.export.targets.scaled_maximum import replace_prelus
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 from facedistill.runtime.recogniser import FileEngine

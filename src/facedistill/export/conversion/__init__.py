@@ -1,0 +1,1 @@
+"""What converters are given: the network as a graph that they write well."""
