@@ -7,21 +7,22 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.group_table import read_groups
-from facedistill.evaluation import evaluate as module
-from facedistill.evaluation.evaluate import (
-    Distractors,
-    evaluate,
-    open_protocol,
-    save_decision_thresholds,
-)
+from facedistill.evaluation.evaluate import evaluate as measure
+from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
 from facedistill.evaluation.metrics.templates import Variant
+from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols import all_pairs
-from facedistill.evaluation.protocols.distractors import distractor_rates
+from facedistill.evaluation.protocols import distractors as module
+from facedistill.evaluation.protocols.distractors import DistractorProtocol, distractor_rates
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.outputs import Outputs
 from tests.data.formats.ijb_folder import write_ijb
 
 FACES = "procedural:identities=24,images=4,size=16"
+
+
+def evaluate(embedder, protocol, against=None, **settings):
+    return measure(embedder, protocol, EvaluationOptions(**settings), against=against)
 
 
 def pixels(images, needs):
@@ -80,7 +81,8 @@ def test_stored_embeddings_of_a_folder_use_all_that_is_known(tmp_path):
 
 def test_a_network_embeds_mirrored_faces_only_where_a_variant_wants_them(tmp_path, monkeypatch):
     write_ijb(tmp_path)
-    files = open_protocol(tmp_path)
+    protocol = open_protocol(tmp_path)
+    files = protocol.files
     faces = np.random.default_rng(2).integers(0, 256, (len(files), 4, 4, 3), dtype=np.uint8)
     monkeypatch.setattr(type(files), "face", lambda self, index: faces[index])
     seen = []
@@ -89,18 +91,18 @@ def test_a_network_embeds_mirrored_faces_only_where_a_variant_wants_them(tmp_pat
         seen.append(len(images))
         return pixels(images, needs)
 
-    evaluate(network, files, variants=[Variant(flip=False)], resamples=0)
+    evaluate(network, protocol, variants=[Variant(flip=False)], resamples=0)
     assert sum(seen) == len(files)
-    report = evaluate(network, files, resamples=0).report
+    report = evaluate(network, protocol, resamples=0).report
     assert sum(seen) == 3 * len(files)
     assert report.identification[0].variant.name == "N1D1F1"
 
 
 def test_what_a_protocol_has_not_is_refused(tmp_path):
     write_ijb(tmp_path)
-    with pytest.raises(FacedistillError, match="need pairs of images"):
+    with pytest.raises(FacedistillError, match="not for IJB templates: --against; leave that out"):
         evaluate(pixels, open_protocol(tmp_path), against=noisy)
-    with pytest.raises(FacedistillError, match="variants are for"):
+    with pytest.raises(FacedistillError, match="not for pairs of images: --variant"):
         evaluate(pixels, open_protocol(FACES), variants=[Variant()])
     with pytest.raises(FacedistillError, match=r"give a \.bin file"):
         open_protocol(tmp_path / "nothing")
@@ -177,15 +179,15 @@ def test_products_are_computed_where_the_network_is_or_on_the_best_device(monkey
 
         return compute
 
-    monkeypatch.setattr(module, "best_device", lambda: there)
-    monkeypatch.setattr(module, "device_of", lambda network: there)
-    monkeypatch.setattr(all_pairs, "device_of", lambda network: there)
+    for each in (module, all_pairs):
+        monkeypatch.setattr(each, "best_device", lambda: there)
+        monkeypatch.setattr(each, "device_of", lambda network: there)
     monkeypatch.setattr(all_pairs, "compare_all", note(all_pairs.compare_all))
     monkeypatch.setattr(module, "distractor_rates", note(distractor_rates))
     faces = StoredEmbeddings("a.npy", embeddings_of(PEOPLE)) if stored else pixels
     evaluate(faces, open_protocol(PEOPLE, all_pairs=True), resamples=0)
     strangers = StoredEmbeddings("b.npy", embeddings_of(STRANGERS))
-    among = Distractors(open_dataset(PEOPLE), strangers)
+    among = DistractorProtocol(open_dataset(PEOPLE), strangers)
     evaluate(faces, among, flip=False, resamples=0)
     assert seen == [there, there]
 
@@ -193,14 +195,14 @@ def test_products_are_computed_where_the_network_is_or_on_the_best_device(monkey
 def test_what_a_data_set_has_not_is_refused(tmp_path):
     whole, among = open_protocol(PEOPLE, all_pairs=True), open_protocol(PEOPLE, distractors=PEOPLE)
     stored = StoredEmbeddings("a.npy", embeddings_of(PEOPLE))
-    for asked in ({"against": pixels}, {"altered": "one"}):
-        with pytest.raises(FacedistillError, match="need pairs of images, not a whole data set"):
+    for flag, asked in (("against", {"against": pixels}), ("robustness", {"robustness": "one"})):
+        with pytest.raises(FacedistillError, match=f"not for a whole data set: --{flag};"):
             evaluate(pixels, whole, **asked)
-    with pytest.raises(FacedistillError, match="masks are drawn on pairs"):
+    with pytest.raises(FacedistillError, match="among distractors: --mask;"):
         evaluate(pixels, among, mask="one")
     with pytest.raises(FacedistillError, match="these are embeddings"):
         evaluate(stored, whole, mask="one")
-    with pytest.raises(FacedistillError, match="variants are for"):
+    with pytest.raises(FacedistillError, match="not for a whole data set: --variant"):
         evaluate(pixels, whole, variants=[Variant()])
     with pytest.raises(FacedistillError, match=r"give the distractors' as a \.npy"):
         evaluate(stored, among)

@@ -4,13 +4,12 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.pair_set import open_pairs, write_bin
-from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.evaluation.stored_embeddings import (
     StoredEmbeddings,
-    evaluate_stored_pairs,
     open_stored,
 )
 from facedistill.models.outputs import Outputs
+from tests.evaluation.pair_evaluation import evaluate_pairs
 
 
 def pixels(images, needs):
@@ -31,9 +30,9 @@ def stored(pairset):
 
 def test_figures_are_the_network_s(pairset, stored):
     expected = evaluate_pairs(pixels, pairset, resamples=0)
-    by_image = evaluate_stored_pairs(stored, pairset, resamples=0)
+    by_image = evaluate_pairs(stored, pairset, resamples=0)
     rows = pairset.pairs.ravel()
-    by_pair = evaluate_stored_pairs(
+    by_pair = evaluate_pairs(
         StoredEmbeddings("emb.npy", stored.plain[rows], stored.flipped[rows]), pairset, resamples=0
     )
     for report in (by_image, by_pair):
@@ -41,7 +40,7 @@ def test_figures_are_the_network_s(pairset, stored):
         assert report.to_dict()["verification"] == expected.to_dict()["verification"]
         assert report.flip
     plain = StoredEmbeddings("emb.npy", stored.plain)
-    assert not evaluate_stored_pairs(plain, pairset, resamples=0).flip
+    assert not evaluate_pairs(plain, pairset, resamples=0).flip
 
 
 def test_rows_of_a_bin_are_in_the_order_of_its_images(pairset, stored, tmp_path):
@@ -49,7 +48,7 @@ def test_rows_of_a_bin_are_in_the_order_of_its_images(pairset, stored, tmp_path)
     np.save(tmp_path / "a.npy", stored.plain[pairset.pairs.ravel()].astype(np.float16))
     packed = open_pairs(tmp_path / "a.bin")
     assert len(packed) < 2 * len(packed.same)
-    report = evaluate_stored_pairs(open_stored(tmp_path / "a.npy"), packed, resamples=0)
+    report = evaluate_pairs(open_stored(tmp_path / "a.npy"), packed, resamples=0)
     expected = evaluate_pairs(pixels, packed, flip=False, resamples=0)
     np.testing.assert_allclose(report.scores, expected.scores, atol=1e-4)
 
@@ -64,14 +63,14 @@ def test_rows_of_a_bin_are_in_the_order_of_its_images(pairset, stored, tmp_path)
 )
 def test_embeddings_that_do_not_fit_are_refused(pairset, embeddings, message):
     with pytest.raises(FacedistillError, match=message):
-        evaluate_stored_pairs(StoredEmbeddings("emb.npy", embeddings), pairset, resamples=0)
+        evaluate_pairs(StoredEmbeddings("emb.npy", embeddings), pairset, resamples=0)
 
 
 def test_a_pair_listed_twice_is_refused(pairset, stored):
     repeated = open_pairs("procedural:identities=8,images=4,size=16", count=40)
     repeated.pairs = np.concatenate([repeated.pairs[:-1], repeated.pairs[:1, ::-1]])
     with pytest.raises(FacedistillError, match="listed 2 times"):
-        evaluate_stored_pairs(stored, repeated, resamples=0)
+        evaluate_pairs(stored, repeated, resamples=0)
 
 
 @pytest.mark.parametrize(

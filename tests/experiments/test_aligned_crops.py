@@ -11,7 +11,6 @@ from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.packing import pack
 from facedistill.data.views.resized import Resized
-from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
 from facedistill.experiments.aligned_crops import AlignedFaces, align_faces, warp, write_crops
 from facedistill.experiments.preparation import prepare_aligned
 from facedistill.faces.alignment import similarity_transform, template, transform_points
@@ -22,6 +21,7 @@ from facedistill.models.heads.landmark_head import LandmarkHead
 from facedistill.runtime.input_spec import InputSpec
 from tests.data.views.test_upright import tagged
 from tests.engine import standin  # noqa: F401 - registers a tiny network
+from tests.evaluation.landmark_evaluation import evaluate_landmarks
 
 SIDE = 112
 SPOTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])

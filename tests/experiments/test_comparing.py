@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from facedistill.data.packing import pack
 from facedistill.data.pairs.pair_set import PairSet, open_pairs, write_bin
 from facedistill.distill.bank.bank import Bank
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.evaluation.statistics.paired_difference import compare_reports
 from facedistill.experiments import trial as trial_module
 from facedistill.experiments.comparing import run_comparison
@@ -23,6 +23,7 @@ from facedistill.models.files.model_file import load_model
 from facedistill.recipe.comparison import load_comparison
 from facedistill.recipe.schema import PairsRecipe
 from tests.engine.standin import SETTINGS
+from tests.evaluation.pair_evaluation import evaluate_pairs
 
 ROOT = Path(__file__).parents[2]
 PAIRS = "procedural:identities=12,images=4,size=16,first_identity=900"
@@ -34,10 +35,12 @@ STRONGER = "objectives.margin_softmax.scale=16"
 def few_resamples(monkeypatch):
     from facedistill.experiments import measurement
 
-    evaluate = measurement.evaluate_pairs
-    monkeypatch.setattr(
-        measurement, "evaluate_pairs", lambda *a, **o: evaluate(*a, **o, resamples=20)
-    )
+    evaluate = measurement.evaluate
+
+    def quickly(network, protocol, options):
+        return evaluate(network, protocol, replace(options, resamples=20))
+
+    monkeypatch.setattr(measurement, "evaluate", quickly)
 
 
 def described(tmp_path, text):

@@ -45,10 +45,10 @@ def train_and_count(fit, batch):
     if rank == 1 and fit.position.step == stop:
         os.kill(os.getpid(), signal.SIGTERM)
 
-def count(pairs):
+def count(*settings):
     def evaluate(network):
         seen["evaluated"] += 1
-        return validate(pairs)(network)
+        return validate(*settings)(network)
     return evaluate
 
 Fit._train, run._validate_on = train_and_count, count

@@ -14,7 +14,6 @@ from facedistill.data.formats.decode import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
 from facedistill.engine.loop import Fit
-from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
 from facedistill.experiments.build.student import create_student
 from facedistill.experiments.build.training_data import split_data
 from facedistill.experiments.run import run
@@ -23,6 +22,7 @@ from facedistill.models.files.model_file import save_model
 from facedistill.recipe.schema import load_recipe
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine.standin import standin  # noqa: F401 - registers a tiny network
+from tests.evaluation.landmark_evaluation import evaluate_landmarks
 
 TINY = [
     "data.train=procedural:identities=10,images=3,size=16,loose=1",

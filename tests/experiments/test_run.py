@@ -24,7 +24,7 @@ from facedistill.recipe.schema import load_recipe, shipped_recipes
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run
-from tests.experiments.tiny_run import make_bank, quick_pairs, train
+from tests.experiments.tiny_run import make_bank, train, without_intervals
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,7 +107,7 @@ def test_masked_pairs_are_measured_and_labelled_as_masked(tmp_path, monkeypatch)
         f"evaluation={{plain: '{pairs}', masked: {{pairs: '{pairs}', mask: one}}}}",
         "training.steps=1",
     ]
-    monkeypatch.setattr(measurement, "evaluate_pairs", quick_pairs(measurement.evaluate_pairs))
+    monkeypatch.setattr(measurement, "evaluate", without_intervals(measurement.evaluate))
     lines = []
     figures = train(tmp_path, *settings, say=lines.append).evaluation
     assert (figures["plain"]["masked"], figures["masked"]["masked"]) == (None, "one")
@@ -120,7 +120,7 @@ def test_groups_of_people_are_compared_and_told_in_the_card(tmp_path, monkeypatc
     table.write_text("identity,side\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(16)))
     pairs = "procedural:identities=16,images=6,size=16"
     settings = [f"evaluation.drawn={{pairs: '{pairs}', groups: {table}}}", "training.steps=1"]
-    monkeypatch.setattr(measurement, "evaluate_pairs", quick_pairs(measurement.evaluate_pairs))
+    monkeypatch.setattr(measurement, "evaluate", without_intervals(measurement.evaluate))
     lines = []
     figures = train(tmp_path / "run", *settings, say=lines.append).evaluation["drawn"]
     (sides,) = figures["fairness"]

@@ -3,16 +3,16 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.experiments import measurement
 from facedistill.experiments import run as run_module
-from tests.experiments.tiny_run import quick_pairs, train
+from tests.experiments.tiny_run import train, without_intervals
 
 
 def test_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
     settings = ["evaluation.drawn=procedural:identities=8,images=4,size=16"]
-    monkeypatch.setattr(measurement, "evaluate_pairs", quick_pairs(measurement.evaluate_pairs))
+    monkeypatch.setattr(measurement, "evaluate", without_intervals(measurement.evaluate))
     first = train(tmp_path, *settings)
     before = {f.name: (f.stat().st_mtime_ns, f.read_bytes()) for f in tmp_path.iterdir()}
     monkeypatch.setattr(run_module, "split_data", None)
-    monkeypatch.setattr(measurement, "evaluate_pairs", None)
+    monkeypatch.setattr(measurement, "evaluate", None)
     lines = []
     again = train(tmp_path, *settings, say=lines.append)
     assert len(lines) == 1

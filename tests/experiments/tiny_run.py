@@ -1,5 +1,7 @@
 """Runs and banks that take a fraction of a second."""
 
+from dataclasses import replace
+
 import torch
 
 from facedistill.data.open import open_dataset
@@ -14,8 +16,10 @@ def train(folder, *settings, say=lambda line: None):
     return run(tiny_recipe(*settings), folder, say)
 
 
-def quick_pairs(evaluate):
-    return lambda network, pairs, **options: evaluate(network, pairs, **options | {"resamples": 0})
+def without_intervals(evaluate):
+    return lambda network, protocol, options: evaluate(
+        network, protocol, replace(options, resamples=0)
+    )
 
 
 def make_bank(folder, data, **options):

@@ -424,7 +424,7 @@ def evaluate(
     from facedistill.evaluation.evaluate import evaluate as measure
     from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
     from facedistill.evaluation.metrics.templates import parse_variants
-    from facedistill.evaluation.protocols.pair_verification import check_protocol
+    from facedistill.evaluation.options import EvaluationOptions
     from facedistill.evaluation.stored_embeddings import open_stored
 
     model = None if embeddings else Path(sources.pop(0))
@@ -465,8 +465,18 @@ def evaluate(
             f"--save-thresholds would write those of the prompted network into {model}, which is "
             "the network without: leave it out"
         )
-    known, variants = check_protocol(protocol), parse_variants(variant or [])
-    table = read_groups(groups) if groups else None
+    options = EvaluationOptions.of(
+        fars=far,
+        flip=flip if not flip else None,
+        resamples=resamples,
+        kfold=protocol if protocol != "insightface" else None,
+        mask=mask.value if mask else None,
+        mask_seed=mask_seed or None,
+        robustness=robustness.value if robustness else None,
+        groups=read_groups(groups) if groups else None,
+        group_far=group_far if group_far != 1e-2 else None,
+        variants=parse_variants(variant) if variant else None,
+    )
     protocols = [
         open_protocol(source, all_pairs=all_pairs, distractors=distractors) for source in sources
     ]
@@ -478,24 +488,7 @@ def evaluate(
 
     faces = open_stored(embeddings, flipped) if embeddings else open_faces(model, prompts)
     other = open_faces(against) if against else None
-    done = [
-        measure(
-            faces,
-            opened,
-            against=other,
-            groups=table,
-            group_far=group_far,
-            kfold_protocol=known,
-            flip=flip,
-            mask=mask.value if mask else None,
-            mask_seed=mask_seed,
-            altered=robustness.value if robustness else None,
-            variants=variants,
-            fars=far,
-            resamples=resamples,
-        )
-        for opened in protocols
-    ]
+    done = [measure(faces, opened, options, against=other) for opened in protocols]
     if as_json:
         typer.echo(json.dumps([evaluation.to_dict() for evaluation in done], indent=2))
     else:
@@ -684,10 +677,12 @@ def _evaluate_landmarks(
     as_json: bool,
 ) -> None:
     from facedistill.data.open import open_dataset
-    from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
+    from facedistill.evaluation.options import EvaluationOptions
+    from facedistill.evaluation.protocols.landmark_localisation import LandmarkProtocol
 
     sets = [open_dataset(source, five=False) for source in sources]
-    reports = [evaluate_landmarks(network, faces, resamples=resamples) for faces in sets]
+    options = EvaluationOptions(resamples=resamples)
+    reports = [LandmarkProtocol(faces).evaluate_network(network, options) for faces in sets]
     if as_json:
         typer.echo(json.dumps([each.to_dict() for each in reports], indent=2))
     else:

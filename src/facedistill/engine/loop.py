@@ -29,13 +29,9 @@ from facedistill.engine.checkpoint import CHECKPOINT, load_checkpoint, save_chec
 from facedistill.engine.metrics_log import Averages, MetricsLog
 from facedistill.engine.signals import StopRequest, stop_request
 from facedistill.engine.step import TrainingStep
-from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport
-from facedistill.evaluation.protocols.pair_verification import PairReport
+from facedistill.evaluation.report import Report
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
-
-Report = PairReport | LandmarkReport
-"""What validation says of a network; `score` decides which weights are best."""
 
 Evaluate = Callable[[FaceNetwork], Report]
 """Measures a network on validation pairs, or on validation faces with landmarks."""

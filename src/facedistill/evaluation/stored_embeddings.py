@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +9,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.npy import open_embeddings
-from facedistill.evaluation.metrics import kfold
-from facedistill.evaluation.metrics.roc import FARS
-from facedistill.evaluation.metrics.similarity import pair_similarities
-from facedistill.evaluation.protocols.pair_verification import (
-    PairReport,
-    Pairs,
-    check_pairs,
-    check_protocol,
-    pair_identities,
-    report_scores,
-)
+from facedistill.evaluation.options import EvaluationOptions
 
 
 @dataclass(frozen=True)
@@ -36,6 +25,41 @@ class StoredEmbeddings:
     name: str
     plain: np.ndarray
     flipped: np.ndarray | None = None
+
+    @property
+    def flip(self) -> bool:
+        """Whether the mirrored images' embeddings are added."""
+        return self.flipped is not None
+
+    def summed(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the embeddings to compare, the mirrored images' added where they are there.
+
+        Args:
+            rows: (N,) which; None for all.
+
+        Returns:
+            (N, D), float64 where two were added.
+        """
+        chosen = slice(None) if rows is None else rows
+        if self.flipped is None:
+            return self.plain[chosen]
+        return np.asarray(self.plain[chosen], dtype=np.float64) + self.flipped[chosen]
+
+    def check(self, options: EvaluationOptions) -> None:
+        """Refuse what would take images.
+
+        Raises:
+            FacedistillError: If a mask or the table of robustness was asked for.
+        """
+        if options.mask is not None:
+            raise FacedistillError(
+                f"{self.name}: masks are drawn on images, and these are embeddings: give a network"
+            )
+        if options.robustness is not None:
+            raise FacedistillError(
+                f"{self.name}: images are altered for the table of robustness, and these are "
+                "embeddings: give a network"
+            )
 
 
 def open_stored(path: str | Path, flipped: str | Path | None = None) -> StoredEmbeddings:
@@ -67,61 +91,3 @@ def _open(path: Path) -> np.ndarray:
         raise FacedistillError(f"{path} does not exist") from None
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def evaluate_stored_pairs(
-    embeddings: StoredEmbeddings,
-    pairset: Pairs,
-    *,
-    protocol: kfold.Protocol = "insightface",
-    folds: int = 10,
-    fars: Sequence[float] = FARS,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> PairReport:
-    """Measure verification on one set of pairs.
-
-    Args:
-        embeddings: 2 P rows, 2 i and 2 i + 1 for pair i, as the images lie in a `.bin` file; or a
-            row per distinct image of the set, in its order. Mirrored ones are added.
-        pairset: The pairs.
-        protocol: Headline protocol; both are computed.
-        folds: Number of contiguous folds where the set names none.
-        fars: False accept rates at which to report.
-        resamples: Bootstrap resamples of the intervals; 0 for none.
-        seed: Seed of the bootstrap.
-
-    Raises:
-        FacedistillError: If embeddings do not fit the pairs, or either is unusable.
-    """
-    check_protocol(protocol)
-    check_pairs(pairset)
-    rows = _rows(embeddings, pairset)
-    summed = embeddings.plain
-    if embeddings.flipped is not None:
-        summed = np.asarray(summed, dtype=np.float64) + embeddings.flipped
-    return report_scores(
-        pairset.name,
-        pair_similarities(summed, rows),
-        pairset.same,
-        protocol=protocol,
-        folds=folds if pairset.folds is None else pairset.folds,
-        identities=pair_identities(pairset),
-        fars=fars,
-        flip=embeddings.flipped is not None,
-        resamples=resamples,
-        seed=seed,
-    )
-
-
-def _rows(embeddings: StoredEmbeddings, pairset: Pairs) -> np.ndarray:
-    """Return the two rows of each pair."""
-    count, images = 2 * len(pairset.same), int(pairset.pairs.max()) + 1
-    if len(embeddings.plain) == images:
-        return pairset.pairs
-    if len(embeddings.plain) == count:
-        return np.arange(count).reshape(-1, 2)
-    raise FacedistillError(
-        f"{embeddings.name} has {len(embeddings.plain):,} rows, which do not fit {pairset.name}: "
-        f"give {count:,}, two per pair in the pairs' order, or {images:,}, one per distinct image"
-    )

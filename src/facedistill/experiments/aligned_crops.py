@@ -33,7 +33,7 @@ from facedistill.data.packing import check_quality, require_room
 from facedistill.data.sample import FaceDataset
 from facedistill.data.views.resized import scale_square
 from facedistill.data.views.view import View
-from facedistill.evaluation.protocols.landmark_localisation import Locator, check_locator
+from facedistill.evaluation.landmark_locator import Locator, check_locator
 from facedistill.faces.alignment import (
     ARCFACE_SIZE,
     similarity_transform,

@@ -14,15 +14,16 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import Say, say_nothing
-from facedistill.data.open import is_landmark_set, open_dataset
+from facedistill.data.open import open_dataset
 from facedistill.data.pairs.pair_set import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.distill.teachers.base import Network
-from facedistill.evaluation.evaluate import Evaluation, Protocol, open_protocol
+from facedistill.evaluation.evaluate import Evaluation, open_protocol
 from facedistill.evaluation.evaluate import evaluate as evaluate_protocol
-from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
+from facedistill.evaluation.options import EvaluationOptions
+from facedistill.evaluation.protocols.base import Protocol
 from facedistill.experiments.build.teacher import best_of
 from facedistill.experiments.run import run
 from facedistill.experiments.summary import Summary
@@ -142,8 +143,8 @@ def evaluate(
         model: What `load` opens, or a network.
         data: `.bin` pairs, a folder with `pairs.txt`, a folder of IJB protocol files, a landmark
             list, or what `facedistill.evaluation.evaluate.open_protocol` opened.
-        **options: Of `facedistill.evaluation.evaluate.evaluate`, such as `fars`, `flip`, `mask` and
-            `resamples`; of landmarks `resamples` alone.
+        **options: Of `facedistill.evaluation.options.EvaluationOptions`, such as `fars`, `flip`,
+            `mask` and `resamples`.
 
     Returns:
         The figures with 95 % intervals: `line()` as text, `to_dict()` as plain values, `report`.
@@ -152,11 +153,8 @@ def evaluate(
         FacedistillError: If the data is unusable, or an option is not for its protocol.
     """
     network: Any = _network(model)
-    if not isinstance(data, str | Path):
-        return evaluate_protocol(network, data, **options)
-    if is_landmark_set(data):
-        return Evaluation(evaluate_landmarks(network, open_dataset(data, five=False), **options))
-    return evaluate_protocol(network, open_protocol(data), **options)
+    protocol = open_protocol(data) if isinstance(data, str | Path) else data
+    return evaluate_protocol(network, protocol, EvaluationOptions(**options))
 
 
 def export(

@@ -15,7 +15,9 @@ from facedistill.data.packing import pack
 from facedistill.data.pairs.pair_set import PairSet, write_bin
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.evaluation.protocols.pair_verification import PairReport, evaluate_pairs
+from facedistill.evaluation.options import EvaluationOptions
+from facedistill.evaluation.protocols.pair_report import PairReport
+from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.statistics.bootstrap import compare_paired
 from facedistill.experiments.comparing import run_comparison
 from facedistill.experiments.run import run
@@ -239,7 +241,7 @@ def _measure(out: Path, pairs: PairSet) -> list[Row]:
     return [
         Row(
             name,
-            evaluate_pairs(network, pairs),
+            PairProtocol(pairs).evaluate_network(network, EvaluationOptions()),
             count_parameters(network.backbone),
             count_macs(network.backbone, network.input.size),
             file.bytes,

@@ -16,17 +16,12 @@ from facedistill.data.labels import UNLABELLED, Subset
 from facedistill.data.pairs.group_table import read_groups
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.data.sample import FaceDataset
-from facedistill.evaluation.evaluate import Evaluation, compare_groups
-from facedistill.evaluation.protocols.landmark_localisation import (
-    LandmarkReport,
-    evaluate_landmarks,
-)
-from facedistill.evaluation.protocols.pair_verification import (
-    PairReport,
-    evaluate_pairs,
-    pair_identities,
-    resampleable,
-)
+from facedistill.evaluation.evaluate import Evaluation, evaluate
+from facedistill.evaluation.image_pairs import pair_identities, resampleable
+from facedistill.evaluation.options import EvaluationOptions
+from facedistill.evaluation.protocols.base import Protocol
+from facedistill.evaluation.protocols.landmark_localisation import LandmarkProtocol
+from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.statistics.table_rows import Measured, Truth
 from facedistill.experiments.folder import BEST
 from facedistill.models.files.model_file import load_model
@@ -107,19 +102,16 @@ def measure(
         return known
     evaluation = evaluate_best(folder, tests, recipe, device)
     report = evaluation.report
-    if isinstance(report, PairReport):
-        items, scores = report.result.correct, report.scores
-    else:
-        assert isinstance(report, LandmarkReport)
-        items, scores = report.face_errors, report.errors
+    assert report.values is not None
+    assert report.items is not None
     figures = evaluation.to_dict()
     document = {"model": model_hash(folder), "tests": mark, "report": figures}
     with (
         atomic_path(measurement_path(folder, name)) as temporary,
         temporary.open("wb") as file,
     ):
-        np.savez(file, document=json.dumps(document), scores=scores, items=items)
-    return Measured(figures, items)
+        np.savez(file, document=json.dumps(document), scores=report.values, items=report.items)
+    return Measured(figures, report.items)
 
 
 def evaluate_best(
@@ -134,12 +126,17 @@ def evaluate_best(
         device: Where to embed.
     """
     network = load_model(folder / BEST).to(device)
-    if not isinstance(tests, PairSet):
-        return Evaluation(evaluate_landmarks(network, tests))
-    report = evaluate_pairs(network, tests, mask=recipe.mask if recipe else None)
-    if recipe is None or recipe.groups is None:
-        return Evaluation(report)
-    return Evaluation(report, fairness=compare_groups(report, tests, read_groups(recipe.groups)))
+    options = EvaluationOptions.of(
+        mask=recipe.mask if recipe else None,
+        groups=read_groups(recipe.groups) if recipe and recipe.groups else None,
+        device=device,
+    )
+    return evaluate(network, protocol_of(tests), options)
+
+
+def protocol_of(tests: TestSet) -> Protocol:
+    """Return the protocol by which pairs, or faces with landmarks, are measured."""
+    return PairProtocol(tests) if isinstance(tests, PairSet) else LandmarkProtocol(tests)
 
 
 def read_measurement(folder: Path, name: str, mark: str) -> Measured | None:

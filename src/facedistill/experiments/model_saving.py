@@ -8,8 +8,9 @@ from pathlib import Path
 from facedistill.data.sample import FaceDataset
 from facedistill.distill.objectives.classification.margin_softmax import MarginSoftmax
 from facedistill.distill.teachers.base import Teacher
-from facedistill.engine.loop import Report, Save
+from facedistill.engine.loop import Save
 from facedistill.engine.step import TrainingStep
+from facedistill.evaluation.report import Report
 from facedistill.experiments.build.teacher import origin, stated
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
@@ -48,7 +49,7 @@ def saver(
             data_licence=stated(recipe.data.licence),
             recipe_hash=recipe.hash,
             metrics={f"validation.{key}": value for key, value in figures.items()},
-            thresholds=report.thresholds if report else {},
+            thresholds=dict(report.thresholds) if report else {},
         )
         path = folder / f"{name}.safetensors"
         save_model(network, path, metadata=metadata)

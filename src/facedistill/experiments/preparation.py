@@ -9,7 +9,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.packing import pack, require_room
 from facedistill.data.sample import FaceDataset
 from facedistill.data.views.upright import Upright
-from facedistill.evaluation.protocols.landmark_localisation import Locator
+from facedistill.evaluation.landmark_locator import Locator
 from facedistill.experiments.aligned_crops import (
     align_faces,
     check_names,

@@ -21,13 +21,12 @@ from facedistill.data.sample import FaceDataset
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.prompted import PromptedNetwork, save_prompts
 from facedistill.engine.accelerator import check_micro_batches, expect_gradients, open_accelerator
-from facedistill.engine.loop import Evaluate, Fit, LoopOptions, Report
+from facedistill.engine.loop import Evaluate, Fit, LoopOptions
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.schedule import Schedule, schedule
 from facedistill.engine.signals import stoppable
 from facedistill.engine.step import TrainingStep
-from facedistill.evaluation.protocols.landmark_localisation import evaluate_landmarks
-from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
+from facedistill.evaluation.options import EvaluationOptions
 from facedistill.experiments.build.student import create_student
 from facedistill.experiments.build.teacher import open_teacher
 from facedistill.experiments.build.training_data import (
@@ -38,12 +37,11 @@ from facedistill.experiments.build.training_data import (
 )
 from facedistill.experiments.build.training_step import create_training_step
 from facedistill.experiments.folder import BEST, PROMPTS, RECIPE, claim
-from facedistill.experiments.measurement import TestSet, evaluate_best
+from facedistill.experiments.measurement import TestSet, evaluate_best, protocol_of
 from facedistill.experiments.model_saving import saver
 from facedistill.experiments.run_card import write_run_card
 from facedistill.experiments.run_figures import write_pictures
 from facedistill.experiments.summary import Summary, check_owner, read_summary, write_summary
-from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe.schema import Recipe
 
 
@@ -162,7 +160,7 @@ def _fit(
         _optimizer(recipe, step),
         _factor(recipe, options.steps),
         options,
-        _validate_on(validation) if validation else None,
+        _validate_on(validation, accelerator.device, _batch_size(recipe)) if validation else None,
         saver(recipe, folder, teachers, step, faces),
         others,
     )
@@ -229,13 +227,29 @@ def _factor(recipe: Recipe, steps: int) -> Schedule:
     )
 
 
-def _validate_on(held_out: TestSet) -> Evaluate:
-    def evaluate(network: FaceNetwork) -> Report:
-        if isinstance(held_out, PairSet):
-            return evaluate_pairs(network, held_out, protocol="exact", resamples=0)
-        return evaluate_landmarks(network, held_out, resamples=0)
+def _validate_on(held_out: TestSet, device: torch.device, batch_size: int) -> Evaluate:
+    """Measure on what was split off, without intervals.
 
-    return evaluate
+    Args:
+        held_out: Pairs, or faces with landmarks.
+        device: Where the run computes.
+        batch_size: Images a step; what fits training fits without gradients.
+    """
+    protocol = protocol_of(held_out)
+    pairs = isinstance(held_out, PairSet)
+    options = EvaluationOptions(
+        kfold="exact" if pairs else "insightface",
+        resamples=0,
+        batch_size=batch_size,
+        device=device,
+    )
+    return lambda network: protocol.evaluate(network, options)
+
+
+def _batch_size(recipe: Recipe) -> int:
+    """Images that a process computes at a time, at least as many as measuring takes anyway."""
+    training = recipe.training
+    return max(training.batch_size // training.accumulate, EvaluationOptions().batch_size)
 
 
 def _measure(

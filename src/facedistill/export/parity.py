@@ -17,7 +17,8 @@ from torch import Tensor
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
+from facedistill.evaluation.options import EvaluationOptions
+from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.statistics.bootstrap import PairedComparison
 from facedistill.evaluation.statistics.paired_difference import compare_reports
 from facedistill.export.target import Engine, Locator
@@ -163,7 +164,8 @@ def measure_accuracy_kept(
         FacedistillError: If the pairs are unusable.
     """
     exported = EngineNetwork(engine, network.input)
-    file, reference = (evaluate_pairs(each, pairs, resamples=0) for each in (exported, network))
+    protocol, options = PairProtocol(pairs), EvaluationOptions(resamples=0)
+    file, reference = (protocol.evaluate_network(each, options) for each in (exported, network))
     difference = compare_reports(file, reference, resamples=resamples).accuracy
     return AccuracyKept(pairs.name, file.accuracy, reference.accuracy, difference)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
 from facedistill.core.errors import FacedistillError
-from facedistill.evaluation.metrics.kfold import contiguous_folds, verification
+from facedistill.evaluation.metrics.kfold import check_kfold_rule, contiguous_folds, verification
 
 
 def insightface_reference(distances, same, folds):
@@ -174,3 +174,9 @@ def test_unusable_input_is_refused(change, message):
     }
     with pytest.raises(FacedistillError, match=message):
         verification(**arguments)
+
+
+def test_rules_are_known_by_name():
+    assert check_kfold_rule("exact") == "exact"
+    with pytest.raises(FacedistillError, match="take insightface or exact"):
+        check_kfold_rule("lfw")

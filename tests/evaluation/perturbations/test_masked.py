@@ -7,11 +7,11 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.pairs.pair_set import PairSet, open_pairs
 from facedistill.evaluation.perturbations.masked import MaskedPairs
-from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
 from facedistill.faces.masks.face_mask import MaskParameters, render_mask
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
+from tests.evaluation.pair_evaluation import evaluate_pairs
 
 PAIRS = np.array([[0, 1], [2, 0], [1, 3], [4, 5]])
 SAME = np.array([True, False, False, True])
@@ -119,7 +119,7 @@ def test_what_cannot_be_masked_is_refused():
     plain = drawn()
     tiny = Tiny("tiny", plain.faces, plain.pairs, plain.same)
     with pytest.raises(FacedistillError, match=r"tiny image 0: .* too small for a mask"):
-        evaluate_pairs(pixels, tiny, mask="one", resamples=0, folds=2, threads=1)
+        evaluate_pairs(pixels, tiny, mask="one", resamples=0, folds=2, workers=1)
 
 
 def test_a_pair_and_its_reverse_are_still_refused():

@@ -8,21 +8,23 @@ from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
+from facedistill.evaluation.metrics import exhaustive as module
+from facedistill.evaluation.metrics.exhaustive import compare_all
 from facedistill.evaluation.metrics.roc import area_under_curve, roc_curve, tar_at_far
 from facedistill.evaluation.metrics.score_histogram import count_scores
+from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.perturbations.masked import put_on_mask
-from facedistill.evaluation.protocols import all_pairs as module
-from facedistill.evaluation.protocols.all_pairs import (
-    compare_all,
-    evaluate_all_pairs,
-    report_all_pairs,
-)
+from facedistill.evaluation.protocols.all_pairs import AllPairsProtocol, report_all_pairs
 from facedistill.models.outputs import Outputs
 from tests.evaluation.metrics.test_identification import EXACT
 
 
 def pixels(images, needs):
     return Outputs(embedding=images.flatten(1).float() - 127.5)
+
+
+def evaluate_all_pairs(network, faces, **settings):
+    return AllPairsProtocol(faces).evaluate(network, EvaluationOptions(**settings))
 
 
 def naive(probes, gallery, people):

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.ijb_files import read_ijb
 from facedistill.evaluation.metrics.templates import VARIANTS, Variant, pool_templates
+from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols.ijb_templates import check_ijb, embed_ijb, evaluate_ijb
 from facedistill.models.outputs import Outputs
 from tests.data.formats.ijb_folder import write_ijb
@@ -98,11 +99,11 @@ def test_network_gives_the_same_as_its_embeddings(protocol, monkeypatch):
     def network(images, needs):
         return Outputs(embedding=images.reshape(len(images), -1).float()[:, :50])
 
-    plain, flipped = embed_ijb(network, files)
+    plain, flipped = embed_ijb(network, files, EvaluationOptions())
     expected = network(torch.from_numpy(faces[:, :, ::-1].copy()), {"embedding"}).embedding
     np.testing.assert_array_equal(flipped, expected.numpy())
     np.testing.assert_array_equal(plain, faces.reshape(len(faces), -1)[:, :50])
-    assert embed_ijb(network, files, flip=False)[1] is None
+    assert embed_ijb(network, files, EvaluationOptions(), flip=False)[1] is None
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,19 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.procedural import ProceduralDataset
-from facedistill.evaluation.protocols.landmark_localisation import (
-    area_under_curve,
+from facedistill.evaluation.landmark_locator import locate_faces
+from facedistill.evaluation.metrics.landmark_errors import (
+    ced_area_shares,
     cumulative_curve,
-    evaluate_landmarks,
-    locate_faces,
     normalised_errors,
-    report_landmarks,
 )
+from facedistill.evaluation.protocols.landmark_localisation import report_landmarks
 from facedistill.evaluation.statistics.table_rows import figures_of
 from facedistill.faces.landmarks import reduce_to_five
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine import standin  # noqa: F401 - registers a tiny network
+from tests.evaluation.landmark_evaluation import evaluate_landmarks
 
 
 def faces(count=40, points=5, seed=0, spread=0.02):
@@ -70,7 +70,7 @@ def test_curve_rises_to_all_faces():
     errors, shares = cumulative_curve(np.array([0.3, 0.1, 0.2, 0.1]))
     assert errors.tolist() == [0.1, 0.1, 0.2, 0.3]
     assert shares.tolist() == [0.25, 0.5, 0.75, 1.0]
-    assert area_under_curve(np.array([0.0, 0.05, 0.1, 0.4]), 0.1).tolist() == [1, 0.5, 0, 0]
+    assert ced_area_shares(np.array([0.0, 0.05, 0.1, 0.4]), 0.1).tolist() == [1, 0.5, 0, 0]
 
 
 def test_intervals_cover_the_truth_and_say_what_was_resampled():
@@ -86,7 +86,7 @@ def test_intervals_cover_the_truth_and_say_what_was_resampled():
     assert covered >= 50
     people = np.repeat(np.arange(10), 4)
     found, truth = faces()
-    interval = report_landmarks("x", found, truth, people=people).nme.interval
+    interval = report_landmarks("x", found, truth, identities=people).nme.interval
     assert (interval.over, interval.units) == ("identities", 10)
 
 

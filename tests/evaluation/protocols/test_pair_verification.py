@@ -7,16 +7,13 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.pair_set import PairSet, open_pairs
+from facedistill.evaluation.image_pairs import MIN_IDENTITIES
 from facedistill.evaluation.metrics.roc import roc_curve, tar_at_far
-from facedistill.evaluation.protocols.pair_verification import (
-    MIN_IDENTITIES,
-    check_protocol,
-    evaluate_pairs,
-    report_scores,
-)
+from facedistill.evaluation.protocols.pair_scores import report_scores
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
+from tests.evaluation.pair_evaluation import evaluate_pairs
 
 PEOPLE = 20
 
@@ -162,13 +159,7 @@ def test_useless_embeddings_are_refused(value, message):
 
 def test_unknown_protocol_is_refused():
     with pytest.raises(FacedistillError, match="unknown protocol 'lfw'"):
-        evaluate_pairs(pixels, Faces(), protocol="lfw", resamples=0)
-
-
-def test_protocols_are_known_by_name():
-    assert check_protocol("exact") == "exact"
-    with pytest.raises(FacedistillError, match="take insightface or exact"):
-        check_protocol("lfw")
+        evaluate_pairs(pixels, Faces(), kfold="lfw", resamples=0)
 
 
 def test_real_teacher_tells_real_faces_apart(real_data):

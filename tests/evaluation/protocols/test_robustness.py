@@ -8,12 +8,14 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.evaluate import evaluate
+from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.perturbations.altered import AlteredPairs
 from facedistill.evaluation.perturbations.masked import put_on_mask
-from facedistill.evaluation.protocols.pair_verification import evaluate_pairs
+from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.protocols.robustness import conditions, robustness
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.outputs import Outputs
+from tests.evaluation.pair_evaluation import evaluate_pairs
 
 FOLDS = np.array([0, 1, 0, 1])
 SETTINGS = {"fars": (0.5,), "resamples": 0, "flip": False}
@@ -32,8 +34,9 @@ def pixels(images, needs):
 def measured(which, pairset=None, **settings):
     pairset = pairset or drawn()
     settings = {**SETTINGS, **settings}
-    return robustness(pixels, pairset, evaluate_pairs(pixels, pairset, **settings), which,
-                      mask_seed=4, **settings)  # fmt: skip
+    plain = evaluate_pairs(pixels, pairset, **settings)
+    options = EvaluationOptions(robustness=which, mask_seed=4, **settings)
+    return robustness(pixels, pairset, plain, options)
 
 
 def spoil(name, image, index):
@@ -99,17 +102,17 @@ def test_loss_is_against_the_pairs_as_they_are():
 
 
 def test_the_table_is_part_of_an_evaluation_of_pairs():
-    done = evaluate(pixels, drawn(), altered="both", flip=False, fars=(0.5,), resamples=0)
+    done = evaluate(pixels, PairProtocol(drawn()), EvaluationOptions(robustness="both", **SETTINGS))
     assert done.line().count("\n") == 7
     assert len(done.to_dict()["robustness"]["conditions"]) == 8
     with pytest.raises(FacedistillError, match="a mask is one condition"):
-        evaluate(pixels, drawn(), altered="both", mask="one")
+        evaluate(pixels, PairProtocol(drawn()), EvaluationOptions(robustness="both", mask="one"))
     stored = StoredEmbeddings("a.npy", np.eye(6) + 0.1)
     with pytest.raises(FacedistillError, match="these are embeddings"):
-        evaluate(stored, drawn(), altered="both", fars=(0.5,), resamples=0)
+        evaluate(stored, PairProtocol(drawn()), EvaluationOptions(robustness="both", **SETTINGS))
     with pytest.raises(FacedistillError, match="take one or both"):
         measured("two")
     with pytest.raises(FacedistillError, match="take one or both"):
         AlteredPairs(drawn(), lambda image, index: image, "two")
     with pytest.raises(FacedistillError, match="seed -2"):
-        robustness(pixels, drawn(), None, "one", mask_seed=-2)
+        EvaluationOptions(robustness="one", mask_seed=-2)

@@ -6,7 +6,7 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.evaluation.metrics.roc import roc_curve, tar_at_far
-from facedistill.evaluation.protocols.pair_verification import report_scores
+from facedistill.evaluation.protocols.pair_scores import report_scores
 from facedistill.evaluation.statistics.bootstrap import bootstrap_weights
 from facedistill.evaluation.statistics.paired_difference import compare_reports, compare_tar
 

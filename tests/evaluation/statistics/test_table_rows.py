@@ -4,7 +4,7 @@ from scipy import stats
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate, Interval
-from facedistill.evaluation.protocols.pair_verification import report_scores
+from facedistill.evaluation.protocols.pair_scores import report_scores
 from facedistill.evaluation.statistics.table_rows import (
     Measured,
     Row,

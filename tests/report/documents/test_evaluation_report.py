@@ -7,9 +7,12 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.group_table import read_groups
-from facedistill.evaluation.evaluate import Evaluation, evaluate, open_protocol
+from facedistill.evaluation.evaluate import Evaluation, open_protocol
+from facedistill.evaluation.evaluate import evaluate as measure
+from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.perturbations.masked import MaskedPairs, put_on_mask
 from facedistill.evaluation.protocols.landmark_localisation import report_landmarks
+from facedistill.evaluation.report import Report
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
@@ -26,6 +29,10 @@ FARS = (0.1, 1e-4)
 
 def pixels(images, needs):
     return Outputs(embedding=images.flatten(1).float() - 127.5)
+
+
+def evaluate(embedder, protocol, against=None, **settings):
+    return measure(embedder, protocol, EvaluationOptions(**settings), against=against)
 
 
 def noisy(images, needs):
@@ -57,12 +64,12 @@ def everything(tmp_path_factory):
     groups = {"groups": read_groups(table), "group_far": 0.1}
     done = {
         "pairs": (
-            evaluate(pixels, pairs, against=noisy, altered="one", **groups, **settings),
+            evaluate(pixels, pairs, against=noisy, robustness="one", **groups, **settings),
             pairs,
         ),
         "masked": (evaluate(pixels, pairs, mask="one", mask_seed=5, **settings), pairs),
         "all": (evaluate(pixels, whole, mask="one", mask_seed=5, **settings), whole),
-        "among": (evaluate(pixels, among, **settings), among),
+        "among": (evaluate(pixels, among, resamples=30, flip=False), among),
         "ijb": (evaluate(stored, files, resamples=30), files),
         "unseen": (evaluate(pixels, pairs, fars=(1e-6,), resamples=0), None),
     }
@@ -96,7 +103,7 @@ def test_the_json_has_every_figure_and_the_rules(everything):
     assert rules["ijb"] == ["ijb_templates", "ijb_identification"]
     assert rules["among"] == ["distractors", "procedural"]
     assert all(rule["version"] >= 1 for part in parts.values() for rule in part["rules"])
-    assert parts["pairs"]["data_fingerprint"] == done["pairs"][1].faces.fingerprint
+    assert parts["pairs"]["data_fingerprint"] == done["pairs"][1].pairset.faces.fingerprint
     roc = next(iter(parts["all"]["roc"].values()))
     assert roc["far"] == sorted(roc["far"])
     assert len(roc["far"]) == len(roc["tar"]) <= 200
@@ -152,7 +159,8 @@ def shown(everything, name):
 
 
 def test_the_hardest_pairs_are_shown_as_they_were_measured(everything):
-    evaluation, pairs = everything[0]["masked"]
+    evaluation, protocol = everything[0]["masked"]
+    pairs = protocol.pairset
     report, worn = evaluation.report, MaskedPairs(pairs, "one", 5)
     (accepts, rejects), page = shown(everything, "masked")
     threshold = np.median(report.result.cosine_thresholds)
@@ -179,10 +187,10 @@ def test_all_pairs_show_the_probe_masked(everything):
     assert face_uri(whole.faces[closest[0].gallery].image) in page
 
 
-class Landmarks:
+class Landmarks(Report):
     """A report of a kind that sections do not know."""
 
-    name = "landmarks"
+    score = -0.032
 
     def line(self):
         return "landmarks: NME 3.2 % <of> 1,000 faces"
@@ -193,7 +201,7 @@ class Landmarks:
 
 def test_a_report_of_another_kind_is_shown_by_its_line_and_replaced(tmp_path):
     for subject in ("a.onnx", "b.onnx"):
-        write_report(tmp_path, [Evaluation(Landmarks())], [None], subject=subject)
+        write_report(tmp_path, [Evaluation(Landmarks("landmarks"))], [None], subject=subject)
     page = (tmp_path / "report.html").read_text()
     assert "NME 3.2 % &lt;of&gt; 1,000 faces" in page
     assert "b.onnx" in page

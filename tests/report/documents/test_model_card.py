@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facedistill.evaluation.protocols.fairness import fairness
-from facedistill.evaluation.protocols.pair_verification import report_scores
+from facedistill.evaluation.protocols.pair_scores import report_scores
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.report.documents.model_card import CARD, model_card, write_card

@@ -20,7 +20,7 @@ from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.metrics.similarity import check_scores, squared_distances
 from facedistill.evaluation.statistics.bootstrap import bootstrap_mean
 
-Protocol = Literal["insightface", "exact"]
+KFoldRule = Literal["insightface", "exact"]
 """How thresholds are chosen: see `verification`."""
 
 GRID = np.arange(0, 4, 0.01)
@@ -47,7 +47,7 @@ class VerificationResult:
     fold_accuracy: np.ndarray
     thresholds: np.ndarray
     correct: np.ndarray
-    protocol: Protocol
+    protocol: KFoldRule
     interval: Interval | None = None
 
     @property
@@ -64,6 +64,18 @@ class VerificationResult:
     def cosine_thresholds(self) -> np.ndarray:
         """The folds' thresholds as cosines, 1 - d / 2."""
         return 1.0 - self.thresholds / 2.0
+
+
+def check_kfold_rule(name: str) -> KFoldRule:
+    """Return the rule of that name.
+
+    Raises:
+        FacedistillError: If there is none.
+    """
+    for rule in get_args(KFoldRule):
+        if name == rule:
+            return rule
+    raise FacedistillError(f"unknown protocol {name!r}: take {' or '.join(get_args(KFoldRule))}")
 
 
 def contiguous_folds(pairs: int, folds: int = 10) -> np.ndarray:
@@ -92,7 +104,7 @@ def contiguous_folds(pairs: int, folds: int = 10) -> np.ndarray:
 def verification(
     scores: np.ndarray,
     same: np.ndarray,
-    protocol: Protocol = "insightface",
+    protocol: KFoldRule = "insightface",
     folds: int | np.ndarray = 10,
     *,
     identities: np.ndarray | None = None,
@@ -123,8 +135,7 @@ def verification(
     Raises:
         FacedistillError: If scores, labels or folds are unusable, or the protocol is unknown.
     """
-    if protocol not in get_args(Protocol):
-        raise FacedistillError(f"unknown protocol {protocol!r}: take insightface or exact")
+    check_kfold_rule(protocol)
     scores, same = check_scores(scores, same)
     _check_cosines(scores)
     fold = _fold_index(folds, len(scores))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-
-if TYPE_CHECKING:
-    from facedistill.evaluation.protocols.pair_verification import Pairs
+from facedistill.evaluation.image_pairs import ImagePairs
 
 Which = Literal["one", "both"]
 """Which images of a pair are altered: the second, or both."""
@@ -34,7 +32,7 @@ class AlteredPairs:
         FacedistillError: If there is no such choice.
     """
 
-    def __init__(self, pairset: Pairs, alter: Alteration, which: Which) -> None:
+    def __init__(self, pairset: ImagePairs, alter: Alteration, which: Which) -> None:
         if which not in get_args(Which):
             raise FacedistillError(
                 f"{which!r} images of pairs: take {' or '.join(get_args(Which))}"

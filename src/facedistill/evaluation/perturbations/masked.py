@@ -6,16 +6,14 @@ masked probe with an unmasked gallery image; here the masks are drawn.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.evaluation.image_pairs import ImagePairs
 from facedistill.evaluation.perturbations.altered import AlteredPairs, Which
 from facedistill.faces.masks.face_mask import MaskParameters, render_mask
-
-if TYPE_CHECKING:
-    from facedistill.evaluation.protocols.pair_verification import Pairs
 
 Masked = Which
 """Which images of a pair wear a mask: the second, or both."""
@@ -36,13 +34,20 @@ class MaskedPairs(AlteredPairs):
         FacedistillError: If there is no such choice or seed.
     """
 
-    def __init__(self, pairset: Pairs, masked: Masked, seed: int = 0) -> None:
-        if masked not in get_args(Masked):
-            raise FacedistillError(
-                f"mask {masked!r} of pairs: take {' or '.join(get_args(Masked))}"
-            )
+    def __init__(self, pairset: ImagePairs, masked: Masked, seed: int = 0) -> None:
+        check_mask(masked)
         check_mask_seed(seed)
         super().__init__(pairset, lambda image, index: put_on_mask(image, index, seed), masked)
+
+
+def check_mask(masked: str | None) -> None:
+    """Refuse a choice of images to mask that there is not.
+
+    Raises:
+        FacedistillError: Naming the choices.
+    """
+    if masked not in (None, *get_args(Masked)):
+        raise FacedistillError(f"mask {masked!r} of pairs: take {' or '.join(get_args(Masked))}")
 
 
 def check_mask_seed(seed: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,18 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
 from facedistill.core.progress import track
+from facedistill.data.open import open_dataset
+from facedistill.data.sample import FaceDataset
+from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.metrics.identification import gallery_block
 from facedistill.evaluation.metrics.similarity import unit_rows
+from facedistill.evaluation.options import EvaluationOptions
+from facedistill.evaluation.protocols.all_pairs import check_identities, labelled_rows
+from facedistill.evaluation.protocols.base import Protocol, embed_faces
+from facedistill.evaluation.report import Report
 from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
-from facedistill.models.device import device_for
+from facedistill.evaluation.stored_embeddings import StoredEmbeddings, open_stored
+from facedistill.models.device import best_device, device_for, device_of
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 """MegaFace's numbers of distractors."""
@@ -50,7 +59,7 @@ class DistractorRate:
 
 
 @dataclass(frozen=True)
-class DistractorReport:
+class DistractorReport(Report):
     """Identification among distractors.
 
     Attributes:
@@ -62,7 +71,6 @@ class DistractorReport:
         rates: The curve, by number of distractors and then by rank.
     """
 
-    name: str
     strangers: str
     images: int
     people: int
@@ -73,6 +81,12 @@ class DistractorReport:
     def title(self) -> str:
         """Both data sets."""
         return f"{self.name} among {self.strangers}"
+
+    @property
+    def score(self) -> float:
+        """Rank-1 rate among most distractors."""
+        most = [rate for rate in self.rates if rate.distractors == self.rates[-1].distractors]
+        return min(most, key=lambda rate: rate.rank).rate.value
 
     def line(self) -> str:
         """Return the figures as one line of text."""
@@ -86,6 +100,110 @@ class DistractorReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain values for JSON."""
         return {**asdict(self), "protocol": "distractors"}
+
+
+class DistractorProtocol(Protocol):
+    """Looks for an identity's other photos among distractors.
+
+    Stored embeddings are a row per image of the probes, in the data set's order.
+
+    Args:
+        faces: The probes, labelled.
+        distractors: Faces of other identities, or their embeddings by the same network.
+    """
+
+    kind = "identification among distractors"
+    takes = frozenset({"flip", "prompts"})
+
+    def __init__(self, faces: FaceDataset, distractors: FaceDataset | StoredEmbeddings) -> None:
+        self.faces, self.distractors = faces, distractors
+        self.name = faces.name
+
+    @classmethod
+    def open(cls, source: str | Path, distractors: str | Path | None = None) -> DistractorProtocol:
+        """Open labelled probes and distractors.
+
+        Args:
+            source: A labelled data set, whatever `data.open.open_dataset` opens.
+            distractors: Another data set, or a `.npy` file of its embeddings by the network that is
+                measured, as they are to be compared.
+
+        Raises:
+            FacedistillError: If one is unusable or not named.
+        """
+        if distractors is None:
+            raise FacedistillError(f"{source}: name the distractors too")
+        faces = open_dataset(source, relabel=True)
+        check_identities(faces)
+        if Path(distractors).suffix.lower() == ".npy":
+            return cls(faces, open_stored(distractors))
+        return cls(faces, open_dataset(distractors, relabel=True))
+
+    def evaluate_network(self, network: Network, options: EvaluationOptions) -> DistractorReport:
+        """Embed probes and distractors, and search.
+
+        Raises:
+            FacedistillError: If images or embeddings are unusable.
+        """
+
+        def embed(faces: FaceDataset, images: np.ndarray) -> np.ndarray:
+            return embed_faces(
+                network,
+                lambda place: faces[int(images[place])].image,
+                len(images),
+                options,
+                description=faces.name,
+            )
+
+        probes = embed(self.faces, check_identities(self.faces))
+        if isinstance(self.distractors, StoredEmbeddings):
+            others = self.distractors.plain
+        else:
+            others = embed(self.distractors, np.arange(len(self.distractors)))
+        device = options.device or device_of(network)
+        return self._report(probes, others, options, options.flip, device)
+
+    def evaluate_stored(
+        self, stored: StoredEmbeddings, options: EvaluationOptions
+    ) -> DistractorReport:
+        """Search with embeddings that are already there.
+
+        Raises:
+            FacedistillError: If there is not one row per probe, or the distractors are images.
+        """
+        if not isinstance(self.distractors, StoredEmbeddings):
+            raise FacedistillError(
+                f"{self.distractors.name}: with embeddings of the probes, give the distractors' "
+                "as a .npy file too"
+            )
+        probes, device = labelled_rows(stored, self.faces), options.device or best_device()
+        return self._report(probes, self.distractors.plain, options, stored.flip, device)
+
+    def _report(
+        self,
+        probes: np.ndarray,
+        distractors: np.ndarray,
+        options: EvaluationOptions,
+        flip: bool,
+        device: torch.device | str,
+    ) -> DistractorReport:
+        identities = self.faces.labels[check_identities(self.faces)]
+        rates = distractor_rates(
+            probes,
+            identities,
+            distractors,
+            resamples=options.resamples,
+            seed=options.seed,
+            device=device,
+        )
+        return DistractorReport(
+            name=self.name,
+            strangers=self.distractors.name,
+            images=len(probes),
+            people=len(np.unique(identities)),
+            flip=flip,
+            rates=rates,
+        )
 
 
 def distractor_rates(

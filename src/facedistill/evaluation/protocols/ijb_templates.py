@@ -6,38 +6,34 @@ once, or never where the embeddings are there already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import sparse
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.estimate import Estimate, Interval
-from facedistill.data.formats.ijb_files import IjbFiles, TemplateList
-from facedistill.evaluation.embedding import Network, embed_images
+from facedistill.core.estimate import Estimate
+from facedistill.data.formats.ijb_files import IjbFiles, TemplateList, read_ijb
+from facedistill.evaluation.embedding import Network
+from facedistill.evaluation.image_pairs import MIN_IDENTITIES
 from facedistill.evaluation.metrics.identification import (
     FPIRS,
     RANKS,
     Matches,
-    OpenSetPoint,
     ThresholdRule,
     cmc,
     open_set,
     search_gallery,
 )
 from facedistill.evaluation.metrics.roc import (
-    OperatingPoint,
-    RocCurve,
     area_under_curve,
     far_name,
     roc_curve,
     tar_at_far,
     tar_at_nearest_far,
 )
-from facedistill.evaluation.metrics.score_histogram import ScoreCounts, count_scores
+from facedistill.evaluation.metrics.score_histogram import count_scores
 from facedistill.evaluation.metrics.templates import (
     MOST,
     Templates,
@@ -46,226 +42,111 @@ from facedistill.evaluation.metrics.templates import (
     row_similarities,
     template_rows,
 )
-from facedistill.evaluation.protocols.pair_verification import MIN_IDENTITIES
+from facedistill.evaluation.options import EvaluationOptions
+from facedistill.evaluation.protocols.base import Protocol, embed_faces
+from facedistill.evaluation.protocols.ijb_report import (
+    GalleryResult,
+    IjbReport,
+    TemplateIdentification,
+    TemplateVerification,
+)
 from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.evaluation.statistics.tar_bootstrap import (
     tar_intervals,
     tar_intervals_over_identities,
 )
+from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """The false accept rates at which IJB is reported."""
 
 
-@dataclass(frozen=True)
-class TemplateVerification:
-    """The 1:1 figures of one variant.
+class IjbProtocol(Protocol):
+    """IJB-B or IJB-C: whatever of 1:1 and 1:N the protocol files describe.
 
-    Attributes:
-        variant: What faces contributed.
-        genuine: Number of genuine pairs.
-        impostors: Number of impostor pairs.
-        auc: Area under the ROC curve.
-        points: Best true accept rate at each false accept rate.
-        intervals: The true accept rates' 95 % intervals by `far_name`, over people where there are
-            enough, else over pairs.
-        nearest: The same by the rule of InsightFace and ijb_evals, see `roc.tar_at_nearest_far`.
-        curve: The ROC curve, thinned.
-        counts: How many scores lie where.
+    Stored embeddings are a row per face, in the files' order.
+
+    Args:
+        files: The protocol files.
     """
 
-    variant: Variant
-    genuine: int
-    impostors: int
-    auc: float
-    points: list[OperatingPoint]
-    intervals: dict[str, Interval]
-    nearest: list[OperatingPoint]
-    curve: RocCurve
-    counts: ScoreCounts
+    kind = "IJB templates"
+    takes = frozenset({"fars", "flip", "variants", "prompts"})
 
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """Cosine thresholds by `far_name`, of the measurable rates."""
-        return {far_name(p.target): p.threshold for p in self.points if p.threshold is not None}
+    def __init__(self, files: IjbFiles) -> None:
+        self.files = files
+        self.name = files.name
 
-    def line(self) -> str:
-        """Return the figures as one line of text."""
-        tars = [_tar_text(point, self.intervals) for point in self.points]
-        return ", ".join(
-            [
-                f"1:1 {self.variant.name}: {tars[0]}" if tars else f"1:1 {self.variant.name}",
-                *tars[1:],
-                f"AUC {self.auc:.6f}",
-                f"{self.genuine:,} genuine, {self.impostors:,} impostor pairs",
-            ]
+    @classmethod
+    def open(cls, source: str | Path) -> IjbProtocol:
+        """Open a folder of IJB protocol files.
+
+        Raises:
+            FacedistillError: If files are missing or damaged.
+        """
+        return cls(read_ijb(source))
+
+    def evaluate_network(self, network: Network, options: EvaluationOptions) -> IjbReport:
+        """Embed all faces, mirrored ones only where a variant wants them, and measure.
+
+        Raises:
+            FacedistillError: If files, photos or embeddings are unusable.
+        """
+        check_ijb(self.files)
+        variants = options.variants or (self._known(options.flip),)
+        wanted = any(variant.flip for variant in variants)
+        plain, flipped = embed_ijb(network, self.files, options, flip=wanted)
+        return self._report(plain, flipped, variants, options)
+
+    def evaluate_stored(self, stored: StoredEmbeddings, options: EvaluationOptions) -> IjbReport:
+        """Measure embeddings that are already there.
+
+        Raises:
+            FacedistillError: If files, embeddings or variants do not fit each other.
+        """
+        check_ijb(self.files)
+        variants = options.variants or (self._known(stored.flip),)
+        return self._report(stored.plain, stored.flipped, variants, options)
+
+    def _known(self, flip: bool) -> Variant:
+        """All that is known of the faces."""
+        return Variant(detector=self.files.detector_scores is not None, flip=flip)
+
+    def _report(
+        self,
+        plain: np.ndarray,
+        flipped: np.ndarray | None,
+        variants: Sequence[Variant],
+        options: EvaluationOptions,
+    ) -> IjbReport:
+        return evaluate_ijb(
+            self.files,
+            plain,
+            flipped,
+            variants=variants,
+            fars=options.fars or FARS,
+            resamples=options.resamples,
+            seed=options.seed,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures, without the curve, as plain values for JSON."""
-        return {
-            "variant": self.variant.name,
-            "genuine": self.genuine,
-            "impostors": self.impostors,
-            "auc": self.auc,
-            "tar_at_far": {
-                far_name(point.target): {
-                    **asdict(point),
-                    "interval": _optional_dict(self.intervals.get(far_name(point.target))),
-                    "tar_at_nearest_far": nearest.tar,
-                    "nearest_far": nearest.far,
-                }
-                for point, nearest in zip(self.points, self.nearest, strict=True)
-            },
-            "thresholds": self.thresholds,
-        }
-
-
-@dataclass(frozen=True)
-class GalleryResult:
-    """One gallery of the 1:N protocol.
-
-    Attributes:
-        name: Its file.
-        entries: Number of templates in it.
-        mated: Number of probes whose person is in it.
-        cmc: float64 (K,), share of mated probes whose mate is among the k best.
-        open_set: One point per FPIR.
-    """
-
-    name: str
-    entries: int
-    mated: int
-    cmc: np.ndarray
-    open_set: list[OpenSetPoint]
-
-
-@dataclass(frozen=True)
-class TemplateIdentification:
-    """The 1:N figures of one variant.
-
-    Attributes:
-        variant: What faces contributed.
-        probes: Number of probes.
-        rule: How the open set's thresholds were set, see `identification.open_set`.
-        galleries: Each gallery's own figures.
-        ranks: Rank-k identification rate of all mated searches in all galleries, by k, with
-            intervals over people.
-        tpir: True positive identification rate at each FPIR, by `far_name`, averaged over the
-            galleries; None where one of them cannot measure it.
-    """
-
-    variant: Variant
-    probes: int
-    rule: ThresholdRule
-    galleries: list[GalleryResult]
-    ranks: dict[int, Estimate]
-    tpir: dict[str, float | None]
-
-    def line(self) -> str:
-        """Return the figures as one line of text."""
-        ranks = [f"rank-{k} {e.percent()}" for k, e in self.ranks.items()]
-        tpirs = [
-            f"TPIR@{name} " + ("not measurable" if value is None else f"{100 * value:.2f} %")
-            for name, value in self.tpir.items()
-        ]
-        entries = " and ".join(f"{gallery.entries:,}" for gallery in self.galleries)
-        head, *rest = [*ranks, *tpirs, f"{self.probes:,} probes, galleries of {entries}"]
-        return ", ".join([f"1:N {self.variant.name}: {head}", *rest])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures as plain values for JSON."""
-        return {
-            "variant": self.variant.name,
-            "probes": self.probes,
-            "rule": self.rule,
-            "ranks": {str(rank): asdict(estimate) for rank, estimate in self.ranks.items()},
-            "tpir": self.tpir,
-            "galleries": [
-                {
-                    **asdict(gallery),
-                    "cmc": gallery.cmc.tolist(),
-                    "open_set": [asdict(point) for point in gallery.open_set],
-                }
-                for gallery in self.galleries
-            ],
-        }
-
-
-@dataclass(frozen=True)
-class IjbReport:
-    """All figures on one set of IJB protocol files.
-
-    Attributes:
-        name: `IJBB`, `IJBC`, ...
-        faces: Number of faces.
-        templates: Number of templates.
-        verification: 1:1, one per variant; empty without a list of pairs.
-        identification: 1:N, one per variant; empty without galleries and probes.
-    """
-
-    name: str
-    faces: int
-    templates: int
-    verification: list[TemplateVerification]
-    identification: list[TemplateIdentification]
-
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """Cosine thresholds by `far_name` of the first variant; none without a list of pairs."""
-        return self.verification[0].thresholds if self.verification else {}
-
-    def line(self) -> str:
-        """Return the figures as text, one line per protocol and variant."""
-        lines = [part.line() for part in self.verification]
-        lines += [part.line() for part in self.identification]
-        return "\n".join(f"{self.name} {line}" for line in lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures as plain values for JSON."""
-        return {
-            "name": self.name,
-            "faces": self.faces,
-            "templates": self.templates,
-            "verification": [part.to_dict() for part in self.verification],
-            "identification": [part.to_dict() for part in self.identification],
-        }
 
 
 def embed_ijb(
-    network: Network,
-    files: IjbFiles,
-    *,
-    flip: bool = True,
-    batch_size: int = 64,
-    device: torch.device | str | None = None,
-    threads: int = 2,
+    network: Network, files: IjbFiles, options: EvaluationOptions, *, flip: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the embeddings of all faces, aligned by their landmarks, and of the mirrored faces.
 
     Args:
         network: See `embedding.embed_images`.
         files: The protocol files, with landmarks and photos.
+        options: Batch size, workers and device.
         flip: Whether to embed the mirrored faces too.
-        batch_size: Faces a step.
-        device: Where batches are put.
-        threads: How many photos are read at a time.
 
     Returns:
         float32 (N, D) and, with `flip`, float32 (N, D).
     """
 
-    def embed(image: Any, description: str) -> np.ndarray:
-        return embed_images(
-            network,
-            image,
-            len(files),
-            batch_size=batch_size,
-            flip=False,
-            device=device,
-            threads=threads,
-            description=description,
-        )
+    def embed(image: Callable[[int], np.ndarray], description: str) -> np.ndarray:
+        return embed_faces(network, image, len(files), options, flip=False, description=description)
 
     plain = embed(files.face, files.name)
     if not flip:
@@ -475,14 +356,3 @@ def _mean_tpir(results: Sequence[GalleryResult], place: int) -> float | None:
     rates = [gallery.open_set[place].tpir for gallery in results]
     values = [rate.value for rate in rates if rate is not None]
     return float(np.mean(values)) if len(values) == len(results) else None
-
-
-def _optional_dict(interval: Interval | None) -> dict[str, Any] | None:
-    return None if interval is None else asdict(interval)
-
-
-def _tar_text(point: OperatingPoint, intervals: dict[str, Interval]) -> str:
-    name = far_name(point.target)
-    if point.tar is None:
-        return f"TAR@{name} not measurable"
-    return f"TAR@{name} {Estimate(point.tar, intervals.get(name)).percent()}"

@@ -11,29 +11,24 @@ Every condition is one alteration of aligned crops, the same one in each run:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 
-from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.decode import decode_image, encode_jpeg
-from facedistill.evaluation.embedding import Network, embed_images
-from facedistill.evaluation.metrics import kfold
+from facedistill.evaluation.embedding import Network
+from facedistill.evaluation.image_pairs import ImagePairs, pair_identities
 from facedistill.evaluation.metrics.roc import FARS
 from facedistill.evaluation.metrics.similarity import pair_similarities
+from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.perturbations.altered import Alteration, AlteredPairs, Which
-from facedistill.evaluation.perturbations.masked import check_mask_seed, put_on_mask
-from facedistill.evaluation.protocols.pair_verification import (
-    PairReport,
-    Pairs,
-    pair_identities,
-    report_scores,
-)
+from facedistill.evaluation.perturbations.masked import put_on_mask
+from facedistill.evaluation.protocols.base import embed_faces
+from facedistill.evaluation.protocols.pair_report import PairReport
+from facedistill.evaluation.protocols.pair_scores import report_scores
 from facedistill.evaluation.statistics.bootstrap import PairedComparison, compare_paired
 
 SIDES = (64, 32, 24, 16)
@@ -46,7 +41,7 @@ JPEG_QUALITY = 10
 
 
 class Condition(NamedTuple):
-    """One way of spoiling an image."""
+    """One way of altering an image for the worse."""
 
     name: str
     meaning: str
@@ -146,98 +141,73 @@ def conditions(mask_seed: int = 0) -> list[Condition]:
 
 
 def robustness(
-    network: Network,
-    pairset: Pairs,
-    plain: PairReport,
-    which: Which = "both",
-    *,
-    mask_seed: int = 0,
-    protocol: kfold.Protocol = "insightface",
-    folds: int = 10,
-    fars: Sequence[float] = FARS,
-    flip: bool = True,
-    batch_size: int = 64,
-    device: torch.device | str | None = None,
-    threads: int = 2,
-    resamples: int = 1000,
-    seed: int = 0,
+    network: Network, pairset: ImagePairs, plain: PairReport, options: EvaluationOptions
 ) -> RobustnessReport:
     """Measure verification on the same pairs under every condition.
 
     Args:
         network: See `embedding.embed_images`.
         pairset: The pairs; their images are aligned crops.
-        plain: The report on the pairs as they are, by the same settings.
-        which: Which images of a pair are altered: the second (a bad probe against a good gallery
-            image), or both.
-        mask_seed: Seed of the masks.
-        protocol: Headline protocol.
-        folds: Number of contiguous folds where the set names none.
-        fars: False accept rates at which to report.
-        flip: Whether embeddings are f(x) + f(flip x).
-        batch_size: Images a step.
-        device: Where batches are put; by default where the network is.
-        threads: How many images are read at a time.
-        resamples: Bootstrap resamples of the intervals; 0 for none.
-        seed: Seed of the bootstrap.
+        plain: The report on the pairs as they are, by the same options.
+        options: Which images of a pair are altered, `robustness`: the second (a bad probe against
+            a good gallery image), or both (the default); the seed of the masks, and how pairs are
+            measured.
 
     Raises:
         FacedistillError: If pairs, choice or seed are unusable.
     """
-    if which not in get_args(Which):
-        raise FacedistillError(f"{which!r} images of pairs: take {' or '.join(get_args(Which))}")
-    check_mask_seed(mask_seed)
-    reading = {"batch_size": batch_size, "flip": flip, "device": device, "threads": threads}
+    which: Which = options.robustness or "both"
     side = max(pairset.image(int(pairset.pairs[0, 0])).shape[:2])
     untouched = np.unique(pairset.pairs[:, 0]) if which == "one" else np.empty(0, np.int64)
-    known = _embed(network, pairset, untouched, f"{pairset.name} as they are", reading)
+    known = _embed(network, pairset, untouched, f"{pairset.name} as they are", options)
     rows, left_out = [RobustnessRow("as they are", "nothing done to the images", plain)], []
-    for condition in conditions(mask_seed):
+    for condition in conditions(options.mask_seed):
         if condition.name in {f"{small} px" for small in SIDES if small >= side}:
             left_out.append(condition.name)
             continue
         altered = AlteredPairs(pairset, condition.alter, which)
         used, places = np.unique(altered.pairs, return_inverse=True)
-        spoilt = _embed(
+        changed = _embed(
             network,
             altered,
             used[len(untouched) :],
             f"{pairset.name} {condition.name}",
-            reading,
+            options,
         )
-        embeddings = spoilt if known is None else np.concatenate([known, spoilt])
+        assert changed is not None
+        embeddings = changed if known is None else np.concatenate([known, changed])
         report = report_scores(
             pairset.name,
             pair_similarities(embeddings, places.reshape(-1, 2)),
             pairset.same,
-            protocol=protocol,
-            folds=folds if pairset.folds is None else pairset.folds,
+            protocol=options.kfold,
+            folds=options.folds if pairset.folds is None else pairset.folds,
             identities=pair_identities(pairset),
-            fars=fars,
-            flip=flip,
-            resamples=resamples,
-            seed=seed,
+            fars=options.fars or FARS,
+            flip=options.flip,
+            resamples=options.resamples,
+            seed=options.seed,
         )
-        loss = _loss(report, plain, resamples, seed)
+        loss = _loss(report, plain, options.resamples, options.seed)
         rows.append(RobustnessRow(condition.name, condition.meaning, report, loss))
-    return RobustnessReport(pairset.name, which, mask_seed, rows, left_out)
+    return RobustnessReport(pairset.name, which, options.mask_seed, rows, left_out)
 
 
 def _embed(
     network: Network,
-    pairset: Pairs,
+    pairset: ImagePairs,
     images: np.ndarray,
     description: str,
-    reading: dict[str, Any],
-) -> Any:
+    options: EvaluationOptions,
+) -> np.ndarray | None:
     if not len(images):
         return None
-    return embed_images(
+    return embed_faces(
         network,
         lambda place: pairset.image(int(images[place])),
         len(images),
+        options,
         description=description,
-        **reading,
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.evaluation.metrics.roc import far_name, roc_curve, tar_at_far
 from facedistill.evaluation.metrics.similarity import check_scores
-from facedistill.evaluation.protocols.pair_verification import PairReport, cumulative_share
 from facedistill.evaluation.statistics.bootstrap import (
     PairedComparison,
     bootstrap_weights,
@@ -18,6 +17,10 @@ from facedistill.evaluation.statistics.bootstrap import (
     mcnemar_exact,
     percentile_interval,
 )
+from facedistill.evaluation.statistics.roc_bootstrap import cumulative_share
+
+if TYPE_CHECKING:
+    from facedistill.evaluation.protocols.pair_report import PairReport
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from facedistill.data.sample import FaceDataset
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.core.errors import FacedistillError
-from facedistill.evaluation.evaluate import check_comparable
+from facedistill.evaluation.protocols.fairness import check_comparable
 from facedistill.faces.landmarks import FIVE
 from facedistill.recipe.schema import PairsRecipe, Recipe
 from facedistill.experiments.measurement import TestSet

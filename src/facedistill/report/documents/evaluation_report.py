@@ -11,8 +11,9 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.version import __version__
 from facedistill.distill.teachers.prompted import PromptedNetwork
-from facedistill.evaluation.evaluate import Evaluation, Faces, Protocol
+from facedistill.evaluation.evaluate import Evaluation
 from facedistill.evaluation.metrics.roc import RocCurve
+from facedistill.evaluation.protocols.base import Embedder, Protocol
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
@@ -74,7 +75,7 @@ def write_report(
     return [out / name for name in texts]
 
 
-def facts_of(faces: Faces) -> dict[str, str]:
+def facts_of(faces: Embedder) -> dict[str, str]:
     """Return what a report says of a network, or of stored embeddings."""
     if isinstance(faces, StoredEmbeddings):
         views = "plain and mirrored" if faces.flipped is not None else "as they are"

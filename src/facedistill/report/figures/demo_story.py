@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.metrics.roc import roc_curve
-from facedistill.evaluation.protocols.pair_verification import PairReport
+from facedistill.evaluation.protocols.pair_report import PairReport
 from facedistill.report.figures.curves import ACCURACY, roc_points, save_figure, series
 from facedistill.report.sheet import pair_sheet
 

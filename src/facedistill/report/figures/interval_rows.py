@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from facedistill.core.estimate import Estimate
 from facedistill.evaluation.metrics.roc import far_name
-from facedistill.evaluation.protocols.fairness import FairnessReport
+from facedistill.evaluation.protocols.fairness_report import FairnessReport
 from facedistill.evaluation.protocols.robustness import RobustnessReport
 from facedistill.report.figures.plot_style import (
     GENUINE,

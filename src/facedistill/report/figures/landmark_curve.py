@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from facedistill.evaluation.protocols.landmark_localisation import cumulative_curve
+from facedistill.evaluation.metrics.landmark_errors import cumulative_curve
 from facedistill.report.figures.plot_style import (
     GENUINE,
     plot_axes,

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from facedistill.core.errors import FacedistillError
 from facedistill.data.sample import FaceDataset
 from facedistill.data.views.resized import scale_square
-from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport, cumulative_curve
+from facedistill.evaluation.metrics.landmark_errors import cumulative_curve
+from facedistill.evaluation.protocols.landmark_report import LandmarkReport
 from facedistill.experiments.aligned_crops import AlignedFaces
 from facedistill.faces.alignment import template
 from facedistill.faces.landmarks import to_fractions, to_pixels

@@ -7,7 +7,7 @@ import numpy as np
 from facedistill.data.sample import FaceDataset
 from facedistill.evaluation.metrics.roc import far_name
 from facedistill.evaluation.perturbations.masked import put_on_mask
-from facedistill.evaluation.protocols.all_pairs import AllPairsReport
+from facedistill.evaluation.protocols.all_pairs_report import AllPairsReport
 from facedistill.evaluation.protocols.protocol_versions import RULES
 from facedistill.report.sections.face_gallery import NO_IMAGES, PAIRS_SHOWN, face_gallery
 from facedistill.report.sections.rate_parts import (

@@ -6,12 +6,15 @@ from typing import Any
 
 from facedistill.data.formats.procedural import PREFIX
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.evaluation.evaluate import AllPairs, Evaluation, Protocol
-from facedistill.evaluation.protocols.all_pairs import AllPairsReport
+from facedistill.evaluation.evaluate import Evaluation
+from facedistill.evaluation.protocols.all_pairs import AllPairsProtocol
+from facedistill.evaluation.protocols.all_pairs_report import AllPairsReport
+from facedistill.evaluation.protocols.base import Protocol
 from facedistill.evaluation.protocols.distractors import DistractorReport
-from facedistill.evaluation.protocols.ijb_templates import IjbReport
-from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport
-from facedistill.evaluation.protocols.pair_verification import PairReport
+from facedistill.evaluation.protocols.ijb_report import IjbReport
+from facedistill.evaluation.protocols.landmark_report import LandmarkReport
+from facedistill.evaluation.protocols.pair_report import PairReport
+from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.protocols.protocol_versions import RULES
 from facedistill.report.sections.all_pairs_section import all_pairs_section
 from facedistill.report.sections.distractor_section import distractor_section
@@ -36,10 +39,11 @@ def evaluation_section(
     """
     report = evaluation.report
     if isinstance(report, PairReport):
-        pairset = protocol if isinstance(protocol, PairSet) else None
-        made = pair_section(report, pairset, mask_seed)
+        pairs = protocol.pairset if isinstance(protocol, PairProtocol) else None
+        named = pairs if isinstance(pairs, PairSet) else None
+        made = pair_section(report, named, mask_seed)
     elif isinstance(report, AllPairsReport):
-        faces = protocol.faces if isinstance(protocol, AllPairs) else None
+        faces = protocol.faces if isinstance(protocol, AllPairsProtocol) else None
         made = all_pairs_section(report, faces)
     elif isinstance(report, IjbReport):
         made = ijb_section(report)
@@ -48,7 +52,7 @@ def evaluation_section(
     elif isinstance(report, DistractorReport):
         made = distractor_section(report)
     else:
-        made = Section(title=getattr(report, "title", report.name), line=report.line(), rules=[])
+        made = Section(title=report.title, line=report.line(), rules=[])
     if evaluation.difference is not None:
         made.tables.append(_difference(evaluation.difference))
     if evaluation.robustness is not None:

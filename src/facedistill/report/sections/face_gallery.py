@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from facedistill.evaluation.protocols.all_pairs import ScoredPair
+from facedistill.evaluation.metrics.exhaustive import ScoredPair
 from facedistill.report.page import face_uri
 from facedistill.report.sections.section import FacePair, Gallery
 

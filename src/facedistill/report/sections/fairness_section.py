@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from facedistill.evaluation.protocols.fairness import Differential, FairnessReport
+from facedistill.evaluation.protocols.fairness_report import Differential, FairnessReport
 from facedistill.report.figures.interval_rows import draw_fairness
 from facedistill.report.page import drawing_uri
 from facedistill.report.sections.fairness_table import GROUP_COLUMNS, threshold_line

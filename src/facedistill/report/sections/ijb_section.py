@@ -6,7 +6,7 @@ from typing import Any
 
 from facedistill.evaluation.metrics.identification import OpenSetPoint
 from facedistill.evaluation.metrics.roc import far_name
-from facedistill.evaluation.protocols.ijb_templates import IjbReport
+from facedistill.evaluation.protocols.ijb_report import IjbReport
 from facedistill.evaluation.protocols.protocol_versions import RULES
 from facedistill.report.figures.identification_figures import draw_cmc
 from facedistill.report.page import drawing_uri

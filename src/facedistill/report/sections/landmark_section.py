@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facedistill.evaluation.protocols.landmark_localisation import LandmarkReport
+from facedistill.evaluation.protocols.landmark_report import LandmarkReport
 from facedistill.evaluation.protocols.protocol_versions import RULES
 from facedistill.report.figures.landmark_curve import draw_cumulative
 from facedistill.report.page import drawing_uri

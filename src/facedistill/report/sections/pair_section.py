@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from facedistill.data.pairs.pair_set import PairSet
+from facedistill.evaluation.metrics.exhaustive import ScoredPair
 from facedistill.evaluation.metrics.roc import roc_curve
 from facedistill.evaluation.metrics.score_histogram import count_scores
 from facedistill.evaluation.perturbations.masked import MaskedPairs
-from facedistill.evaluation.protocols.all_pairs import ScoredPair
-from facedistill.evaluation.protocols.pair_verification import PairReport
+from facedistill.evaluation.protocols.pair_report import PairReport
 from facedistill.evaluation.protocols.protocol_versions import RULES
 from facedistill.report.sections.face_gallery import NO_IMAGES, PAIRS_SHOWN, face_gallery
 from facedistill.report.sections.rate_parts import (

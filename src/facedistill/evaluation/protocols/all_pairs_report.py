@@ -1,0 +1,131 @@
+"""The figures of verification over all pairs of a data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from facedistill.core.estimate import Estimate, Interval
+from facedistill.evaluation.metrics.exhaustive import HARDEST, AllPairScores, ScoredPair
+from facedistill.evaluation.metrics.roc import OperatingPoint, far_name
+from facedistill.evaluation.perturbations.masked import Masked
+from facedistill.evaluation.report import Report
+
+_WEARING = {
+    None: "all pairs",
+    "one": "masked against plain",
+    "both": "all pairs, both images masked",
+}
+
+
+@dataclass(frozen=True)
+class AllPairsReport(Report):
+    """Verification figures over all pairs of a data set.
+
+    Attributes:
+        name: The data set.
+        images: Number of labelled images.
+        people: Number of people.
+        masked: Which image of a pair wore a drawn mask: the probe (`one`), `both`, or none.
+        mask_seed: Seed of the masks.
+        flip: Whether embeddings were f(x) + f(flip x).
+        auc: Area under the ROC curve.
+        eer: Equal error rate.
+        points: One per false accept rate asked for; not all need be measurable.
+        intervals: 95 % intervals of the true accept rates by `far_name`, over the probes' people,
+            at the threshold found.
+        comparison: The scores.
+    """
+
+    images: int
+    people: int
+    masked: Masked | None
+    mask_seed: int
+    flip: bool
+    auc: float
+    eer: float
+    points: list[OperatingPoint]
+    intervals: dict[str, Interval]
+    comparison: AllPairScores
+
+    @property
+    def title(self) -> str:
+        """Name of the data set, and what was compared."""
+        return f"{self.name} ({_WEARING[self.masked]})"
+
+    @property
+    def score(self) -> float:
+        """1 less the equal error rate."""
+        return 1 - self.eer
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Figures to log, by name."""
+        return {"auc": self.auc, "eer": self.eer}
+
+    @property
+    def genuine(self) -> int:
+        """Number of genuine pairs."""
+        return self.comparison.curve.genuine
+
+    @property
+    def impostors(self) -> int:
+        """Number of impostor pairs."""
+        return self.comparison.curve.impostors
+
+    def farthest(self) -> list[ScoredPair]:
+        """Return the genuine pairs that score lowest, rising."""
+        scores = self.comparison.scores
+        lowest = np.argsort(scores, kind="stable")[:HARDEST]
+        return [
+            ScoredPair(
+                int(self.comparison.probes[place]),
+                int(self.comparison.gallery[place]),
+                float(scores[place]),
+            )
+            for place in lowest
+        ]
+
+    def line(self) -> str:
+        """Return the figures as one line of text."""
+        parts = []
+        for point in self.points:
+            name = far_name(point.target)
+            if point.tar is None:
+                parts.append(f"TAR@{name} {point.reason}")
+                continue
+            parts.append(f"TAR@{name} {Estimate(point.tar, self.intervals.get(name)).percent()}")
+        parts += [
+            f"AUC {self.auc:.6f}",
+            f"EER {100 * self.eer:.2f} %",
+            f"{self.genuine:,} genuine, {self.impostors:,} impostor pairs",
+            f"{self.images:,} images of {self.people:,} people",
+        ]
+        return f"{self.title}: " + ", ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures, without the scores, as plain values for JSON."""
+        return {
+            "name": self.name,
+            "protocol": "all_pairs",
+            "images": self.images,
+            "people": self.people,
+            "masked": self.masked,
+            "mask_seed": self.mask_seed,
+            "flip": self.flip,
+            "genuine": self.genuine,
+            "impostors": self.impostors,
+            "auc": self.auc,
+            "eer": self.eer,
+            "tar_at_far": {
+                far_name(point.target): {
+                    **asdict(point),
+                    "interval": asdict(self.intervals[far_name(point.target)])
+                    if far_name(point.target) in self.intervals
+                    else None,
+                }
+                for point in self.points
+            },
+        }
