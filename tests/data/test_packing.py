@@ -8,7 +8,8 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.landmark_list import FIVE_NAMES, read_landmark_list
 from facedistill.data.formats.procedural import ProceduralDataset
-from facedistill.data.formats.recordio import RecordIODataset, verify_records
+from facedistill.data.formats.recordio import RecordIODataset
+from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.labels import Subset
 from facedistill.data.packing import pack
 

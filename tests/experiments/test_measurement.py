@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facedistill.data.formats.landmark_list import LandmarkDataset
+from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.labels import Subset
 from facedistill.data.sample import FaceDataset
 from facedistill.experiments.measurement import fingerprint

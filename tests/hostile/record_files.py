@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from facedistill.data.formats.recordio import MAGIC_BYTES
+from facedistill.data.formats.recordio_records import MAGIC_BYTES
 from facedistill.data.formats.recordio_writer import RecordIOWriter, frame_record
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.landmark_list import FIVE_NAMES, read_landmark_list, read_pts_folder
+from facedistill.data.formats.landmark_list import FIVE_NAMES, read_landmark_list
+from facedistill.data.formats.pts_folder import read_pts_folder
 from facedistill.faces.landmarks import to_pixels
 from tests.hostile.mutations import IMAGE_MEMORY, attempt, hostile, mutations, tally
 from tests.hostile.test_image_list import lines_of

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.recordio import RecordIODataset, checksum_file, verify_records
+from facedistill.data.formats.recordio import RecordIODataset
+from facedistill.data.formats.recordio_verification import checksum_file, verify_records
 from facedistill.data.sample import content_key
 from tests.hostile.mutations import (
     IMAGE_MEMORY,

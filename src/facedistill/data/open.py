@@ -11,22 +11,13 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.core.suggestion import did_you_mean
+from facedistill.data.dataset_format import FORMATS, FormatOptions, recognised
 from facedistill.data.formats.decode import image_size
-from facedistill.data.formats.image_folder import FolderDataset
-from facedistill.data.formats.image_list import ListDataset
-from facedistill.data.formats.landmark_list import (
-    LandmarkDataset,
-    has_pts_files,
-    is_landmark_list,
-    read_landmark_list,
-    read_pts_folder,
-)
-from facedistill.data.formats.procedural import PREFIX, ProceduralDataset, parse_procedural
-from facedistill.data.formats.recordio import RecordIODataset
+from facedistill.data.formats.image_list import LIST_SUFFIXES
+from facedistill.data.formats.procedural import PREFIX
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import FaceDataset
 
-LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
 SUMMARY_SAMPLE = 1000
 """How many images a summary reads, evenly spread."""
 
@@ -37,8 +28,8 @@ def open_dataset(source: str | Path, *, relabel: bool = False, five: bool = True
     Args:
         source: A folder with `train.rec`, a `.rec` file, a folder of images (one folder per
             identity, or flat and unlabelled), a folder of images with `.pts` files, a list file
-            (.txt, .lst, .csv, .tsv) of labels or of landmarks, or a
-            `procedural:identities=600,images=20` specification.
+            (.txt, .lst, .csv, .tsv) of labels or of landmarks, a
+            `procedural:identities=600,images=20` specification, or what an installed format takes.
         relabel: Number the identities anew instead of refusing labels with holes.
         five: Reduce larger markups of landmarks to the template's five points.
 
@@ -48,21 +39,11 @@ def open_dataset(source: str | Path, *, relabel: bool = False, five: bool = True
     Raises:
         FacedistillError: If there is nothing there, it is something else or it is damaged.
     """
-    if str(source).startswith(PREFIX):
-        return parse_procedural(str(source))
+    found = recognised(str(source))
+    if found is not None:
+        return found.open(str(source), FormatOptions(relabel=relabel, five=five))
     path = Path(source)
-    if path.is_dir():
-        return _open_folder(path, relabel, five)
-    if not path.exists():
-        raise FacedistillError(_missing(path))
-    suffix = path.suffix.lower()
-    if suffix == ".rec":
-        return RecordIODataset(path, relabel=relabel)
-    if suffix in LIST_SUFFIXES:
-        if is_landmark_list(path):
-            return read_landmark_list(path, five=five)
-        return ListDataset(path, relabel=relabel)
-    raise FacedistillError(_other_kind(path, suffix))
+    raise FacedistillError(_other_kind(path) if path.exists() else _missing(path))
 
 
 def is_landmark_set(source: str | Path) -> bool:
@@ -72,18 +53,8 @@ def is_landmark_set(source: str | Path) -> bool:
         source: A landmark list, a folder with `.pts` files, or a `procedural:` specification of
             loose crops.
     """
-    if str(source).startswith(PREFIX):
-        return parse_procedural(str(source)).loose > 0
-    path = Path(source)
-    if path.is_dir():
-        return has_pts_files(path)
-    return path.suffix.lower() in LIST_SUFFIXES and is_landmark_list(path)
-
-
-def _open_folder(path: Path, relabel: bool, five: bool) -> FaceDataset:
-    if _has_records(path):
-        return RecordIODataset(path, relabel=relabel)
-    return read_pts_folder(path, five=five) if has_pts_files(path) else FolderDataset(path)
+    found = recognised(str(source))
+    return found is not None and found.landmarks(str(source))
 
 
 def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:
@@ -113,7 +84,7 @@ def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:
     counts = np.bincount(dataset.labels[dataset.labels != UNLABELLED])
     return {
         "name": dataset.name,
-        "kind": _kind(dataset),
+        "kind": dataset.kind or type(dataset).__name__,
         "images": len(dataset),
         "identities": len(counts),
         "images_per_identity": _spread(counts),
@@ -124,17 +95,6 @@ def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:
     }
 
 
-def _kind(dataset: FaceDataset) -> str:
-    kinds = {
-        RecordIODataset: "RecordIO",
-        FolderDataset: "image folder",
-        ListDataset: "image list",
-        LandmarkDataset: "images with landmarks",
-        ProceduralDataset: "procedural faces",
-    }
-    return kinds.get(type(dataset), type(dataset).__name__)
-
-
 def _spread(counts: np.ndarray) -> dict[str, float] | None:
     if not len(counts):
         return None
@@ -143,10 +103,6 @@ def _spread(counts: np.ndarray) -> dict[str, float] | None:
         "median": float(np.median(counts)),
         "max": int(counts.max()),
     }
-
-
-def _has_records(folder: Path) -> bool:
-    return any(folder.glob("*.rec"))
 
 
 def _missing(path: Path) -> str:
@@ -164,7 +120,8 @@ def _missing(path: Path) -> str:
     return f"{path}: no such file or folder; {hint}"
 
 
-def _other_kind(path: Path, suffix: str) -> str:
+def _other_kind(path: Path) -> str:
+    suffix = path.suffix.lower()
     if suffix == ".bin":
         return (
             f"{path}: a file of verification pairs, not a training set; `facedistill evaluate "
@@ -174,7 +131,8 @@ def _other_kind(path: Path, suffix: str) -> str:
         return f"{path}: not a data set by itself; give the .rec file or its folder"
     if suffix in (".safetensors", ".onnx", ".pt", ".pth", ".ckpt"):
         return f"{path}: a model, not a data set; exchange the arguments"
+    broken = "".join(f"; {reason}" for reason in FORMATS.broken().values())
     return (
         f"{path}: not a data set; give a folder of images, a folder with train.rec, a .rec file, a "
-        f"list ({', '.join(LIST_SUFFIXES)}) or {PREFIX}identities=600,images=20"
+        f"list ({', '.join(LIST_SUFFIXES)}) or {PREFIX}identities=600,images=20{broken}"
     )

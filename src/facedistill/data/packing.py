@@ -13,7 +13,7 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.formats.decode import decode_image, encode_jpeg, image_size
-from facedistill.data.formats.landmark_list import LandmarkDataset
+from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 from facedistill.data.labels import check_labels
 from facedistill.data.loading.reading import read_in_order

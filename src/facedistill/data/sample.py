@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import xxhash
@@ -47,6 +47,9 @@ class FaceDataset(ABC):
     A reader says where an image's bytes are (`encoded`), what its label is (`labels`) and how to
     name its place in a message (`where`); decoding, keys and the fingerprint follow from these.
     """
+
+    kind: ClassVar[str] = ""
+    """What its format is called in summaries; empty for a view of others."""
 
     name: str
     """What to call this data set in messages: usually its path."""

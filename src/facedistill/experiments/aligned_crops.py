@@ -28,7 +28,7 @@ from facedistill.core.atomic import atomic_folder
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.formats.decode import MAX_PIXELS, encode_jpeg
-from facedistill.data.formats.landmark_list import Square
+from facedistill.data.formats.landmark_dataset import Square
 from facedistill.data.packing import check_quality, require_room
 from facedistill.data.sample import FaceDataset
 from facedistill.data.views.resized import scale_square

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from facedistill.core.atomic import atomic_path
-from facedistill.data.formats.landmark_list import LandmarkDataset
+from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.labels import UNLABELLED, Subset
 from facedistill.data.pairs.group_table import read_groups
 from facedistill.data.pairs.pair_set import PairSet

@@ -6,19 +6,19 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.decode import decode_image
-from facedistill.data.formats.landmark_list import (
-    FIVE_NAMES,
+from facedistill.data.formats.landmark_dataset import (
     LOOSE,
     OFF,
     SCALES,
     LandmarkDataset,
     Square,
-    has_pts_files,
+)
+from facedistill.data.formats.landmark_list import (
+    FIVE_NAMES,
     is_landmark_list,
     read_landmark_list,
-    read_pts,
-    read_pts_folder,
 )
+from facedistill.data.formats.pts_folder import has_pts_files, read_pts, read_pts_folder
 from facedistill.data.labels import Subset
 from facedistill.data.open import open_dataset
 from facedistill.data.sample import content_key

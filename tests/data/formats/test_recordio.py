@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.recordio import RecordIODataset, verify_records
+from facedistill.data.formats.recordio import RecordIODataset
+from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 
 MAGIC = struct.pack("<I", 0xCED7230A)

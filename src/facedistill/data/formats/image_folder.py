@@ -10,6 +10,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
+from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import FaceDataset
 
@@ -35,6 +36,8 @@ class FolderDataset(FaceDataset):
         FacedistillError: If there are no images, an identity has none, images lie both beside and
             in identity folders, or a folder cannot be read.
     """
+
+    kind = "image folder"
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -120,3 +123,19 @@ def _no_images(root: Path, name: str, folders: list[str]) -> str:
             f"one level below the folder you give: did you mean {root / name}?"
         )
     return f"{root / name}: the identity has no images ({', '.join(IMAGE_SUFFIXES)}); remove it"
+
+
+def _open(source: str, options: FormatOptions) -> FolderDataset:
+    return FolderDataset(source)
+
+
+register(
+    Format(
+        "image_folder",
+        "image folder",
+        "A folder of images, one folder per identity, or flat and unlabelled.",
+        recognises=lambda source: Path(source).is_dir(),
+        open=_open,
+        order=90,
+    )
+)

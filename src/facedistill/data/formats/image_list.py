@@ -11,11 +11,13 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
+from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.formats.image_folder import read_image_file
 from facedistill.data.labels import check_labels
 from facedistill.data.labels import relabel as renumber
 from facedistill.data.sample import FaceDataset
 
+LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
 _SLOW = 100_000
 """Images above which looking for the files shows a progress bar."""
 
@@ -39,6 +41,8 @@ class ListDataset(FaceDataset):
     Raises:
         FacedistillError: If a line is not of that form, a file is missing or labels have holes.
     """
+
+    kind = "image list"
 
     def __init__(
         self, list_file: str | Path, root: str | Path | None = None, *, relabel: bool = False
@@ -145,3 +149,24 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_list(source: str) -> bool:
+    path = Path(source)
+    return path.suffix.lower() in LIST_SUFFIXES and path.is_file()
+
+
+def _open(source: str, options: FormatOptions) -> ListDataset:
+    return ListDataset(source, relabel=options.relabel)
+
+
+register(
+    Format(
+        "image_list",
+        "image list",
+        f"A list ({', '.join(LIST_SUFFIXES)}) of image files and their labels, one a line.",
+        recognises=_is_list,
+        open=_open,
+        order=60,
+    )
+)

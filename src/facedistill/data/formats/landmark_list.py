@@ -1,36 +1,26 @@
-"""Faces with landmarks: CelebA-style lists, WFLW's, and image folders with `.pts` files (300-W).
+"""Lists of images and their landmarks: CelebA's and WFLW's.
 
 A list has the number of images in its first line, the points' names in its second, then one line an
 image: the file's name and 2 P whole or decimal numbers, x and y in pixels of that image, (0, 0) in
 the middle of the first pixel. Known are lists of 5, 49, 68 and 98 points. A list of WFLW has
 neither of the first two lines, and in each line 196 numbers, often ten more (a rectangle and six
-attributes, which are passed over), and the file's name. A `.pts` file stands beside its image and
-has one face of 49, 68 or 98 points; its pixels count from 1.
-
-Crops are taken as they are. A photograph (not square, or its face smaller than a fifth of it) is
-cut to a loose square about the face, black where that reaches over the border. Place and side of
-the square are off by as much as a detector's boxes are, always the same for the same landmarks:
-cut exactly by them, a face would tell where they are.
+attributes, which are passed over), and the file's name.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.progress import track
-from facedistill.data.formats.decode import MAX_PIXELS, decode_image, encode_png, image_size
-from facedistill.data.formats.image_folder import IMAGE_SUFFIXES, read_image_file
-from facedistill.data.formats.image_list import read_lines, require_files
-from facedistill.data.labels import UNLABELLED
-from facedistill.data.sample import FaceDataset, Sample, content_key
-from facedistill.faces.landmarks import FIVE, MARKUPS, reduce_to_five, to_fractions
+from facedistill.data.dataset_format import Format, FormatOptions, register
+from facedistill.data.formats.image_list import LIST_SUFFIXES, read_lines, require_files
+from facedistill.data.formats.landmark_dataset import LandmarkDataset, all_numbers, check_spread
+from facedistill.faces.landmarks import FIVE, MARKUPS
 
 FIVE_NAMES = (
     *("lefteye_x", "lefteye_y", "righteye_x", "righteye_y", "nose_x", "nose_y"),
@@ -39,153 +29,9 @@ FIVE_NAMES = (
 """CelebA's second line; left and right are as seen in the image."""
 WFLW_NUMBERS = (196, 206)
 """In a line of WFLW: those of 98 points, and those and ten more."""
-PTS_BYTES = 1 << 16
-"""Largest .pts file; one of 98 points has four kilobytes."""
-SMALL_FACE = 0.2
-"""Least extent of the five points in a square image that counts as a crop, as a share of it."""
-LOOSE = 2.9
-"""Side of the square cut out of a photograph over the extent of the five points; an aligned crop
-has 2.75."""
-OFF = 0.08
-"""How far, in sides and in each direction, the square may be from the middle of the five points."""
-SCALES = (0.88, 1.14)
-"""Least and largest side of the square over `LOOSE` extents."""
-OUTSIDE = 0.5
-"""How far outside of an image a landmark may lie, in sides of the image."""
 
-_NUMBER = re.compile(r"[-+]?[0-9]{1,9}(\.[0-9]{0,18})?")
-_FOLDERS_TRIED = 8
 _WFLW_FOLDER = "WFLW_images"
 _CELEBA_FOLDERS = ("img_align_celeba", "img_celeba")
-
-
-class LandmarkDataset(FaceDataset):
-    """Images with landmarks, unlabelled.
-
-    Args:
-        name: What to call the data set.
-        files: Each sample's image file.
-        landmarks: (N, P, 2) in pixels of the files, P one of `MARKUPS`.
-        places: Each sample's place for messages, e.g. `list.txt line 7`.
-        five: Reduce larger markups to the template's five points.
-
-    Attributes:
-        files: As given.
-        pixels: float64 (N, P, 2), as given or reduced.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        files: list[str],
-        landmarks: np.ndarray,
-        places: list[str],
-        *,
-        five: bool = True,
-    ) -> None:
-        self.name, self.files, self.places = name, files, places
-        self.pixels = reduce_to_five(landmarks) if five else landmarks
-        self.five = reduce_to_five(landmarks)
-        self.labels = np.full(len(files), UNLABELLED, np.int64)
-
-    def encoded(self, index: int) -> bytes:
-        """Return the bytes of the image file; a face cut out of a photograph as a PNG file."""
-        content = read_image_file(Path(self.files[index]))
-        square = self._square(index, image_size(content, self.where(index)))
-        if square is None:
-            return content
-        return encode_png(square.cut(decode_image(content, self.where(index))))
-
-    def where(self, index: int) -> str:
-        """Return `image (its place)`."""
-        return f"{self.files[index]} ({self.places[index]})"
-
-    def key(self, index: int) -> bytes:
-        """Return the key; of a face cut out of a photograph a hash of that and of the place."""
-        content = read_image_file(Path(self.files[index]))
-        return _key(content, self._square(index, image_size(content, self.where(index))))
-
-    def marks(self, index: int) -> bytes:
-        """Return the points as given or reduced."""
-        return self.pixels[index].tobytes()
-
-    def __getitem__(self, index: int) -> Sample:
-        """Return the crop with its landmarks.
-
-        Raises:
-            FacedistillError: If the image does not decode, or the points lie far outside of it.
-        """
-        content = read_image_file(Path(self.files[index]))
-        image = decode_image(content, self.where(index))
-        square = self._square(index, image.shape)
-        key = _key(content, square)
-        if square is None:
-            return Sample(image, UNLABELLED, key, to_fractions(self.pixels[index], image.shape))
-        crop = square.cut(image)
-        points = self.pixels[index] - (square.left, square.top)
-        return Sample(crop, UNLABELLED, key, to_fractions(points, crop.shape))
-
-    def _square(self, index: int, shape: tuple[int, ...]) -> Square | None:
-        """Where to cut the face out; None where the image is a crop already."""
-        size = np.array([shape[1], shape[0]])
-        beyond = np.maximum(-self.five[index], self.five[index] - (size - 1)) / size
-        if beyond.max() > OUTSIDE:
-            raise FacedistillError(
-                f"{self.where(index)}: landmarks lie outside of the image of {size[0]} x {size[1]} "
-                "pixels: they are of another image, or of another size of it"
-            )
-        low, high = self.five[index].min(axis=0), self.five[index].max(axis=0)
-        extent = float((high - low).max())
-        if shape[0] == shape[1] and extent >= SMALL_FACE * shape[0]:
-            return None
-        right, down, scale = _off(self.five[index])
-        side = max(2, round(LOOSE * scale * extent))
-        if side * side > MAX_PIXELS:
-            raise FacedistillError(
-                f"{self.where(index)}: the face is {extent:.0f} pixels large, and a cut of it has "
-                f"more than {MAX_PIXELS:,}: make the photograph smaller"
-            )
-        off = side * np.array([right, down])
-        left, top = np.rint((low + high - side + 1) / 2 + off).astype(int).tolist()
-        return Square(left, top, side)
-
-
-@dataclass(frozen=True)
-class Square:
-    """A square of whole pixels, which may reach over an image's borders.
-
-    Attributes:
-        left: Its first column.
-        top: Its first row.
-        side: Its side.
-    """
-
-    left: int
-    top: int
-    side: int
-
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """Return that part of an image (H, W, 3), black where there is none."""
-        crop = np.zeros((self.side, self.side, 3), np.uint8)
-        rows, columns = (
-            slice(max(start, 0), max(0, min(start + self.side, length)))
-            for start, length in ((self.top, image.shape[0]), (self.left, image.shape[1]))
-        )
-        part = image[rows, columns]
-        y, x = rows.start - self.top, columns.start - self.left
-        crop[y : y + part.shape[0], x : x + part.shape[1]] = part
-        return crop
-
-
-def _off(landmarks: np.ndarray) -> tuple[float, float, float]:
-    """How far a cut is off to the right and downwards, in sides, and the factor of its side."""
-    drawn = np.random.default_rng(np.frombuffer(content_key(landmarks.tobytes()), np.uint8))
-    right, down = drawn.uniform(-OFF, OFF, 2).tolist()
-    return right, down, float(np.exp(drawn.uniform(*np.log(SCALES))))
-
-
-def _key(content: bytes, square: Square | None) -> bytes:
-    return content_key(content + f"{square}".encode() if square else content)
 
 
 def read_landmark_list(
@@ -225,93 +71,9 @@ def is_landmark_list(path: str | Path) -> bool:
         return False
     fields = [line.split() for line in islice(lines, 4)]
     return _is_wflw(fields) or any(
-        len(row) - 1 in [2 * points for points in MARKUPS] and _all_numbers(row[1:])
+        len(row) - 1 in [2 * points for points in MARKUPS] and all_numbers(row[1:])
         for row in fields
     )
-
-
-def read_pts_folder(root: str | Path, *, five: bool = True) -> LandmarkDataset:
-    """Open a folder of images with a `.pts` file beside each; images without one are left out.
-
-    Args:
-        root: The folder; its folders are searched too.
-        five: Reduce the markup to the template's five points.
-
-    Raises:
-        FacedistillError: If there are none, a file is damaged or has no image, or the files differ
-            in their number of points.
-    """
-    root = Path(root)
-    marked = sorted(path for path in root.rglob("*.pts") if not path.name.startswith("."))
-    if not marked:
-        raise FacedistillError(f"{root}: no .pts files there")
-    points, files = [], []
-    for path in track(marked, f"reading {root.name}", len(marked), "files"):
-        points.append(read_pts(path))
-        files.append(_image_beside(path))
-        if len(points[-1]) != len(points[0]):
-            raise FacedistillError(
-                f"{path} has {len(points[-1])} points, {marked[0]} has {len(points[0])}: give "
-                "folders of one markup"
-            )
-    return LandmarkDataset(str(root), files, np.stack(points), list(map(str, marked)), five=five)
-
-
-def has_pts_files(root: str | Path) -> bool:
-    """Whether a folder has `.pts` files, or the first of its folders do."""
-    below: list[str] = []
-    try:
-        with os.scandir(root) as entries:
-            for entry in entries:
-                if entry.name.endswith(".pts"):
-                    return True
-                if len(below) < _FOLDERS_TRIED and entry.is_dir():
-                    below.append(entry.path)
-    except OSError:
-        return False
-    return any(any(Path(folder).glob("*.pts")) for folder in below)
-
-
-def read_pts(path: str | Path) -> np.ndarray:
-    """Read a `.pts` file of 49, 68 or 98 points.
-
-    Args:
-        path: Lines `version: 1`, `n_points: 68`, `{`, one `x y` a point, `}`. Pixels count from 1.
-
-    Returns:
-        float64 (P, 2), pixels counted from 0.
-
-    Raises:
-        FacedistillError: If the file is not of that form or its points are fewer or more than said.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            text = file.read(PTS_BYTES + 1).decode("ascii")
-    except OSError as error:
-        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FacedistillError(f"{path}: no .pts file: byte {error.start} is no ASCII") from error
-    form = re.fullmatch(
-        r"\s*version:\s*1\s+n_points:\s*([0-9]{1,4})\s*\{([-+.\d\s]*)\}\s*", text, re.ASCII
-    )
-    if form is None or len(text) > PTS_BYTES:
-        raise FacedistillError(
-            f"{path}: no .pts file: it must be `version: 1`, `n_points: 68` and points in braces"
-        )
-    rows = [line.split() for line in form[2].splitlines() if line.strip()]
-    said = int(form[1])
-    if said not in MARKUPS or len(rows) != said:
-        raise FacedistillError(
-            f"{path}: n_points is {said} and there are {len(rows)} points; known are "
-            f"{', '.join(map(str, MARKUPS))}"
-        )
-    for number, row in enumerate(rows):
-        if len(row) != 2 or not _all_numbers(row):
-            raise FacedistillError(f"{path}: point {number + 1} is {' '.join(row)[:40]!r}, not x y")
-    points = np.array(rows, np.float64) - 1
-    _check_spread(points, str(path))
-    return points
 
 
 def _read_list(path: Path) -> tuple[list[str], np.ndarray, int]:
@@ -323,10 +85,10 @@ def _read_list(path: Path) -> tuple[list[str], np.ndarray, int]:
         return *_read_wflw(path, lines), 1
     points = _points_named(path, lines)
     rows = lines[2:]
-    said = lines[0].strip(" \t\r")  # What else Python strips, int() may refuse.
-    if not re.fullmatch(r"[0-9]{1,9}", said) or int(said) != len(rows):
+    stated = lines[0].strip(" \t\r")  # What else Python strips, int() may refuse.
+    if not re.fullmatch(r"[0-9]{1,9}", stated) or int(stated) != len(rows):
         raise FacedistillError(
-            f"{path} line 1: {said[:40]!r} is not the number of images, and "
+            f"{path} line 1: {stated[:40]!r} is not the number of images, and "
             f"{len(rows):,} lines of images follow: the list is damaged or cut short"
         )
     if not rows:
@@ -334,20 +96,20 @@ def _read_list(path: Path) -> tuple[list[str], np.ndarray, int]:
     names, landmarks = [], []
     for index, row in enumerate(rows):
         name, *numbers = row.strip().rsplit(maxsplit=2 * points) or [""]
-        if len(numbers) != 2 * points or not _all_numbers(numbers) or not _is_name(name):
+        if len(numbers) != 2 * points or not all_numbers(numbers) or not _is_name(name):
             raise FacedistillError(
                 f"{path} line {index + 3}: {row.strip()[:80]!r} is not an image's name and "
                 f"{2 * points} numbers"
             )
         names.append(name)
         landmarks.append(np.array(numbers, np.float64).reshape(points, 2))
-        _check_spread(landmarks[-1], f"{path} line {index + 3}")
+        check_spread(landmarks[-1], f"{path} line {index + 3}")
     return names, np.stack(landmarks), 3
 
 
 def _is_wflw(rows: list[list[str]]) -> bool:
     """Whether the first line is one of WFLW: numbers, and at the end a name."""
-    return bool(rows) and len(rows[0]) - 1 in WFLW_NUMBERS and _all_numbers(rows[0][:-1])
+    return bool(rows) and len(rows[0]) - 1 in WFLW_NUMBERS and all_numbers(rows[0][:-1])
 
 
 def _read_wflw(path: Path, lines: list[str]) -> tuple[list[str], np.ndarray]:
@@ -356,14 +118,14 @@ def _read_wflw(path: Path, lines: list[str]) -> tuple[list[str], np.ndarray]:
     names, landmarks = [], []
     for number, row in enumerate(lines, 1):
         *numbers, name = row.strip().split(maxsplit=count) or [""]
-        if len(numbers) != count or not _all_numbers(numbers) or not _is_name(name):
+        if len(numbers) != count or not all_numbers(numbers) or not _is_name(name):
             raise FacedistillError(
                 f"{path} line {number}: {row.strip()[:80]!r} is not {count} numbers and an image's "
                 "name, as the first line is"
             )
         names.append(name)
         landmarks.append(np.array(numbers[: WFLW_NUMBERS[0]], np.float64).reshape(-1, 2))
-        _check_spread(landmarks[-1], f"{path} line {number}")
+        check_spread(landmarks[-1], f"{path} line {number}")
     return names, np.stack(landmarks)
 
 
@@ -382,18 +144,8 @@ def _points_named(path: Path, lines: list[str]) -> int:
     )
 
 
-def _check_spread(points: np.ndarray, place: str) -> None:
-    five = reduce_to_five(points)
-    if np.ptp(five, axis=0).max() < 1 or np.linalg.norm(five[0] - five[1]) < 1:
-        raise FacedistillError(f"{place}: the landmarks, or the two eyes, fall together")
-
-
 def _is_name(name: str) -> bool:
-    return bool(name) and "\0" not in name and not _all_numbers(name.split()[-1:])
-
-
-def _all_numbers(fields: list[str]) -> bool:
-    return all(_NUMBER.fullmatch(field) for field in fields)
+    return bool(name) and "\0" not in name and not all_numbers(name.split()[-1:])
 
 
 def _image_folder(path: Path, name: str, line: int) -> Path:
@@ -416,12 +168,23 @@ def _image_folder(path: Path, name: str, line: int) -> Path:
     )
 
 
-def _image_beside(path: Path) -> str:
-    for suffix in IMAGE_SUFFIXES:
-        image = path.with_suffix(suffix)
-        if image.is_file():
-            return str(image)
-    raise FacedistillError(
-        f"{path}: no image {path.stem} ({', '.join(IMAGE_SUFFIXES)}) beside it; remove one or add "
-        "the other"
+def _is_list(source: str) -> bool:
+    path = Path(source)
+    return path.suffix.lower() in LIST_SUFFIXES and path.is_file() and is_landmark_list(path)
+
+
+def _open(source: str, options: FormatOptions) -> LandmarkDataset:
+    return read_landmark_list(source, five=options.five)
+
+
+register(
+    Format(
+        "landmark_list",
+        "images with landmarks",
+        "A list of images and their landmarks, as those of CelebA and WFLW.",
+        recognises=_is_list,
+        open=_open,
+        landmarks=_is_list,
+        order=40,
     )
+)

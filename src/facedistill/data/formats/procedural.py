@@ -9,6 +9,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.suggestion import did_you_mean
+from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.formats.decode import encode_png
 from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
 from facedistill.faces.landmarks import to_fractions
@@ -39,6 +40,8 @@ class ProceduralDataset(FaceDataset):
     Raises:
         FacedistillError: If an argument is out of range.
     """
+
+    kind = "procedural faces"
 
     def __init__(
         self,
@@ -148,3 +151,24 @@ def parse_procedural(text: str) -> ProceduralDataset:
         if key not in options:
             raise FacedistillError(f"{text}: {key} is missing, e.g. {key}=20")
     return ProceduralDataset(options.pop("identities"), options.pop("images"), **options)
+
+
+def _is_procedural(source: str) -> bool:
+    return source.startswith(PREFIX)
+
+
+def _open(source: str, options: FormatOptions) -> ProceduralDataset:
+    return parse_procedural(source)
+
+
+register(
+    Format(
+        "procedural",
+        "procedural faces",
+        f"`{PREFIX}identities=600,images=20`: drawn faces, identities without anybody behind them.",
+        recognises=_is_procedural,
+        open=_open,
+        landmarks=lambda source: _is_procedural(source) and parse_procedural(source).loose > 0,
+        order=10,
+    )
+)

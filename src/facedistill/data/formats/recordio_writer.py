@@ -11,7 +11,7 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.recordio import (
+from facedistill.data.formats.recordio_records import (
     FIRST,
     FRAME,
     HEADER,
@@ -22,9 +22,8 @@ from facedistill.data.formats.recordio import (
     MAX_LENGTH,
     MIDDLE,
     WHOLE,
-    checksum_file,
-    record_checksum,
 )
+from facedistill.data.formats.recordio_verification import checksum_file, record_checksum
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import KEY_BYTES
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.recordio import verify_records
+from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.open import dataset_summary, open_dataset
 from facedistill.data.pairs.pair_set import PairSet, open_pairs
 from facedistill.data.sample import FaceDataset
