@@ -301,7 +301,7 @@ def test_labels_with_holes_embed_train_and_export(story, tmp_path):
     call("distill", "fcd", "--out", tmp_path / "run", *more)
     student = tmp_path / "run" / "best.safetensors"
     said = call("export", student, "--data", listed, "--out", tmp_path / "student.onnx")
-    assert f"cosine to torch on {len(faces)} faces" in said
+    assert f"parity check with torch on {len(faces)} faces" in said
 
 
 def test_a_recipe_with_a_teacher_is_not_for_train(tmp_path):

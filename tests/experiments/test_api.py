@@ -50,7 +50,7 @@ def test_the_whole_job(network, tmp_path):
     assert found.line() == facedistill.evaluate(student, FACES, resamples=20).line()
 
     report = facedistill.export(run, tmp_path / "student.onnx", data=FACES)
-    assert report.agreement
+    assert report.parity
     assert isinstance(facedistill.load(tmp_path / "student.onnx"), OnnxNetwork)
     with pytest.raises(FacedistillError, match="exported already"):
         facedistill.export(tmp_path / "student.onnx", tmp_path / "again.onnx")

@@ -78,8 +78,8 @@ def test_a_file_is_published_with_its_companions_once_it_is_checked(network, run
     found = {file.name: file.read_text() for file in tmp_path.iterdir()}
     assert found == {"a.fake": "graph", "a.bin": "weights"}
     assert report.bytes == len("graph") + len("weights")
-    assert report.agreement.faces == 40
-    assert report.agreement.min_cosine == pytest.approx(1)
+    assert report.parity.faces == 40
+    assert report.parity.min_cosine == pytest.approx(1)
     assert network.training
     assert runtime.network is not network
     assert json.loads(json.dumps(report.to_dict()))["agreement"]["faces"] == 40
@@ -92,10 +92,10 @@ def test_cosines_are_those_of_each_face(network, runtime, tmp_path):
     ours = runtime.network(torch.from_numpy(shown)).embedding.detach().double()
     theirs = torch.from_numpy(runtime.embed(shown)).double()
     cosines = torch.cosine_similarity(ours, theirs)
-    assert report.agreement.min_cosine == pytest.approx(cosines.min().item(), abs=1e-9)
-    assert report.agreement.mean_cosine == pytest.approx(cosines.mean().item(), abs=1e-9)
+    assert report.parity.min_cosine == pytest.approx(cosines.min().item(), abs=1e-9)
+    assert report.parity.mean_cosine == pytest.approx(cosines.mean().item(), abs=1e-9)
     largest = (ours - theirs).abs().max().item()
-    assert report.agreement.max_abs_diff == pytest.approx(largest, rel=1e-6)
+    assert report.parity.max_abs_diff == pytest.approx(largest, rel=1e-6)
     assert cosines.min() < 0.99999
 
 
@@ -114,7 +114,7 @@ def test_a_file_that_agrees_less_than_is_usual_is_remarked_upon(
     monkeypatch.setitem(TARGETS._entries, "fake", replace(TARGETS.get("fake"), usual_cosine=usual))
     runtime.noise = 0.005
     report = export_network(network, tmp_path / "a.fake", "fake", faces=faces(9))
-    remarked = usual is not None and report.agreement.mean_cosine < usual
+    remarked = usual is not None and report.parity.mean_cosine < usual
     assert remarked == (usual == 1 - 1e-12)
     assert ("usual of Fake: compare the accuracy (--pairs)" in report.line()) == remarked
     assert (report.to_dict()["remark"] is not None) == remarked
@@ -140,8 +140,8 @@ def test_a_network_without_finite_embeddings_is_not_written(network, runtime, tm
 def test_a_file_that_cannot_run_here_is_written_and_says_so(network, runtime, tmp_path):
     runtime.unavailable = "prediction needs macOS"
     report = export_network(network, tmp_path / "a.fake", "fake")
-    assert report.agreement is None
-    assert "not compared with torch: prediction needs macOS" in report.line()
+    assert report.parity is None
+    assert "without a parity check: prediction needs macOS" in report.line()
     assert (tmp_path / "a.fake").read_text() == "graph"
 
 
@@ -194,7 +194,7 @@ def test_a_data_set_serves_to_calibrate_and_to_compare(network, runtime, monkeyp
     people = open_dataset("procedural:identities=4,images=3,size=24")
     report = export_network(network, tmp_path / "a.fake", "fake", faces=people)
     assert runtime.asked.calibration.shape == (4, SIDE, SIDE, 3)
-    assert report.agreement.faces == 8
+    assert report.parity.faces == 8
 
 
 def test_landmarks_are_refused_by_targets_without(runtime, tmp_path):

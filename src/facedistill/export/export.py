@@ -20,9 +20,9 @@ from facedistill.data.sample import FaceDataset
 from facedistill.data.views.selection import evenly_spaced
 from facedistill.export.parity import (
     AccuracyKept,
-    Agreement,
+    Parity,
+    check_parity,
     measure_accuracy_kept,
-    measure_agreement,
 )
 from facedistill.export.target import (
     EngineUnavailable,
@@ -42,24 +42,25 @@ _RANDOM_FACES = 4
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written, and how closely it agrees with the network.
+    """What was written, and how close it is to the network.
 
     Attributes:
         path: The file.
         target: What it was exported to.
         options: How it is fed and what it gives.
         bytes: Size of the file and of what belongs to it.
-        agreement: Face by face; None where the target's runtime does not run on this machine.
+        parity: The parity check, face by face; None where the target's runtime does not run
+            on this machine.
         accuracy: On pairs; None where none were given.
         unchecked: Why it could not be run here; None if it was.
-        remark: What to look at where it agrees less than files of its target usually do; else None.
+        remark: What to look at where it is less close than such files usually are; else None.
     """
 
     path: Path
     target: str
     options: ExportOptions
     bytes: int
-    agreement: Agreement | None
+    parity: Parity | None
     accuracy: AccuracyKept | None
     unchecked: str | None = None
     remark: str | None = None
@@ -67,14 +68,14 @@ class ExportReport:
     def line(self) -> str:
         """Return the report as text, a line for each question."""
         lines = [f"{self.path}: {self.target}, {self.bytes / 1e6:.2f} MB, {self._fed()}"]
-        if self.agreement:
-            lines.append(self.agreement.line())
+        if self.parity:
+            lines.append(self.parity.line())
         if self.remark:
             lines.append(self.remark)
         if self.accuracy:
             lines.append(self.accuracy.line())
         if self.unchecked:
-            lines.append(f"written, but not compared with torch: {self.unchecked}")
+            lines.append(f"written, but without a parity check: {self.unchecked}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class ExportReport:
             "batch": self.options.batch,
             "normalise": self.options.normalise,
             "bytes": self.bytes,
-            "agreement": asdict(self.agreement) if self.agreement else None,
+            "agreement": asdict(self.parity) if self.parity else None,
             "accuracy": asdict(self.accuracy) if self.accuracy else None,
             "unchecked": self.unchecked,
             "remark": self.remark,
@@ -127,8 +128,8 @@ def export_network(
 
     Raises:
         FacedistillError: If the target cannot be had, the network cannot be exported to it, the
-            file disagrees with it (mean cosine below the target's least), faces do not fit, or the
-            write is refused. No file is left then.
+            file fails the parity check (mean cosine below the target's least), faces do not
+            fit, or the write is refused. No file is left then.
     """
     path, chosen = Path(path), target_named(target)
     options = options or chosen.defaults
@@ -146,7 +147,7 @@ def export_network(
         with _refused_as(path):
             chosen.write(copy.deepcopy(own), written, options)
         try:
-            agreement, accuracy, unchecked = _check(own, chosen, written, options, compared, pairs)
+            parity, accuracy, unchecked = _check(own, chosen, written, options, compared, pairs)
         except FacedistillError as error:
             raise FacedistillError(f"not written: {path}: {error}") from None
         with _refused_as(path):
@@ -156,10 +157,10 @@ def export_network(
             target,
             options,
             _size(written.parent),
-            agreement,
+            parity,
             accuracy,
             unchecked,
-            _remark(agreement, chosen),
+            _remark(parity, chosen),
         )
 
 
@@ -229,41 +230,41 @@ def _check(
     options: ExportOptions,
     faces: np.ndarray,
     pairs: PairSet | None,
-) -> tuple[Agreement | None, AccuracyKept | None, str | None]:
+) -> tuple[Parity | None, AccuracyKept | None, str | None]:
     """Run a file beside its network.
 
     Returns:
-        How they agree on faces and on pairs; or why the file cannot run here.
+        The parity check on faces and on pairs; or why the file cannot run here.
 
     Raises:
-        FacedistillError: If they disagree.
+        FacedistillError: If it fails.
     """
     try:
         engine = target.open_engine(written)
     except EngineUnavailable as reason:
         return None, None, str(reason)
-    agreement = measure_agreement(network, engine, faces, normalised=options.normalise)
-    _check_agreement(agreement, target)
-    return agreement, measure_accuracy_kept(network, engine, pairs) if pairs else None, None
+    parity = check_parity(network, engine, faces, normalised=options.normalise)
+    _refuse_difference(parity, target)
+    return parity, measure_accuracy_kept(network, engine, pairs) if pairs else None, None
 
 
-def _check_agreement(agreement: Agreement, target: Target) -> None:
-    if agreement.mean_cosine < target.least_cosine:
+def _refuse_difference(parity: Parity, target: Target) -> None:
+    if parity.mean_cosine < target.least_cosine:
         raise FacedistillError(
             f"the {target.title} file's embedding differs from the network's, mean cosine "
-            f"{agreement.mean_cosine:.7f} is below {target.least_cosine:.7g}"
+            f"{parity.mean_cosine:.7f} is below {target.least_cosine:.7g}"
         )
-    if agreement.max_shift is not None and not agreement.max_shift <= MAX_SHIFT:
+    if parity.max_shift is not None and not parity.max_shift <= MAX_SHIFT:
         raise FacedistillError(
             f"the {target.title} file's landmarks differ from the network's by "
-            f"{agreement.max_shift:.1e} of the side, more than {MAX_SHIFT:.0e}"
+            f"{parity.max_shift:.1e} of the side, more than {MAX_SHIFT:.0e}"
         )
 
 
-def _remark(agreement: Agreement | None, target: Target) -> str | None:
-    """Return what to look at in a file that is kept, and agrees less than is usual."""
+def _remark(parity: Parity | None, target: Target) -> str | None:
+    """Return what to look at in a file that is kept, and less close than is usual."""
     usual = target.usual_cosine
-    if agreement is None or usual is None or agreement.mean_cosine >= usual:
+    if parity is None or usual is None or parity.mean_cosine >= usual:
         return None
     return (
         f"mean cosine below {usual:g}, which is usual of {target.title}: compare the accuracy "

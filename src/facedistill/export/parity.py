@@ -1,4 +1,4 @@
-"""Does an exported file say what its network says?
+"""The parity check: does an exported file compute what its network computes?
 
 Two answers: how far embeddings of the same faces are apart, and what that does to the accuracy on
 the same pairs. The second is what matters, the first what shows a fault.
@@ -34,8 +34,8 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How closely a file agrees with its network, face by face.
+class Parity:
+    """How close a file's embeddings are to its network's, face by face.
 
     Attributes:
         faces: How many were compared.
@@ -53,10 +53,10 @@ class Agreement:
     max_shift: float | None = None
 
     def line(self) -> str:
-        """Return the agreement as text."""
+        """Return the figures as text."""
         text = (
-            f"cosine to torch on {self.faces} faces: mean {self.mean_cosine:.7f}, least "
-            f"{self.min_cosine:.7f}, largest difference {self.max_abs_diff:.1e}"
+            f"parity check with torch on {self.faces} faces: mean cosine {self.mean_cosine:.7f}, "
+            f"least {self.min_cosine:.7f}, largest difference {self.max_abs_diff:.1e}"
         )
         return text if self.max_shift is None else f"{text}, of a landmark {self.max_shift:.1e}"
 
@@ -109,9 +109,9 @@ class EngineNetwork:
         return Outputs(embedding=torch.from_numpy(embedding))
 
 
-def measure_agreement(
+def check_parity(
     network: FaceNetwork, engine: Engine, faces: np.ndarray, *, normalised: bool = False
-) -> Agreement:
+) -> Parity:
     """Compare embeddings, and landmarks where there are some, of the same faces.
 
     Args:
@@ -125,22 +125,22 @@ def measure_agreement(
     """
     cosines, differences, shifts = [], [], []
     batches = list(_cut(faces))
-    for batch in track(batches, "comparing with torch", total=len(batches), unit="batches"):
-        ours, our_points = _answer(network, batch)
-        theirs = engine.embed(batch).astype(np.float64)
-        if theirs.shape != ours.shape:
+    for batch in track(batches, "checking parity", total=len(batches), unit="batches"):
+        reference, points = _reference(network, batch)
+        exported = engine.embed(batch).astype(np.float64)
+        if exported.shape != reference.shape:
             raise FacedistillError(
-                f"the exported file gives embeddings of shape {theirs.shape} for {len(batch)} "
-                f"faces, the network {ours.shape}"
+                f"the exported file gives embeddings of shape {exported.shape} for {len(batch)} "
+                f"faces, the network {reference.shape}"
             )
-        lengths = _lengths(ours, "network"), _lengths(theirs, "exported file")
-        cosines.append((ours * theirs).sum(axis=1) / lengths[0] / lengths[1])
+        lengths = _lengths(reference, "network"), _lengths(exported, "exported file")
+        cosines.append((reference * exported).sum(axis=1) / lengths[0] / lengths[1])
         scale = lengths[0][:, None] if normalised else 1.0
-        differences.append(np.abs(ours / scale - theirs).max())
-        if our_points is not None and isinstance(engine, Locator):
-            shifts.append(np.abs(our_points - engine.locate(batch)).max())
+        differences.append(np.abs(reference / scale - exported).max())
+        if points is not None and isinstance(engine, Locator):
+            shifts.append(np.abs(points - engine.locate(batch)).max())
     each = np.concatenate(cosines)
-    return Agreement(
+    return Parity(
         faces=len(each),
         min_cosine=float(each.min()),
         mean_cosine=float(each.mean()),
@@ -171,7 +171,7 @@ def measure_accuracy_kept(
 
 
 @torch.inference_mode()
-def _answer(network: FaceNetwork, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _reference(network: FaceNetwork, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the network's embeddings and landmarks, float64."""
     outputs = network(torch.from_numpy(faces), network.gives & {"embedding", "landmarks"})
     embedding = embedding_of(outputs).double().numpy()
@@ -179,10 +179,10 @@ def _answer(network: FaceNetwork, faces: np.ndarray) -> tuple[np.ndarray, np.nda
     return embedding, None if points is None else points.double().numpy()
 
 
-def _lengths(embeddings: np.ndarray, whose: str) -> np.ndarray:
+def _lengths(embeddings: np.ndarray, source: str) -> np.ndarray:
     lengths = np.linalg.norm(embeddings, axis=1)
     if not np.isfinite(lengths).all() or not lengths.all():
-        raise FacedistillError(f"the {whose} gives embeddings that are not finite or all zero")
+        raise FacedistillError(f"the {source} gives embeddings that are not finite or all zero")
     return lengths
 
 

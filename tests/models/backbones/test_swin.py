@@ -9,15 +9,8 @@ from torch import nn
 from facedistill.core.errors import FacedistillError
 from facedistill.export.export import export_network
 from facedistill.models.backbones.base import tokens_of
-from facedistill.models.backbones.swin import (
-    PatchMerging,
-    Swin,
-    SwinBlock,
-    from_windows,
-    stage_sides,
-    to_windows,
-    window_side,
-)
+from facedistill.models.backbones.swin import PatchMerging, Swin, SwinBlock, stage_sides
+from facedistill.models.backbones.window_attention import from_windows, to_windows, window_side
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.foreign_weights import load_foreign

@@ -133,7 +133,7 @@ def test_onnx_file_gives_the_same_landmarks(tmp_path, points, batch):
     report = export_network(
         network, tmp_path / "a.onnx", options=ExportOptions(normalise=points == 68)
     )
-    assert report.agreement.min_cosine > 1 - 1e-6
+    assert report.parity.min_cosine > 1 - 1e-6
     exported = OnnxNetwork(tmp_path / "a.onnx")
     assert exported.gives == {"embedding", "landmarks"}
     assert exported.landmark_points == points

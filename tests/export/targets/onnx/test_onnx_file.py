@@ -92,10 +92,10 @@ def test_file_agrees_with_torch_on_real_faces(real_data, tmp_path):
 
 def test_report_tells_what_was_written(exported):
     assert exported.bytes == exported.path.stat().st_size
-    assert exported.agreement.faces == 5
+    assert exported.parity.faces == 5
     assert "student.onnx" in exported.line()
-    assert 1 - 1e-5 <= exported.agreement.min_cosine <= exported.agreement.mean_cosine <= 1 + 1e-9
-    assert exported.agreement.max_abs_diff < 1e-4
+    assert 1 - 1e-5 <= exported.parity.min_cosine <= exported.parity.mean_cosine <= 1 + 1e-9
+    assert exported.parity.max_abs_diff < 1e-4
     assert onnx.load(exported.path).opset_import[0].version == 18
 
 
