@@ -207,7 +207,7 @@ def test_the_first_of_the_best_is_kept_and_the_end_is_always_measured(
     tmp_path, monkeypatch, settings, accuracies, saved
 ):
     names, left = [], list(accuracies)
-    monkeypatch.setattr(run_module, "_validate_on", lambda pairs: lambda net: Report(left.pop(0)))
+    monkeypatch.setattr(run_module.Run, "validate", lambda run, net: Report(left.pop(0)))
     monkeypatch.setattr(run_module, "saver", lambda *_: lambda net, name, rep: names.append(name))
     monkeypatch.setattr(run_module, "write_run_card", lambda *_: None)
     summary = train(

@@ -152,8 +152,8 @@ def test_the_student_starts_alike_with_and_without_prompts(tmp_path, recipe, mon
     monkeypatch.setattr(
         Fit, "run", lambda fit: starts.append(copy.deepcopy(fit.bare_step)) or fit.position
     )
-    for rest in ("_measure", "write_run_card"):
-        monkeypatch.setattr(run_module, rest, lambda *anything: {})
+    monkeypatch.setattr(run_module.Run, "measure", lambda run: {})
+    monkeypatch.setattr(run_module, "write_run_card", lambda *anything: None)
     run(recipe(), tmp_path / "with", silent)
     without = ("teacher.prompts=null", "objectives.prompt_preservation=null")
     run(recipe(*without), tmp_path / "without", silent)

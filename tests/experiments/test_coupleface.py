@@ -170,16 +170,15 @@ def test_objectives_that_need_labels_say_so(tmp_path, crops, setting, reason):
 GATHER = """
 import json
 import torch
-from types import SimpleNamespace
 from accelerate import Accelerator
-from facedistill.engine.loop import Fit
+from facedistill.engine.exchange import gather_rows
 
-fit = SimpleNamespace(accelerator=Accelerator(cpu=True))
-rank = fit.accelerator.process_index
+accelerator = Accelerator(cpu=True)
+rank = accelerator.process_index
 rows = torch.arange(4 + 2 * rank).view(-1, 2) + 10 * rank
-found = [Fit._gather(fit, part).tolist() for part in (rows, rows[:, 0], rows.double())]
+found = [gather_rows(accelerator, part).tolist() for part in (rows, rows[:, 0], rows.double())]
 print("FOUND" + json.dumps(found))
-fit.accelerator.end_training()
+accelerator.end_training()
 """
 
 

@@ -36,7 +36,7 @@ from facedistill.engine.loop import Fit
 stop = int(sys.argv.pop(1))
 rank = int(os.environ["RANK"])
 seen = {"ddp": False, "evaluated": 0, "images": 0}
-train, validate = Fit._train, run._validate_on
+train, validate = Fit._train, run.Run.validate
 
 def train_and_count(fit, batch):
     seen["ddp"] = isinstance(fit.step, DistributedDataParallel)
@@ -45,13 +45,11 @@ def train_and_count(fit, batch):
     if rank == 1 and fit.position.step == stop:
         os.kill(os.getpid(), signal.SIGTERM)
 
-def count(*settings):
-    def evaluate(network):
-        seen["evaluated"] += 1
-        return validate(*settings)(network)
-    return evaluate
+def count(run, network):
+    seen["evaluated"] += 1
+    return validate(run, network)
 
-Fit._train, run._validate_on = train_and_count, count
+Fit._train, run.Run.validate = train_and_count, count
 try:
     cli.main()
 finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,17 @@ from accelerate import Accelerator
 from facedistill.core.atomic import atomic_path
 from facedistill.core.process import keep_freed_memory
 from facedistill.core.progress import Say, say_nothing
-from facedistill.data.loading.loader import Order
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.data.sample import FaceDataset
-from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.prompted import PromptedNetwork, save_prompts
 from facedistill.engine.accelerator import check_micro_batches, expect_gradients, open_accelerator
-from facedistill.engine.loop import Evaluate, Fit, LoopOptions
-from facedistill.engine.optimizer import create_optimizer
-from facedistill.engine.schedule import Schedule, schedule
+from facedistill.engine.loop import Fit
+from facedistill.engine.run_teachers import Teachers
 from facedistill.engine.signals import stoppable
 from facedistill.engine.step import TrainingStep
 from facedistill.evaluation.options import EvaluationOptions
+from facedistill.evaluation.report import Report
+from facedistill.experiments.build.loop_options import loop_options, recipe_optimizer
 from facedistill.experiments.build.student import create_student
 from facedistill.experiments.build.teacher import open_teacher
 from facedistill.experiments.build.training_data import (
@@ -37,11 +36,12 @@ from facedistill.experiments.build.training_data import (
 )
 from facedistill.experiments.build.training_step import create_training_step
 from facedistill.experiments.folder import BEST, PROMPTS, RECIPE, claim
-from facedistill.experiments.measurement import TestSet, evaluate_best, protocol_of
+from facedistill.experiments.measurement import evaluate_best, protocol_of
 from facedistill.experiments.model_saving import saver
 from facedistill.experiments.run_card import write_run_card
 from facedistill.experiments.run_figures import write_pictures
 from facedistill.experiments.summary import Summary, check_owner, read_summary, write_summary
+from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe.schema import Recipe
 
 
@@ -50,9 +50,9 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
 
     A finished run is not repeated: its summary is read. The folder then holds `recipe.yaml`,
     `metrics.jsonl`, `checkpoint.pt`, `last.safetensors`,
-    `best.safetensors` (highest accuracy on validation people, or least NME on validation faces),
-    `summary.json` and `MODEL_CARD.md`; with `margin_softmax` a class head beside either model
-    file, and the pictures and prompts that objectives and teacher leave.
+    `best.safetensors` (highest accuracy on validation identities, or least NME on validation
+    faces), `summary.json` and `MODEL_CARD.md`; beside either model file the class head of an
+    objective that has one, and the figures and prompts that objectives and teacher leave.
 
     Args:
         recipe: What to do.
@@ -63,9 +63,8 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
         Interrupted: After SIGTERM or Ctrl-C; if steps were made, a checkpoint was saved.
         FacedistillError: If data, teacher, recipe or folder do not fit together.
     """
-    folder = Path(folder)
+    folder, training = Path(folder), recipe.training
     keep_freed_memory()
-    training = recipe.training
     accelerator = open_accelerator(training.device, training.precision, compiled=training.compile)
     if not accelerator.is_main_process:
         say = say_nothing
@@ -74,13 +73,134 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
         summary = read_summary(folder, recipe)
         if summary is not None:
             say(f"{recipe.name} is finished, {summary.steps:,} steps: {folder} holds the result")
-        else:
-            accelerator.wait_for_everyone()
-            if accelerator.is_main_process:
-                with atomic_path(folder / RECIPE) as temporary:
-                    temporary.write_text(recipe.to_yaml(), "utf-8")
-            summary = _run(recipe, folder, accelerator, say)
-    return summary
+            return summary
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            with atomic_path(folder / RECIPE) as temporary:
+                temporary.write_text(recipe.to_yaml(), "utf-8")
+        return Run(recipe, folder, accelerator, say).finish()
+
+
+class Run:
+    """A recipe at work in its folder; the training loop asks it to validate and to save.
+
+    Args:
+        recipe: What to do.
+        folder: Where to do it.
+        accelerator: Devices, precision and processes.
+        say: Takes a line about what goes on.
+
+    Raises:
+        FacedistillError: If data, teachers and recipe do not fit together.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> None:
+        self.recipe, self.folder, self.accelerator, self.say = recipe, folder, accelerator, say
+        training = recipe.training
+        self.faces, self.validation = split_data(recipe)
+        self.test_sets = {
+            name: open_test_set(recipe, each) for name, each in recipe.evaluation.items()
+        }
+        self.step, self.teachers = self._train_and_teach()
+        order = create_order(recipe, self.faces, accelerator)
+        check_micro_batches(training.batch_size, training.accumulate, accelerator.num_processes)
+        expect_gradients(accelerator, self.step)
+        self.options = loop_options(recipe, order, self.faces.fingerprint)
+        everyone = [self.teachers.own, *self.teachers.others.values()]
+        self._save = saver(recipe, folder, everyone, self.step, self.faces)
+        self.fit = Fit(
+            self,
+            accelerator,
+            self.step,
+            self.teachers,
+            open_loader(recipe, self.faces, order, everyone, accelerator),
+            recipe_optimizer(recipe, self.step),
+            self.options,
+        )
+
+    def finish(self) -> Summary:
+        """Train to the end, then measure the best weights, and write down what came out."""
+        self.say(self._opening_line())
+        position = self.fit.run()
+        if not self.accelerator.is_main_process:
+            return Summary(self.folder, self.folder / BEST, position.step)
+        if isinstance(self.step.teacher, PromptedNetwork):
+            save_prompts(self.step.teacher, self.folder / PROMPTS)
+        teachers = self.teachers
+        mapped_by = teachers.others.get(self.step.taught_by.get("urfm", ""), teachers.own)
+        pictures = write_pictures(self.folder, self.step, self.fit.shipped(), mapped_by, self.faces)
+        for picture in pictures.files:
+            self.say(f"picture: {picture}")
+        summary = Summary(
+            self.folder,
+            self.folder / BEST,
+            position.step,
+            abs(position.best) if self.validation else None,
+            self.measure(),
+            sorted(position.skipped),
+            self.fit.images_per_second,
+            self.fit.seconds_per_step,
+            pictures.figures,
+        )
+        write_run_card(self.recipe, self.folder, summary.evaluation)
+        write_summary(summary, self.recipe)
+        if summary.skipped:
+            self.say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
+        return summary
+
+    def validate(self, network: FaceNetwork) -> Report | None:
+        """Return the figures on what was split off for validation; None where nothing was."""
+        if self.validation is None:
+            return None
+        options = EvaluationOptions(
+            kfold="exact" if isinstance(self.validation, PairSet) else "insightface",
+            resamples=0,
+            batch_size=self._validation_batch(),
+            device=self.accelerator.device,
+        )
+        return protocol_of(self.validation).evaluate(network, options)
+
+    def save(self, network: FaceNetwork, name: str, report: Report | None) -> None:
+        """Write a model file of the given name, and what objectives leave beside it."""
+        self._save(network, name, report)
+
+    def measure(self) -> dict[str, Any]:
+        """Measure the best weights on the evaluation sets, once, when training is over."""
+        evaluations = {
+            name: evaluate_best(
+                self.folder, test_set, self.recipe.evaluation[name], self.accelerator.device
+            )
+            for name, test_set in self.test_sets.items()
+        }
+        for evaluation in evaluations.values():
+            self.say(evaluation.line())
+        return {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
+
+    def _validation_batch(self) -> int:
+        """Images at a time: what fits training fits without gradients."""
+        training, processes = self.recipe.training, self.accelerator.num_processes
+        trained = training.batch_size // (training.accumulate * processes)
+        return max(trained, EvaluationOptions().batch_size)
+
+    def _train_and_teach(self) -> tuple[TrainingStep, Teachers]:
+        """What trains, and the teachers, of whom one may train too."""
+        recipe, faces = self.recipe, self.faces
+        own = open_teacher(recipe.teacher, faces, recipe.seed) if recipe.teacher else None
+        others = {name: open_teacher(each, faces) for name, each in recipe.teachers.items()}
+        _seed(recipe.seed)
+        # One process mines for all, which then find its result beside the bank.
+        with self.accelerator.main_process_first():
+            student = create_student(recipe.student, self.say)
+            step = create_training_step(
+                recipe, student, faces, own, others, self.accelerator.device
+            )
+        return step, Teachers(own, others)
+
+    def _opening_line(self) -> str:
+        recipe, own = self.recipe, self.teachers.own
+        teacher = f", taught by {own.name}" if own else ""
+        faces = f"{self.recipe.student.network} on {_faces_line(self.faces)}"
+        return f"{recipe.name}: {faces}{teacher}; {self.options.steps:,} steps"
 
 
 @contextmanager
@@ -93,77 +213,6 @@ def _ended(accelerator: Accelerator) -> Iterator[None]:
         yield
     finally:
         accelerator.end_training()
-
-
-def _run(recipe: Recipe, folder: Path, accelerator: Accelerator, say: Say) -> Summary:
-    faces, validation = split_data(recipe)
-    test_sets = {name: open_test_set(recipe, each) for name, each in recipe.evaluation.items()}
-    teacher = open_teacher(recipe.teacher, faces, recipe.seed) if recipe.teacher else None
-    others = {name: open_teacher(each, faces) for name, each in recipe.teachers.items()}
-    _seed(recipe.seed)
-    # One process mines for all, which then find its result beside the bank.
-    with accelerator.main_process_first():
-        student = create_student(recipe.student, say)
-        step = create_training_step(recipe, student, faces, teacher, others, accelerator.device)
-    fit = _fit(recipe, folder, accelerator, step, faces, validation, teacher, others)
-    say(_opening_line(recipe, faces, teacher, fit.options))
-    position = fit.run()
-    if not accelerator.is_main_process:
-        return Summary(folder, folder / BEST, position.step)
-    if isinstance(step.teacher, PromptedNetwork):
-        save_prompts(step.teacher, folder / PROMPTS)
-    mapped_by = others.get(step.taught_by.get("urfm", ""), teacher)
-    pictures = write_pictures(folder, step, fit.shipped(), mapped_by, faces)
-    for picture in pictures.files:
-        say(f"picture: {picture}")
-    summary = Summary(
-        folder,
-        folder / BEST,
-        position.step,
-        abs(position.best) if validation else None,
-        _measure(folder, recipe, test_sets, accelerator.device, say),
-        sorted(position.skipped),
-        fit.images_per_second,
-        fit.seconds_per_step,
-        pictures.figures,
-    )
-    write_run_card(recipe, folder, summary.evaluation)
-    write_summary(summary, recipe)
-    if summary.skipped:
-        say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
-    return summary
-
-
-def _fit(
-    recipe: Recipe,
-    folder: Path,
-    accelerator: Accelerator,
-    step: TrainingStep,
-    faces: FaceDataset,
-    validation: TestSet | None,
-    teacher: Teacher | None,
-    others: Mapping[str, Teacher],
-) -> Fit:
-    """The loop with all that it goes round with."""
-    teachers = [teacher, *others.values()]
-    order = create_order(recipe, faces, accelerator)
-    training = recipe.training
-    check_micro_batches(training.batch_size, training.accumulate, accelerator.num_processes)
-    expect_gradients(accelerator, step)
-    options = _options(recipe, order, faces.fingerprint)
-    return Fit(
-        folder,
-        accelerator,
-        step,
-        teacher,
-        open_loader(recipe, faces, order, teachers, accelerator),
-        _optimizer(recipe, step),
-        _factor(recipe, options.steps),
-        options,
-        _validate_on(validation, accelerator.device, _batch_size(recipe)) if validation else None,
-        saver(recipe, folder, teachers, step, faces),
-        others,
-    )
 
 
 @contextmanager
@@ -179,100 +228,8 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _options(recipe: Recipe, order: Order, data: str) -> LoopOptions:
-    training = recipe.training
-    per_epoch = order.steps_per_epoch
-    return LoopOptions(
-        steps=training.steps or max(1, round(training.epochs * per_epoch)),
-        evaluate_every=training.evaluate_steps
-        or max(1, round(training.evaluate_every * per_epoch)),
-        log_every=training.log_every,
-        checkpoint_seconds=60 * training.checkpoint_minutes,
-        accumulate=training.accumulate,
-        clip=training.clip,
-        ema=training.ema,
-        compile=training.compile,
-        tensorboard=training.tensorboard,
-        recipe=recipe.hash,
-        data=data,
-    )
-
-
-def _optimizer(recipe: Recipe, step: TrainingStep) -> torch.optim.Optimizer:
-    options = recipe.optimizer
-    prompts = recipe.teacher.prompts if recipe.teacher else None
-    return create_optimizer(
-        step,
-        options.name,
-        options.lr,
-        weight_decay=options.weight_decay,
-        momentum=options.momentum,
-        nesterov=options.nesterov,
-        betas=options.betas,
-        decay_all=options.decay_all,
-        factors={"teacher.": prompts.lr} if prompts else None,
-    )
-
-
-def _factor(recipe: Recipe, steps: int) -> Schedule:
-    options = recipe.schedule
-    return schedule(
-        options.name,
-        steps,
-        warmup=round(options.warmup * steps),
-        final=options.final,
-        milestones=options.milestones,
-        gamma=options.gamma,
-        peak=options.peak,
-    )
-
-
-def _validate_on(held_out: TestSet, device: torch.device, batch_size: int) -> Evaluate:
-    """Measure on what was split off, without intervals.
-
-    Args:
-        held_out: Pairs, or faces with landmarks.
-        device: Where the run computes.
-        batch_size: Images a step; what fits training fits without gradients.
-    """
-    protocol = protocol_of(held_out)
-    pairs = isinstance(held_out, PairSet)
-    options = EvaluationOptions(
-        kfold="exact" if pairs else "insightface",
-        resamples=0,
-        batch_size=batch_size,
-        device=device,
-    )
-    return lambda network: protocol.evaluate(network, options)
-
-
-def _batch_size(recipe: Recipe) -> int:
-    """Images that a process computes at a time, at least as many as measuring takes anyway."""
-    training = recipe.training
-    return max(training.batch_size // training.accumulate, EvaluationOptions().batch_size)
-
-
-def _measure(
-    folder: Path, recipe: Recipe, test_sets: dict[str, TestSet], device: torch.device, say: Say
-) -> dict[str, Any]:
-    """Measure the best weights on the evaluation sets, once, when training is over."""
-    evaluations = {
-        name: evaluate_best(folder, test_set, recipe.evaluation[name], device)
-        for name, test_set in test_sets.items()
-    }
-    for evaluation in evaluations.values():
-        say(evaluation.line())
-    return {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
-
-
-def _opening_line(
-    recipe: Recipe, faces: FaceDataset, teacher: Teacher | None, options: LoopOptions
-) -> str:
-    taught = f", taught by {teacher.name}" if teacher else ""
-    people = int(faces.labels.max()) + 1
-    kind = (
-        f"{len(faces):,} faces of {people:,} people"
-        if people
-        else f"{len(faces):,} unlabelled faces"
-    )
-    return f"{recipe.name}: {recipe.student.network} on {kind}{taught}; {options.steps:,} steps"
+def _faces_line(faces: FaceDataset) -> str:
+    identities = int(faces.labels.max()) + 1
+    if not identities:
+        return f"{len(faces):,} unlabelled faces"
+    return f"{len(faces):,} faces of {identities:,} identities"
