@@ -1,0 +1,44 @@
+"""`facedistill bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facedistill.cli.options import AsJson
+
+EXAMPLES = ("facedistill bench teacher.onnx student.onnx --threads 1 --batch 1",)
+
+
+def bench(
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODELS...",
+            help="Model files and checkpoints (PyTorch), ONNX and other exported files; ratios are "
+            "over the first.",
+        ),
+    ],
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="CPU threads; repeatable; default: 1 and as many as CPUs."),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=4096, help="Faces of a call; repeatable; default: 1 and 16."),
+    ] = None,
+    calls: Annotated[
+        int, typer.Option(min=1, help="Timed calls of each, after a fifth as many to warm up.")
+    ] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Latency and memory of networks, each in a fresh process, taking turns on pinned CPUs."""
+    from facedistill.export.bench.bench import BATCHES
+    from facedistill.export.bench.bench import bench as measure
+    from facedistill.report.documents.bench_table import bench_dict, bench_text
+
+    report = measure(models, threads=threads or (), batches=batch or BATCHES, calls=calls)
+    typer.echo(json.dumps(bench_dict(report), indent=2) if as_json else bench_text(report))

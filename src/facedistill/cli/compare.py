@@ -1,0 +1,99 @@
+"""`facedistill compare`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from facedistill.cli.command import Command
+from facedistill.cli.options import Out
+
+EXAMPLES = (
+    "facedistill compare arcface fcd coupleface --seeds 0 1 2 --set teacher.bank=bank --out table",
+    "facedistill compare own=mine.yaml plain=arcface --pairs lfw=lfw.bin --out runs/table",
+)
+
+
+class SeedsCommand(Command):
+    """Takes `--seeds 0 1 2` for `--seeds 0 --seeds 1 --seeds 2`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Spell the option out."""
+        spelled: list[str] = []
+        taking = False
+        for word in args:
+            if taking and word.isdigit():
+                spelled += ["--seeds", word]
+                continue
+            taking = word == "--seeds"
+            if not taking:
+                spelled.append(word)
+        if "--seeds" in args and "--seeds" not in spelled:
+            spelled.append("--seeds")  # without its number, which is then asked for
+        return super().parse_args(ctx, spelled)
+
+
+def compare(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPES...",
+            help="Recipes, each a row (ROW=RECIPE names it), or one file that describes a "
+            "comparison.",
+        ),
+    ],
+    out: Out,
+    seeds: Annotated[
+        list[int] | None, typer.Option(min=0, metavar="0 1 2", help="Seeds of every row.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="A.B=C",
+            help="Change a key of every recipe; teacher.* of those with a teacher, "
+            "objectives.NAME.* of those with that objective.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]PAIRS", help="What all rows are measured on; repeatable."),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROW", help="Row to compare the others with; repeatable."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes at a time; default: one per accelerator, or one."),
+    ] = None,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Time the rows' networks as ONNX files on one core.")
+    ] = False,
+) -> None:
+    """Many runs, one table: what is missing is run, the rest is read. Run again to continue."""
+    from facedistill.experiments.comparing import run_comparison
+    from facedistill.recipe.comparison import load_comparison
+    from facedistill.report.documents.comparison_page import write_comparison
+    from facedistill.report.documents.comparison_table import print_comparison
+
+    comparison = load_comparison(
+        recipes,
+        seeds=seeds or (),
+        settings=settings or (),
+        pairs=pairs or (),
+        against=against or (),
+        latency=latency,
+    )
+    rows = run_comparison(comparison, out, jobs=jobs, say=lambda line: typer.echo(line, err=True))
+    print_comparison(comparison.name, rows)
+    for path in write_comparison(comparison.name, rows, out):
+        typer.echo(f"wrote {path}")
+    if comparison.grids:
+        from facedistill.report.documents.grid_tables import write_grids
+
+        grids = write_grids(comparison.grids, rows, out)
+        typer.echo(f"{grids.read_text('utf-8')}wrote {grids}")
+    if any(row.errors for row in rows):
+        raise typer.Exit(1)

@@ -1,0 +1,69 @@
+"""`facedistill embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facedistill.cli.network import opened_network
+from facedistill.cli.options import InputColor, InputMean, InputSize, InputStd, Out, Prompts
+from facedistill.core.errors import FacedistillError
+
+EXAMPLES = (
+    "facedistill embed --teacher teacher.onnx --data faces --out bank",
+    "facedistill embed --import embeddings.npy --data faces --licence MIT --out bank",
+)
+
+
+def embed(
+    data: Annotated[str, typer.Option(help="The faces.")],
+    out: Out,
+    teacher: Annotated[
+        Path | None, typer.Option(help=".onnx, .safetensors, .pt, .pth or .ckpt.")
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option("--import", help="Instead of a teacher: .npy (N, D) in record order."),
+    ] = None,
+    flipped: Annotated[
+        Path | None, typer.Option("--import-flipped", help=".npy of the mirrored images.")
+    ] = None,
+    flip: Annotated[bool, typer.Option(help="Embed mirrored images too.")] = True,
+    prompts: Prompts = None,
+    batch_size: Annotated[int, typer.Option(min=1, max=4096)] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
+    licence: Annotated[str, typer.Option(help="Licence of the teacher's weights.")] = "unknown",
+    color: InputColor = None,
+    size: InputSize = None,
+    mean: InputMean = None,
+    std: InputStd = None,
+) -> None:
+    """A teacher's embeddings of a data set, once, into a bank; continues after a kill."""
+    from facedistill.data.open import open_dataset
+    from facedistill.distill.bank.making import embed_teacher, import_embeddings
+
+    # Holes in the labels are no matter here: a bank goes by the images' keys.
+    dataset = open_dataset(data, relabel=True)
+    if (teacher is None) == (embeddings is None):
+        raise FacedistillError("give either --teacher or --import")
+    if prompts and teacher is None:
+        raise FacedistillError("--prompts are a network's: give --teacher")
+    if embeddings is not None:
+        bank = import_embeddings(embeddings, dataset, out, flipped=flipped, licence=licence)
+    else:
+        network = opened_network(teacher, color, size, mean, std, prompts)
+        bank = embed_teacher(
+            network,
+            dataset,
+            out,
+            flip=flip,
+            batch_size=batch_size,
+            workers=workers,
+            licence=licence,
+        )
+    typer.echo(
+        f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions, "
+        f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"
+    )

@@ -1,0 +1,75 @@
+"""`facedistill export`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facedistill.cli.options import AsJson, Out
+from facedistill.export.target import TARGETS
+
+EXAMPLES = (
+    "facedistill export runs/student/best.safetensors --out student.onnx",
+    "facedistill export runs/student --target onnx-int8 --data faces --out int8.onnx",
+)
+
+
+class InputKind(StrEnum):
+    """What an exported file takes."""
+
+    UINT8 = "uint8"
+    FLOAT = "float"
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="A .safetensors model file.")],
+    out: Out,
+    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS.names())}.")] = "onnx",
+    input: Annotated[
+        InputKind | None,
+        typer.Option(help="Take raw uint8 NHWC RGB (default), or float NCHW, normalised."),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="dynamic|N",
+            help="Faces at a time; default: any number where the target can, else 1.",
+        ),
+    ] = None,
+    normalise: Annotated[bool, typer.Option(help="Give unit embeddings.")] = False,
+    opset: Annotated[int | None, typer.Option(help="Of ONNX: 18 or higher.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Faces to compare with torch on, and to calibrate with.")
+    ] = None,
+    calibration: Annotated[
+        int | None, typer.Option(min=1, help="Faces to calibrate integers with; default: 512.")
+    ] = None,
+    pairs: Annotated[
+        str | None, typer.Option(help="Verification pairs to compare the accuracy on.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A student as a file for the device, compared with torch before it is written."""
+    from facedistill.data.open import open_dataset
+    from facedistill.data.pairs.pair_set import open_pairs
+    from facedistill.export.export import export_network
+    from facedistill.export.target import target_named
+    from facedistill.models.files.model_file import load_model
+
+    options = target_named(target).options(
+        input=input.value if input else None, batch=batch, normalise=normalise, opset=opset
+    )
+    report = export_network(
+        load_model(model),
+        out,
+        target,
+        options,
+        faces=open_dataset(data, relabel=True) if data else None,
+        calibration=calibration,
+        pairs=open_pairs(pairs) if pairs else None,
+    )
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.line())

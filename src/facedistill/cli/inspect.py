@@ -1,0 +1,53 @@
+"""`facedistill inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facedistill.cli.options import AsJson
+from facedistill.cli.output import print_mapping
+from facedistill.core.errors import FacedistillError
+
+EXAMPLES = (
+    "facedistill inspect faces --sheet sheet.png",
+    "facedistill inspect bank --neighbours --json",
+)
+
+
+def inspect(
+    source: Annotated[str, typer.Argument(help="Data set, .bin pairs, bank, or model file.")],
+    as_json: AsJson = False,
+    sheet: Annotated[Path | None, typer.Option(help="Write a picture of sample faces.")] = None,
+    verify: Annotated[bool, typer.Option(help="Check every record's checksum.")] = False,
+    neighbours: Annotated[
+        bool, typer.Option("--neighbours", help="Of a bank: people that its teacher confuses.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="With --neighbours: the faces, where they were moved.")
+    ] = None,
+    same: Annotated[
+        float, typer.Option(min=-1, max=1, help="Cosine of two people who are likely one.")
+    ] = 0.7,
+    far: Annotated[
+        float, typer.Option(min=-1, max=1, help="Cosine of an image likely mislabelled.")
+    ] = 0.2,
+) -> None:
+    """What is in this file? Counts, sizes, labels, parameters, metadata, a sheet of samples."""
+    if neighbours:
+        if verify:
+            raise FacedistillError("--neighbours and --verify are two questions: ask one at a time")
+        from facedistill.report.documents.confusion import inspect_confusion
+
+        confusion = inspect_confusion(source, data, sheet=sheet, same_above=same, far_below=far)
+        typer.echo(json.dumps(confusion.to_dict(), indent=2) if as_json else confusion.text())
+        return
+    if data is not None:
+        raise FacedistillError("--data goes with --neighbours; to inspect faces, name them alone")
+    from facedistill.report.documents.inspection import inspect_source
+
+    description = inspect_source(source, sheet=sheet, verify=verify)
+    print_mapping(description, as_json)

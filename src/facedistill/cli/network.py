@@ -1,0 +1,45 @@
+"""The network that a command names, open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from facedistill.cli.options import Color
+from facedistill.core.errors import FacedistillError
+
+
+def opened_network(
+    path: Path | None,
+    color: Color | None = None,
+    size: int | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+    prompts: Path | None = None,
+) -> Any:
+    """Open a network, with what the user states of its input, and with prompts if any."""
+    from facedistill.core.process import keep_freed_memory
+    from facedistill.models.device import best_device
+    from facedistill.models.files.open_network import open_network
+    from facedistill.runtime.input_spec import InputSpec
+
+    assert path is not None
+    keep_freed_memory()
+    given = {
+        "color": color.value if color else None,
+        "size": size,
+        "mean": None if mean is None else (mean,) * 3,
+        "std": None if std is None else (std,) * 3,
+    }
+    stated = {key: value for key, value in given.items() if value is not None}
+    spec = InputSpec.from_dict(stated) if stated else None
+    network = open_network(path, input=spec, device=best_device())
+    if prompts is None:
+        return network
+    from facedistill.distill.teachers.prompted import load_prompts
+    from facedistill.experiments.folder import PROMPTS
+    from facedistill.models.face_network import FaceNetwork
+
+    if not isinstance(network, FaceNetwork):
+        raise FacedistillError(f"--prompts: {path} is an ONNX file, which takes none")
+    return load_prompts(network, prompts / PROMPTS if prompts.is_dir() else prompts)

@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a key of the recipe.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder or file to write.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class Color(StrEnum):
+    """Order of a network's input channels."""
+
+    RGB = "RGB"
+    BGR = "BGR"
+
+
+InputColor = Annotated[
+    Color | None, typer.Option("--color", help="Of a foreign network that does not say.")
+]
+InputSize = Annotated[int | None, typer.Option("--size", help="Side of its input, in pixels.")]
+InputMean = Annotated[float | None, typer.Option("--mean", help="Subtracted, 0..255.")]
+InputStd = Annotated[float | None, typer.Option("--std", help="Divided by, 0..255.")]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        help="prompts.safetensors, or the folder, of a run whose teacher this Transformer was."
+    ),
+]

@@ -1,0 +1,70 @@
+"""`facedistill prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facedistill.cli.network import opened_network
+from facedistill.cli.options import Out
+from facedistill.cli.output import print_mapping
+from facedistill.core.errors import FacedistillError
+
+EXAMPLES = (
+    "facedistill prepare photos/ --pack --out faces",
+    "facedistill prepare photos/ --align --model finder.onnx --out faces --sheet sheet.png",
+)
+
+
+def prepare(
+    source: Annotated[str, typer.Argument(help="Image folder, list, or any other data set.")],
+    out: Out,
+    pack: Annotated[bool, typer.Option("--pack", help="Write RecordIO.")] = False,
+    align: Annotated[
+        bool, typer.Option("--align", help="Warp loose crops to the ArcFace template.")
+    ] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="With --align: a network that finds landmarks.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="With --align: write a picture of aligned faces.")
+    ] = None,
+    relabel: Annotated[bool, typer.Option(help="Close holes in the labels.")] = False,
+    size: Annotated[
+        int | None,
+        typer.Option(min=16, max=1024, help="Resize square crops to this side; with --align 112."),
+    ] = None,
+    quality: Annotated[int, typer.Option(help="JPEG quality of images encoded anew.")] = 95,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+) -> None:
+    """Make a training set of photos: align loose crops, pack aligned ones into RecordIO."""
+    from facedistill.data.open import open_dataset
+    from facedistill.data.packing import pack as pack_dataset
+
+    if not pack and not align:
+        raise FacedistillError("say what to do: --align warps loose crops, --pack writes RecordIO")
+    if align != (model is not None) or (sheet and not align):
+        raise FacedistillError("--align needs --model, a landmark network; --sheet goes with both")
+    dataset = open_dataset(source, relabel=relabel)
+    if align:
+        from facedistill.experiments.preparation import prepare_aligned
+
+        summary = prepare_aligned(
+            opened_network(model),
+            dataset,
+            out,
+            size=size,
+            quality=quality,
+            as_records=pack,
+            sheet=sheet,
+            overwrite=overwrite,
+            workers=workers,
+        )
+    else:
+        summary = pack_dataset(
+            dataset, out, size=size, quality=quality, overwrite=overwrite, workers=workers
+        )
+    print_mapping(summary)

@@ -1,0 +1,33 @@
+"""A recipe carried out: what `train` and `distill` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from facedistill.core.errors import FacedistillError
+
+
+def run_recipe(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
+    """Carry a recipe out and print where the model is; it must have a teacher, or none."""
+    from facedistill.engine.signals import stoppable
+
+    with stoppable(out):  # Importing torch takes its time too.
+        _train(recipe, out, settings, with_teacher)
+
+
+def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
+    from facedistill.experiments.run import run
+    from facedistill.recipe.schema import load_recipe
+
+    loaded = load_recipe(recipe, settings or [])
+    taught = loaded.teacher is not None or bool(loaded.teachers)
+    if with_teacher and not taught:
+        raise FacedistillError(
+            f"recipe {recipe} has no teacher: use `facedistill train`, or give --set teacher.bank="
+        )
+    if not with_teacher and taught:
+        raise FacedistillError(f"recipe {recipe} has a teacher: use `facedistill distill`")
+    summary = run(loaded, out, say=typer.echo)
+    typer.echo(f"wrote {summary.model}")

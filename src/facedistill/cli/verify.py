@@ -1,0 +1,32 @@
+"""`facedistill verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facedistill.cli.network import opened_network
+from facedistill.cli.options import InputColor, InputMean, InputSize, InputStd
+
+EXAMPLES = ("facedistill verify one.png other.png --model student.onnx",)
+
+
+def verify(
+    first: Annotated[Path, typer.Argument(help="An aligned crop.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    model: Annotated[Path, typer.Option(help="Model or ONNX file.")],
+    threshold: Annotated[
+        float | None, typer.Option(help="Least cosine; default: the model file's own.")
+    ] = None,
+    color: InputColor = None,
+    size: InputSize = None,
+    mean: InputMean = None,
+    std: InputStd = None,
+) -> None:
+    """Same person? Two aligned crops, one score, one verdict."""
+    from facedistill.evaluation.verify_images import verify_images
+
+    network = opened_network(model, color, size, mean, std)
+    typer.echo(verify_images(network, first, second, threshold).line())

@@ -1,0 +1,28 @@
+"""The command line, called in this process on tiny procedural faces."""
+
+from typer.testing import CliRunner
+
+from facedistill.cli.app import app
+
+FACES = "procedural:identities=12,images=4,size=32"
+LOOSE = "procedural:identities=6,images=3,size=32,loose=1"
+TINY = [
+    "student.arguments.width=0.25",
+    "student.input.size=32",
+    "student.embedding_size=16",
+    "data.validation_identities=4",
+    "data.validation_pairs=20",
+    "data.workers=0",
+    "training.steps=2",
+    "training.batch_size=8",
+]
+
+
+def call(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def settings(*more: str) -> list[str]:
+    return [word for setting in (*TINY, *more) for word in ("--set", setting)]

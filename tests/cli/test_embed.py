@@ -1,0 +1,20 @@
+from facedistill.data.open import open_dataset
+from tests.cli.calling import FACES, call, settings
+
+
+def test_labels_with_holes_embed_train_and_export(story, tmp_path):
+
+    faces = open_dataset(FACES)
+    lines = []
+    for index in range(len(faces)):
+        (tmp_path / f"{index}.png").write_bytes(faces.encoded(index))
+        lines.append(f"{index}.png\t{3 * int(faces.labels[index])}\n")
+    listed = tmp_path / "faces.txt"
+    listed.write_text("".join(lines))
+    teacher, bank = story / "teacher" / "best.safetensors", tmp_path / "bank"
+    call("embed", "--teacher", teacher, "--data", listed, "--out", bank)
+    more = settings(f"data.train={listed}", "data.relabel=true", f"teacher.bank={bank}")
+    call("distill", "fcd", "--out", tmp_path / "run", *more)
+    student = tmp_path / "run" / "best.safetensors"
+    said = call("export", student, "--data", listed, "--out", tmp_path / "student.onnx")
+    assert f"parity check with torch on {len(faces)} faces" in said

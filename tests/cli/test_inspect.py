@@ -1,0 +1,17 @@
+import json
+
+import pytest
+
+from tests.cli.calling import call
+
+
+@pytest.mark.parametrize("what", ["faces", "bank", "student/best.safetensors", "student.onnx"])
+def test_inspect_describes_everything_the_job_made(story, what):
+    description = json.loads(call("inspect", story / what, "--json"))
+    assert description["kind"]
+    assert call("inspect", story / what).startswith(next(iter(description)))
+
+
+def test_inspect_writes_a_sheet_and_checks_records(story, tmp_path):
+    call("inspect", story / "faces", "--sheet", tmp_path / "sheet.png", "--verify")
+    assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
