@@ -23,7 +23,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import BankInfo, rows_per_shard
 from facedistill.distill.bank.mining import COLUMNS, ROWS, nearest_of

@@ -27,9 +27,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from facedistill.data.batch import Batch
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
-from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import import_embeddings
 from facedistill.distill.objectives.base import Setting, create_objective

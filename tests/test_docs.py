@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from facedistill.cli.app import app
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import encode_png
+from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
-from facedistill.data.pairs.pair_set import PairSet, write_bin
+from facedistill.data.pairs.bin_pairs import write_bin
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.bank.mining import Neighbours
 from facedistill.distill.objectives import base as objective
 from facedistill.distill.objectives.base import Setting, create_objective

@@ -17,7 +17,7 @@ def test_verify_takes_what_a_foreign_network_does_not_say(story, tmp_path):
 
 
 def test_verify_says_the_same_person_of_one_image_twice(story, tmp_path):
-    from facedistill.data.formats.decode import encode_png
+    from facedistill.data.formats.image_file import encode_png
     from facedistill.faces.synthetic.procedural_face import procedural_face
 
     path = tmp_path / "a.png"

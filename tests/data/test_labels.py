@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import Subset, check_labels, relabel, split_identities
-from facedistill.data.sample import FaceDataset, content_key
+from facedistill.data.sample import content_key
 
 
 class Letters(FaceDataset):

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.format import BankInfo
 
 DIMENSION = 6

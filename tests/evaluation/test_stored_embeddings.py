@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.pairs.pair_set import open_pairs, write_bin
+from facedistill.data.pairs.bin_pairs import write_bin
+from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.evaluation.stored_embeddings import (
     StoredEmbeddings,
     open_stored,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import decode_image, encode_jpeg, encode_png
+from facedistill.data.formats.image_file import decode_image, encode_jpeg, encode_png
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.formats.recordio import RecordIODataset

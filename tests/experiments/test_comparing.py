@@ -12,7 +12,9 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from facedistill.data.packing import pack
-from facedistill.data.pairs.pair_set import PairSet, open_pairs, write_bin
+from facedistill.data.pairs.bin_pairs import write_bin
+from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.bank.bank import Bank
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.evaluation.statistics.paired_difference import compare_reports

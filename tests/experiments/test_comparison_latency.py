@@ -7,7 +7,8 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from facedistill.data.packing import pack
-from facedistill.data.pairs.pair_set import PairSet, write_bin
+from facedistill.data.pairs.bin_pairs import write_bin
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.statistics.table_rows import Row, RunResult
 from facedistill.experiments import comparison_latency as latency_module
 from facedistill.experiments.comparing import run_comparison

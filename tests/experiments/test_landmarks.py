@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import facedistill
 from facedistill.cli.app import app
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import encode_png
+from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
 from facedistill.engine.loop import Fit

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.labels import Subset
-from facedistill.data.sample import FaceDataset
 from facedistill.experiments.measurement import fingerprint
 from tests.data.formats.test_landmark_list import CROP, write_images
 

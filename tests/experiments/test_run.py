@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.pairs.pair_set import open_pairs
+from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.experiments import measurement
 from facedistill.experiments import run as run_module

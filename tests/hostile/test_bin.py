@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.pairs.pair_set import read_bin
+from facedistill.data.pairs.bin_pairs import read_bin
 from tests.hostile.mutations import IMAGE_MEMORY, attempt, bounded, hostile, mutations, tally
 
 SAME = [True, False, True]

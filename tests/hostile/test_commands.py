@@ -22,7 +22,7 @@ from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.models.files.model_file import load_model
 from facedistill.models.files.signed_file import checksum
 from facedistill.runtime.header import HEADER_KEY
-from tests.data.formats.test_decode import jpeg_declaring, png_declaring
+from tests.data.formats.test_image_file import jpeg_declaring, png_declaring
 from tests.engine import standin
 
 assert standin.standin

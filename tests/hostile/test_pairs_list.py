@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.data.pairs.pair_set import read_lfw
+from facedistill.data.pairs.lfw_pairs import read_lfw
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
 
 PEOPLE = ["Ann_Lee", "Bob", "Eve_Röhl"]

@@ -55,7 +55,7 @@ def export(
 ) -> None:
     """A student as a file for the device, compared with torch before it is written."""
     from facedistill.data.open import open_dataset
-    from facedistill.data.pairs.pair_set import open_pairs
+    from facedistill.data.pairs.open_pairs import open_pairs
     from facedistill.export.export import export_network
     from facedistill.export.target import target_named
     from facedistill.models.files.model_file import load_model

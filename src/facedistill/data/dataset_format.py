@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from facedistill.core.registry import Registry
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 
 
 @dataclass(frozen=True)

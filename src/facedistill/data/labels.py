@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.sample import FaceDataset, Sample
+from facedistill.data.dataset import FaceDataset
+from facedistill.data.sample import Sample
 
 UNLABELLED = -1
 

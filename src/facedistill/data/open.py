@@ -11,12 +11,12 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.core.suggestion import did_you_mean
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import FORMATS, FormatOptions, recognised
-from facedistill.data.formats.decode import image_size
+from facedistill.data.formats.image_file import image_size
 from facedistill.data.formats.image_list import LIST_SUFFIXES
 from facedistill.data.formats.procedural import PREFIX
 from facedistill.data.labels import UNLABELLED
-from facedistill.data.sample import FaceDataset
 
 SUMMARY_SAMPLE = 1000
 """How many images a summary reads, evenly spread."""

@@ -12,12 +12,12 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
-from facedistill.data.formats.decode import decode_image, encode_jpeg, image_size
+from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.image_file import JPEG_QUALITY, decode_image, encode_jpeg, image_size
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 from facedistill.data.labels import check_labels
 from facedistill.data.loading.reading import read_in_order
-from facedistill.data.sample import FaceDataset
 from facedistill.data.views.resized import scale_square
 
 
@@ -26,7 +26,7 @@ def pack(
     out: str | Path,
     *,
     size: int | None = None,
-    quality: int = 95,
+    quality: int = JPEG_QUALITY,
     reencode: bool = False,
     overwrite: bool = False,
     workers: int = 0,

@@ -9,7 +9,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.views.resized import Resized
 from facedistill.runtime.input_spec import InputSpec
 

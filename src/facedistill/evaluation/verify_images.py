@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import decode_image
+from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.image_folder import read_image_file
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork

@@ -27,10 +27,10 @@ import numpy as np
 from facedistill.core.atomic import atomic_folder
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
-from facedistill.data.formats.decode import MAX_PIXELS, encode_jpeg
+from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.image_file import MAX_PIXELS, encode_jpeg
 from facedistill.data.formats.landmark_dataset import Square
 from facedistill.data.packing import check_quality, require_room
-from facedistill.data.sample import FaceDataset
 from facedistill.data.views.resized import scale_square
 from facedistill.data.views.view import View
 from facedistill.evaluation.landmark_locator import Locator, check_locator

@@ -14,9 +14,10 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import Say, say_nothing
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.open import open_dataset
-from facedistill.data.pairs.pair_set import PairSet, open_pairs
-from facedistill.data.sample import FaceDataset
+from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.distill.teachers.base import Network

@@ -12,7 +12,8 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.progress import Say
 from facedistill.data.open import open_dataset
 from facedistill.data.packing import pack
-from facedistill.data.pairs.pair_set import PairSet, write_bin
+from facedistill.data.pairs.bin_pairs import write_bin
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.evaluation.options import EvaluationOptions

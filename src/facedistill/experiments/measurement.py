@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from facedistill.core.atomic import atomic_path
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.labels import UNLABELLED, Subset
 from facedistill.data.pairs.group_table import read_groups
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.data.sample import FaceDataset
 from facedistill.evaluation.evaluate import Evaluation, evaluate
 from facedistill.evaluation.image_pairs import pair_identities, resampleable
 from facedistill.evaluation.options import EvaluationOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.objectives.classification.margin_softmax import MarginSoftmax
 from facedistill.distill.teachers.base import Teacher
 from facedistill.engine.loop import Save

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.packing import pack, require_room
-from facedistill.data.sample import FaceDataset
 from facedistill.data.views.upright import Upright
 from facedistill.evaluation.landmark_locator import Locator
 from facedistill.experiments.aligned_crops import (

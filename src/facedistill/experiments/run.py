@@ -15,8 +15,8 @@ from accelerate import Accelerator
 from facedistill.core.atomic import atomic_path
 from facedistill.core.process import keep_freed_memory
 from facedistill.core.progress import Say, say_nothing
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.data.sample import FaceDataset
 from facedistill.distill.teachers.prompted import PromptedNetwork, save_prompts
 from facedistill.engine.accelerator import check_micro_batches, expect_gradients, open_accelerator
 from facedistill.engine.loop import Fit

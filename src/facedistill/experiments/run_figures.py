@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.objectives.cross_architecture.urfm import (
     UnifiedReceptiveFields,
     agreement,

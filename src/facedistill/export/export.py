@@ -15,8 +15,8 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_folder, atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.data.sample import FaceDataset
 from facedistill.data.views.selection import evenly_spaced
 from facedistill.export.parity import (
     AccuracyKept,

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import decode_image, encode_jpeg
+from facedistill.data.formats.image_file import decode_image, encode_jpeg
 
 FACE_SIDE = 160
 """Longest side of a face on a page, pixels; larger ones are shrunk."""
@@ -25,7 +25,6 @@ FACE_SIDE = 160
 FIGURE_WIDTH = 1100
 """Width of a figure on a page, pixels; wider ones are shrunk."""
 
-_JPEG_QUALITY = 92
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -78,7 +77,7 @@ def _jpeg_uri(image: np.ndarray, scale: float) -> str:
     if scale < 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return _uri("image/jpeg", encode_jpeg(image, _JPEG_QUALITY))
+    return _uri("image/jpeg", encode_jpeg(image))
 
 
 def _uri(kind: str, content: bytes) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import decode_image
+from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.landmark_dataset import (
     LOOSE,
     OFF,

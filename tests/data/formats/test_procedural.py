@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import decode_image
+from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.procedural import ProceduralDataset, parse_procedural
 from facedistill.faces.landmarks import to_pixels
 from facedistill.faces.synthetic.procedural_face import procedural_face

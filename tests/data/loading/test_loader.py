@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import encode_png
+from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.loading.loader import Cached, Loader, Order, Resized
-from facedistill.data.sample import FaceDataset
 from facedistill.faces.augmentation import Augmentation, sample_rng
 
 FLIP = Augmentation()

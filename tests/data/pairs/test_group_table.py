@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.pairs.bin_pairs import write_bin
 from facedistill.data.pairs.group_table import pair_groups, read_groups
-from facedistill.data.pairs.pair_set import open_pairs, write_bin
+from facedistill.data.pairs.open_pairs import open_pairs
 
 FACES = "procedural:identities=6,images=4,size=32"
 

@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import decode_image
+from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.procedural import ProceduralDataset
-from facedistill.data.pairs.pair_set import PairSet, open_pairs, read_bin, read_lfw, write_bin
-from facedistill.data.sample import FaceDataset
+from facedistill.data.pairs.bin_pairs import read_bin, write_bin
+from facedistill.data.pairs.lfw_pairs import read_lfw
+from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 
 
 def jpeg(seed, suffix=".jpg"):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facedistill.data.formats.decode import encode_jpeg
+from facedistill.data.formats.image_file import encode_jpeg
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.views.upright import Upright

@@ -5,7 +5,8 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.procedural import ProceduralDataset
-from facedistill.data.pairs.pair_set import PairSet, open_pairs
+from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.perturbations.masked import MaskedPairs
 from facedistill.faces.masks.face_mask import MaskParameters, render_mask
 from facedistill.models.onnx_network import OnnxNetwork

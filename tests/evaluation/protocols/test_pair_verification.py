@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.pairs.pair_set import PairSet, open_pairs
+from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.image_pairs import MIN_IDENTITIES
 from facedistill.evaluation.metrics.roc import roc_curve, tar_at_far
 from facedistill.evaluation.protocols.pair_scores import report_scores

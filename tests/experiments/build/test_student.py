@@ -3,8 +3,8 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
-from facedistill.runtime.input_spec import InputSpec
 from facedistill.models.files.model_file import load_model, save_model
+from facedistill.runtime.input_spec import InputSpec
 from tests.experiments.tiny_run import train
 
 

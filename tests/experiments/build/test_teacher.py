@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.core.errors import FacedistillError
-from facedistill.models.face_network import FaceNetwork
-from facedistill.runtime.input_spec import InputSpec
-from facedistill.models.files.model_file import save_model
+from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.engine.metrics_log import read_metrics
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.model_file import save_model
+from facedistill.runtime.input_spec import InputSpec
 from tests.experiments.tiny_run import make_bank, train
 
 

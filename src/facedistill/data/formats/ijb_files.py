@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import decode_image
+from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.image_folder import read_image_file
 from facedistill.faces.alignment import align
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.labels import UNLABELLED
-from facedistill.data.sample import FaceDataset
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _SLOW = 5000

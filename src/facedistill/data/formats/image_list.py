@@ -11,11 +11,11 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.formats.image_folder import read_image_file
 from facedistill.data.labels import check_labels
 from facedistill.data.labels import relabel as renumber
-from facedistill.data.sample import FaceDataset
 
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
 _SLOW = 100_000

@@ -17,6 +17,7 @@ import mmap
 from pathlib import Path
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.formats.recordio_headers import check_property, image_records, read_headers
 from facedistill.data.formats.recordio_records import (
@@ -33,7 +34,6 @@ from facedistill.data.formats.recordio_records import (
 )
 from facedistill.data.labels import check_labels
 from facedistill.data.labels import relabel as renumber
-from facedistill.data.sample import FaceDataset
 
 
 class RecordIODataset(FaceDataset):

@@ -10,7 +10,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
-from facedistill.data.formats.decode import decode_image
+from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.npy import open_npy
 from facedistill.data.formats.recordio import RecordIODataset, find_record_file
 from facedistill.data.formats.recordio_records import join_record, map_file, read_index

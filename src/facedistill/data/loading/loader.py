@@ -16,8 +16,9 @@ from torch.utils.data import Dataset, Sampler
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.batch import Batch
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.loading.reading import read_in_order, start_loader
-from facedistill.data.sample import KEY_BYTES, FaceDataset, Sample
+from facedistill.data.sample import KEY_BYTES, Sample
 from facedistill.data.views.resized import Resized
 from facedistill.data.views.view import View
 from facedistill.faces.augmentation import Augmentation, sample_rng

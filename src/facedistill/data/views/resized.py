@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.sample import FaceDataset, Sample
+from facedistill.data.dataset import FaceDataset
+from facedistill.data.sample import Sample
 from facedistill.data.views.view import View
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.views.resized import Resized
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facedistill.data.formats.decode import decode_image
+from facedistill.data.formats.image_file import decode_image
 from facedistill.data.sample import Sample, content_key
 from facedistill.data.views.view import View
 

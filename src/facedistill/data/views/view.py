@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 
 
 class View(FaceDataset):

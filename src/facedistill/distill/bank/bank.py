@@ -10,9 +10,10 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.npy import open_npy
 from facedistill.data.labels import Subset
-from facedistill.data.sample import KEY_BYTES, FaceDataset
+from facedistill.data.sample import KEY_BYTES
 from facedistill.distill.bank.format import BankInfo, read_info, row_sums, shard_path
 
 _SLACK = 0.01

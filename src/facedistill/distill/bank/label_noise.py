@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facedistill.core.progress import track
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.mining import Neighbours, mine_neighbours
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.npy import open_embeddings
-from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import MAX_DIMENSION, VIEWS, BankInfo, rows_per_shard
 from facedistill.distill.bank.writing import embed_bank, import_bank

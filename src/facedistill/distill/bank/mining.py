@@ -11,8 +11,8 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import check_labels
-from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.tensor_cache import Kind, Tensors, kept_tensors
 

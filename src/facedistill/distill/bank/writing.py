@@ -17,8 +17,9 @@ import numpy as np
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import progress_bar
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.loading.reading import read_in_order
-from facedistill.data.sample import FaceDataset, Sample
+from facedistill.data.sample import Sample
 from facedistill.distill.bank.bank import Bank, open_shard, stack_keys
 from facedistill.distill.bank.format import (
     BankInfo,

@@ -10,7 +10,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.models.heads.class_head import ClassHead
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec

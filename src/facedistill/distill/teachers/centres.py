@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.tensor_cache import kept_tensor, stem_beside
 from facedistill.distill.teachers.base import Network
 from facedistill.distill.teachers.teacher_pass import answers

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.teachers.base import Teacher, View
 from facedistill.models.outputs import Outputs

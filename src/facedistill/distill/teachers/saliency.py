@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.tensor_cache import kept_tensor, stem_beside
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.distill.teachers.base import Network

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError, naming
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.open import open_dataset
-from facedistill.data.sample import FaceDataset
 from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.metrics.exhaustive import AllPairScores, ScoredPair, compare_all
 from facedistill.evaluation.metrics.roc import (

@@ -21,8 +21,8 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
 from facedistill.core.progress import track
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.open import open_dataset
-from facedistill.data.sample import FaceDataset
 from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.metrics.identification import gallery_block
 from facedistill.evaluation.metrics.similarity import unit_rows

@@ -14,9 +14,9 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate, Interval
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.open import open_dataset
-from facedistill.data.sample import FaceDataset
 from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.landmark_locator import Locator, locate_faces
 from facedistill.evaluation.metrics.landmark_errors import ced_area_shares, normalised_errors

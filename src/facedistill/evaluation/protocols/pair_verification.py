@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.pairs.pair_set import PairSet, open_pairs
+from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.image_pairs import ImagePairs, check_pairs, pair_identities
 from facedistill.evaluation.metrics.roc import FARS

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from facedistill.data.formats.decode import decode_image, encode_jpeg
+from facedistill.data.formats.image_file import decode_image, encode_jpeg
 from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.image_pairs import ImagePairs, pair_identities
 from facedistill.evaluation.metrics.roc import FARS

@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 
 from facedistill.core.errors import FacedistillError, naming
+from facedistill.core.progress import Say, say_nothing
+from facedistill.experiments.build.teacher import best_of
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
 from facedistill.models.registry import create_backbone
-from facedistill.core.progress import Say, say_nothing
 from facedistill.recipe.schema import NetworkRecipe
-from facedistill.experiments.build.teacher import best_of
 
 
 def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork:

@@ -7,21 +7,20 @@ from pathlib import Path
 
 import torch
 
-from facedistill.data.sample import FaceDataset
+from facedistill.core.errors import FacedistillError, naming
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.bank import Bank
-from facedistill.distill.teachers.prompted import PromptedNetwork
 from facedistill.distill.teachers.base import Network, Teacher, View
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.distill.teachers.online import NetworkTeacher
-from facedistill.distill.teachers.prompted import TrainableTeacher
-from facedistill.core.errors import FacedistillError, naming
-from facedistill.models.heads.class_head import ClassHead, head_path, load_head
+from facedistill.distill.teachers.prompted import PromptedNetwork, TrainableTeacher
+from facedistill.experiments.folder import BEST
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.files.open_network import open_network
+from facedistill.models.heads.class_head import ClassHead, head_path, load_head
+from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.recipe.schema import PromptsRecipe, Recipe, TeacherRecipe
 from facedistill.report.documents.model_card import UNKNOWN
-from facedistill.experiments.folder import BEST
 
 
 def open_teacher(recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0) -> Teacher:

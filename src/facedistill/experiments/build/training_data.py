@@ -7,21 +7,22 @@ from collections.abc import Sequence
 
 from accelerate import Accelerator
 
-from facedistill.data.pairs.group_table import read_groups
-from facedistill.data.loading.identity_order import IdentityOrder
+from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import Subset, check_labels, split_identities, split_images
+from facedistill.data.loading.identity_order import IdentityOrder
 from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
-from facedistill.data.pairs.pair_set import PairSet, open_pairs
-from facedistill.data.sample import FaceDataset
+from facedistill.data.pairs.group_table import read_groups
+from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.online import NetworkTeacher
-from facedistill.core.errors import FacedistillError
 from facedistill.evaluation.protocols.fairness import check_comparable
+from facedistill.experiments.build.teacher import check_views
+from facedistill.experiments.measurement import TestSet
 from facedistill.faces.landmarks import FIVE
 from facedistill.recipe.schema import PairsRecipe, Recipe
-from facedistill.experiments.measurement import TestSet
-from facedistill.experiments.build.teacher import check_views
 
 SPLIT_SEED = 0
 """Of the validation people: the same for every seed of an experiment."""

@@ -10,23 +10,23 @@ from pathlib import Path
 
 import torch
 
-from facedistill.data.sample import FaceDataset
-from facedistill.distill.teachers.centres import class_centres
+from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.mining import mine_neighbours
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
-from facedistill.distill.teachers.saliency import saliency_map
 from facedistill.distill.teachers.base import Network, Teacher
+from facedistill.distill.teachers.centres import class_centres
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.prompted import TrainableTeacher
-from facedistill.core.errors import FacedistillError
-from facedistill.models.heads.class_head import ClassHead
-from facedistill.models.face_network import FaceNetwork
-from facedistill.recipe.schema import Recipe, TeacherRecipe
+from facedistill.distill.teachers.saliency import saliency_map
 from facedistill.engine.step import TrainingStep
-from facedistill.experiments.build.teacher import best_of, head_of
 from facedistill.engine.weights import Weight
+from facedistill.experiments.build.teacher import best_of, head_of
+from facedistill.models.face_network import FaceNetwork
+from facedistill.models.heads.class_head import ClassHead
+from facedistill.recipe.schema import Recipe, TeacherRecipe
 
 
 def create_training_step(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.open import open_dataset
-from facedistill.data.sample import FaceDataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.label_noise import LabelNoise, find_label_noise, nearest_other
 from facedistill.report.sheet import contact_sheet, save_sheet

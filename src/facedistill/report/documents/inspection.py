@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.open import dataset_summary, open_dataset
-from facedistill.data.pairs.pair_set import PairSet, open_pairs
-from facedistill.data.sample import FaceDataset
+from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.bank.bank import Bank
 from facedistill.export.target import read_metadata, stored_bytes, suffixes, target_of
 from facedistill.models.cost import count_macs, count_parameters

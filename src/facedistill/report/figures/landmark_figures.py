@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.views.resized import scale_square
 from facedistill.evaluation.metrics.landmark_errors import cumulative_curve
 from facedistill.evaluation.protocols.landmark_report import LandmarkReport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facedistill.data.sample import FaceDataset
+from facedistill.data.dataset import FaceDataset
 from facedistill.evaluation.metrics.roc import far_name
 from facedistill.evaluation.perturbations.masked import put_on_mask
 from facedistill.evaluation.protocols.all_pairs_report import AllPairsReport

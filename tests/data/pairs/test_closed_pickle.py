@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats import unpickling
-from facedistill.data.formats.unpickling import load_closed_pickle
+from facedistill.data.pairs import closed_pickle
+from facedistill.data.pairs.closed_pickle import load_closed_pickle
 
 PROTOCOLS = range(6)
 IMAGES = [b"\xff\xd8first", b"", b"\x00\x80\xfe\n'\"\\", bytes(range(256))]
@@ -235,7 +235,7 @@ def test_doubling_and_nesting_end_without_a_crash():
 
 
 def test_endless_programs_are_stopped(monkeypatch):
-    monkeypatch.setattr(unpickling, "MAX_INSTRUCTIONS", 1000)
+    monkeypatch.setattr(closed_pickle, "MAX_INSTRUCTIONS", 1000)
     assert load(b"(" * 900 + b"N.") is None
     refused(b"(" * 1000 + b"N.", "more than 1,000 instructions")
 

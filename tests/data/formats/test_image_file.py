@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.decode import (
+from facedistill.data.formats.image_file import (
     MAX_PIXELS,
     decode_image,
     encode_jpeg,

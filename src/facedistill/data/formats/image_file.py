@@ -18,6 +18,9 @@ from facedistill.core.errors import FacedistillError
 MAX_PIXELS = 1 << 26
 """Largest image decoded: 67 megapixels, which is 201 MB as RGB; a crop has 12,544."""
 
+JPEG_QUALITY = 95
+"""Of crops that are encoded anew, 1 to 100."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _OTHER_FORMATS = {
@@ -112,7 +115,7 @@ def encode_png(image: np.ndarray) -> bytes:
     return _encode(image, ".png", [])
 
 
-def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+def encode_jpeg(image: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
     """Encode uint8 RGB (H, W, 3) as JPEG of `quality` 1 to 100."""
     return _encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
 
