@@ -127,7 +127,7 @@ class Process:
         begins = self.out / self.command.begins
         while self.child.is_alive() and _inode(begins) == self.before:
             if time.monotonic() > limit:
-                raise RuntimeError(f"{self.command.name} does not begin: {self.said()}")
+                raise RuntimeError(f"{self.command.name} does not begin: {self.output()}")
             time.sleep(0.002)
 
     def ends_within(self, seconds: float, aimed: bool = False) -> bool:
@@ -142,7 +142,7 @@ class Process:
             if self.child.exitcode == -signal.SIGKILL:
                 return False
         if self.child.exitcode != 0:
-            raise RuntimeError(f"{self.command.name} failed: {self.said()}")
+            raise RuntimeError(f"{self.command.name} failed: {self.output()}")
         return True
 
     def _wait_for_writing(self) -> None:
@@ -150,7 +150,7 @@ class Process:
         while self.child.is_alive() and _hidden(self.out) <= before:
             time.sleep(0.0005)
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return the end of its output."""
         return self.log.read_text()[-2000:]
 
@@ -178,7 +178,7 @@ def run_unbroken(command: Command, out: Path) -> float:
     process.wait_for_work()
     began = time.monotonic()
     if not process.ends_within(LIMIT):
-        raise RuntimeError(f"{command.name} takes more than {LIMIT} s: {process.said()}")
+        raise RuntimeError(f"{command.name} takes more than {LIMIT} s: {process.output()}")
     return time.monotonic() - began
 
 

@@ -43,12 +43,12 @@ def norm(loss, parameters):
 def test_each_term_begins_at_its_share_of_the_gradient():
     torch.manual_seed(0)
     network = nn.Linear(5, 3)
-    says = network(torch.randn(7, 5))
+    output = network(torch.randn(7, 5))
     losses = {
-        "fixed": (says**2).mean(),
-        "other": says.abs().mean(),
-        "small": 1e-3 * says.sin().mean(),
-        "large": 1e3 * says.exp().mean(),
+        "fixed": (output**2).mean(),
+        "other": output.abs().mean(),
+        "small": 1e-3 * output.sin().mean(),
+        "large": 1e3 * output.exp().mean(),
     }
     weights = {
         "fixed": Weight(2.0),
@@ -77,10 +77,10 @@ def test_each_term_begins_at_its_share_of_the_gradient():
 
 def test_a_later_term_joins_at_its_share_and_one_without_gradient_waits():
     network = nn.Linear(2, 2)
-    says = network(torch.ones(1, 2))
+    output = network(torch.ones(1, 2))
     weights = {"a": Weight(), "b": Weight(share=0.5), "c": Weight(share=0.25, start=0.5)}
     auto = AutoScales(weights)
-    a, b, c = (says**2).sum(), (says**4).sum(), says.sin().sum()
+    a, b, c = (output**2).sum(), (output**4).sum(), output.sin().sum()
     assert auto.late == []
     auto.find({"a": a, "b": b * 0}, network.parameters())
     assert auto.scale("b") == 0
@@ -100,8 +100,8 @@ def test_half_precision_neither_swallows_small_gradients_nor_ends_at_large_ones(
 
     def scale():
         auto = AutoScales({"fixed": Weight(), "sought": Weight(share=0.5)})
-        says = network(images).float()
-        losses = {"fixed": says.square().mean(), "sought": size * says.sin().sum()}
+        output = network(images).float()
+        losses = {"fixed": output.square().mean(), "sought": size * output.sin().sum()}
         auto.find(losses, network.parameters())
         return auto.scale("sought")
 

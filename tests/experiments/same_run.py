@@ -5,27 +5,27 @@ import torch
 from facedistill.models.files.model_file import load_model
 
 
-def assert_equal(ours, theirs, place="state"):
+def assert_equal(one, other, place="state"):
     """Compare nested state bit for bit."""
-    assert type(ours) is type(theirs), place
-    if isinstance(ours, dict):
-        assert ours.keys() == theirs.keys(), place
-        for key in ours:
-            assert_equal(ours[key], theirs[key], f"{place}.{key}")
-    elif isinstance(ours, list | tuple):
-        assert len(ours) == len(theirs), place
-        for number, pair in enumerate(zip(ours, theirs, strict=True)):
+    assert type(one) is type(other), place
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            assert_equal(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        for number, pair in enumerate(zip(one, other, strict=True)):
             assert_equal(*pair, f"{place}.{number}")
-    elif isinstance(ours, torch.Tensor):
-        assert torch.equal(ours, theirs), place
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), place
     else:
-        assert ours == theirs, place
+        assert one == other, place
 
 
-def assert_same_run(ours, theirs):
-    assert (ours / "metrics.jsonl").read_bytes() == (theirs / "metrics.jsonl").read_bytes()
-    states = [torch.load(f / "checkpoint.pt", weights_only=True) for f in (ours, theirs)]
+def assert_same_run(one, other):
+    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    states = [torch.load(f / "checkpoint.pt", weights_only=True) for f in (one, other)]
     assert_equal(*({k: v for k, v in s.items() if k != "recipe"} for s in states))
     for name in ("last", "best"):
-        models = [load_model(f / f"{name}.safetensors") for f in (ours, theirs)]
+        models = [load_model(f / f"{name}.safetensors") for f in (one, other)]
         assert_equal(*(dict(model.backbone.state_dict()) for model in models))

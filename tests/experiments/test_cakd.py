@@ -265,7 +265,7 @@ def test_a_frozen_teacher_is_asked_without_gradient(tmp_path, recipe, monkeypatc
 
 
 def test_pictures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
-    said, students, folder = [], [], tmp_path / "run"
+    lines, students, folder = [], [], tmp_path / "run"
 
     def remember(folder, step, student, *others):
         students.append(copy.deepcopy(student))
@@ -273,10 +273,10 @@ def test_pictures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
         return write_pictures(folder, step, student, *others)
 
     monkeypatch.setattr(run_module, "write_pictures", remember)
-    summary = run(recipe("training.steps=2"), folder, said.append)
+    summary = run(recipe("training.steps=2"), folder, lines.append)
     for name in ("receptive_fields.png", "saliency.png"):
         assert cv2.imread(str(folder / name)) is not None
-        assert any(line.endswith(name) for line in said)
+        assert any(line.endswith(name) for line in lines)
         assert f"]({name})" in (folder / "MODEL_CARD.md").read_text()
     # What is drawn is what is shipped: the averaged weights.
     shipped = load_model(folder / "last.safetensors").state_dict()

@@ -70,11 +70,11 @@ def costs(rows):
 
 
 def test_rows_get_the_time_and_size_of_their_first_finished_run(rows, tmp_path, timed):
-    said = []
-    given = time_rows(rows, tmp_path, say=said.append)
+    lines = []
+    given = time_rows(rows, tmp_path, say=lines.append)
     assert costs(given) == {"small": (4, 4), "gone": (None, None), "large": (8, 8)}
-    assert said[0] == "latency: 2 networks take turns on one core"
-    assert said[1].startswith("the machine was busy")
+    assert lines[0] == "latency: 2 networks take turns on one core"
+    assert lines[1].startswith("the machine was busy")
     assert given[0].milliseconds.interval.over == "turns"
     assert [row.runs for row in given] == [row.runs for row in rows]
     assert timed == [["small", "large"]]
@@ -114,14 +114,14 @@ def test_a_network_that_cannot_be_exported_has_no_time_and_it_is_said(
         path.write_bytes(bytes(8))
 
     monkeypatch.setattr(latency_module, "export_network", refuse)
-    said = []
-    given = time_rows(rows, tmp_path, say=said.append)
+    lines = []
+    given = time_rows(rows, tmp_path, say=lines.append)
     assert costs(given) == {"small": (None, None), "gone": (None, None), "large": (8, 8)}
-    assert "small: no latency: no such operator" in said
+    assert "small: no latency: no such operator" in lines
     assert timed == [["large"]]
     # Without any there is nothing to time.
     other = tmp_path / "other"
-    assert time_rows([replace(rows[1])], other, say=said.append) == [rows[1]]
+    assert time_rows([replace(rows[1])], other, say=lines.append) == [rows[1]]
     assert len(timed) == 1
 
 

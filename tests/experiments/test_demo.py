@@ -10,8 +10,8 @@ from facedistill.recipe.comparison import Comparison
 
 
 def test_quick_demo_tells_the_whole_story(tmp_path):
-    said: list[str] = []
-    assert run_demo(tmp_path / "demo", quick=True, say=said.append)
+    lines: list[str] = []
+    assert run_demo(tmp_path / "demo", quick=True, say=lines.append)
     table = (tmp_path / "demo" / "table.md").read_text()
     for network in ("teacher", "plain student", "distilled student"):
         assert network in table
@@ -23,13 +23,13 @@ def test_quick_demo_tells_the_whole_story(tmp_path):
     assert [run["error"] for row in rows for run in row["runs"]] == [None] * 4
     assert all(row["figures"]["unseen"]["accuracy"]["value"] > 0 for row in rows)
     for row in rows:
-        assert any(f"| {row['row']} |" in line for line in said)
-    assert any("comparison.html" in line for line in said)
+        assert any(f"| {row['row']} |" in line for line in lines)
+    assert any("comparison.html" in line for line in lines)
     runs = [tmp_path / "demo" / "runs" / row["row"] / "seed-0" for row in rows]
     steps = [json.loads((run / "summary.json").read_text())["steps"] for run in runs]
     assert steps[:3] == [4, 4, 4]
     assert steps[3] in (1, 2)
-    assert any("minutes" in line for line in said)
+    assert any("minutes" in line for line in lines)
 
 
 def test_a_crashed_row_is_said_and_leaves_with_an_error(tmp_path, monkeypatch):
@@ -38,8 +38,8 @@ def test_a_crashed_row_is_said_and_leaves_with_an_error(tmp_path, monkeypatch):
     pairs = tmp_path / "unseen.bin"
     pairs.touch()
     comparison = Comparison(rows={"fcd": "fcd"}, evaluation={"unseen": str(pairs)})
-    said: list[str] = []
-    assert not demo._compare(comparison, tmp_path, None, said.append)
-    assert "fcd, seed 0: crashed: no bank" in said[0]
+    lines: list[str] = []
+    assert not demo._compare(comparison, tmp_path, None, lines.append)
+    assert "fcd, seed 0: crashed: no bank" in lines[0]
     monkeypatch.setattr(demo, "run_demo", lambda *_, **__: False)
     assert CliRunner().invoke(app, ["demo", "--out", str(tmp_path)]).exit_code == 1

@@ -199,7 +199,7 @@ def test_a_network_learns_all_points_of_a_larger_markup(tmp_path):
     assert facedistill.load(summary.model).landmark_points == 68
     assert summary.evaluation["test"]["points"] == 68
     words = ["evaluate", str(summary.model), str(tmp_path), "--json", "--resamples", "0"]
-    (said,) = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
-    assert said["points"] == 68
-    assert said["nme"]["value"] == pytest.approx(summary.evaluation["test"]["nme"]["value"])
-    assert said["normalised_by"] == "inter-ocular (outer corners)"
+    (report,) = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    assert report["points"] == 68
+    assert report["nme"]["value"] == pytest.approx(summary.evaluation["test"]["nme"]["value"])
+    assert report["normalised_by"] == "inter-ocular (outer corners)"

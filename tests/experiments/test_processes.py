@@ -20,13 +20,13 @@ class Ended:
     """A process that has ended, or is told to."""
 
     def __init__(self, exitcode=None):
-        self.exitcode, self.told = exitcode, []
+        self.exitcode, self.calls = exitcode, []
 
     def join(self):
-        self.told.append("join")
+        self.calls.append("join")
 
     def terminate(self):
-        self.told.append("terminate")
+        self.calls.append("terminate")
 
 
 def test_a_run_waits_for_those_it_needs_while_they_wait_or_run(tmp_path):
@@ -37,11 +37,12 @@ def test_a_run_waits_for_those_it_needs_while_they_wait_or_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(-9, "ended by SIGKILL, as .* memory"), (-11, "SIGSEGV"), (3, "with code 3")]
+    ("code", "reason"),
+    [(-9, "ended by SIGKILL, as .* memory"), (-11, "SIGSEGV"), (3, "with code 3")],
 )
-def test_a_process_that_could_not_say_why_it_ended_is_spoken_for(tmp_path, code, said):
+def test_a_process_that_could_not_report_its_end_is_reported(tmp_path, code, reason):
     _end(job(tmp_path), Ended(code), {})
-    assert re.search(said, read_error(tmp_path))
+    assert re.search(reason, read_error(tmp_path))
 
 
 def test_what_a_run_said_of_itself_stays(tmp_path):
@@ -56,7 +57,7 @@ def test_one_that_was_stopped_stops_the_others_and_is_no_crash(tmp_path):
     other = Ended()
     with pytest.raises(Interrupted, match="row, seed 3 was stopped"):
         _end(job(tmp_path), Ended(Interrupted.exit_code), {1: (job(tmp_path / "b"), other)})
-    assert other.told == ["terminate", "join"]
+    assert other.calls == ["terminate", "join"]
     assert read_error(tmp_path) is None
 
 

@@ -171,7 +171,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         state: Tensors and plain values in dicts and lists; must hold `recipe`, the recipe's hash.
 
     Raises:
-        FacedistillError: If it cannot be written, say because the disk is full.
+        FacedistillError: If it cannot be written, for instance because the disk is full.
     """
     with atomic_path(path) as temporary:
         try:

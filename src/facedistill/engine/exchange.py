@@ -7,7 +7,7 @@ from accelerate import Accelerator
 
 
 def any_of(accelerator: Accelerator, *mine: bool) -> list[bool]:
-    """Return whether any process says so, of each question, so that all act at the same step."""
+    """Return whether any process answers yes, of each question: all then act at the same step."""
     if accelerator.num_processes == 1:
         return list(mine)
     votes = torch.tensor(mine, dtype=torch.float32, device=accelerator.device)

@@ -64,7 +64,7 @@ class Host(Protocol):
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How long and how.
+    """Length, intervals and ways of training.
 
     Attributes:
         steps: Optimiser steps of the whole run.

@@ -35,7 +35,7 @@ from facedistill.recipe.schema import PairsRecipe, Recipe
 from facedistill.report.documents.model_card import UNKNOWN
 
 VALIDATION = "validation people"
-"""Name of the pairs where nobody names any: they chose the weights too."""
+"""Name, also on disk, of the pairs where nobody names any: they chose the weights too."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Task:
     """What rows are measured on: pairs, or landmarks for the rows that find them.
 
     Attributes:
-        source: Where it is and what is drawn on it; None for the validation people of a run.
+        source: Where it is and what is drawn on it; None for the validation identities of a run.
         tests: Pairs, or faces with landmarks.
         fingerprint: Hash of both.
     """
@@ -114,23 +114,25 @@ def _check_students(trials: Sequence[Trial]) -> None:
 def open_tasks(comparison: Comparison, trials: Sequence[Trial]) -> dict[str, Task]:
     """Open what rows are measured on.
 
-    It is the comparison's own `evaluation`, else that of the recipes, else the validation people.
-    Where some rows find landmarks and others do not, the comparison's own is for the others.
+    It is the comparison's own `evaluation`, else that of the recipes, else the validation
+    identities. Where some rows find landmarks and others do not, the comparison's own is for the
+    others.
 
     Raises:
         FacedistillError: If two recipes give one name to different sets, landmarks and pairs have
-            one name, or none gives any and they do not share their validation people.
+            one name, or none gives any and they do not share their validation identities.
     """
     landmarks = [trial.recipe for trial in trials if finds_landmarks(trial.recipe)]
-    people = [trial.recipe for trial in trials if not finds_landmarks(trial.recipe)]
+    recognisers = [trial.recipe for trial in trials if not finds_landmarks(trial.recipe)]
     own = comparison.evaluation
-    of_landmarks, of_people = _tasks_of(landmarks, {} if people else own), _tasks_of(people, own)
-    if both := of_landmarks.keys() & of_people.keys():
+    of_landmarks = _tasks_of(landmarks, {} if recognisers else own)
+    of_pairs = _tasks_of(recognisers, own)
+    if both := of_landmarks.keys() & of_pairs.keys():
         raise FacedistillError(
             f"'{min(both)}' is the name of landmarks for some rows and of pairs for others: give "
             "the comparison's `evaluation`, or the recipes' own, another name"
         )
-    return of_landmarks | of_people
+    return of_landmarks | of_pairs
 
 
 def _tasks_of(recipes: Sequence[Recipe], own: Mapping[str, PairsRecipe]) -> dict[str, Task]:
@@ -215,11 +217,11 @@ def _licences(trials: Sequence[Trial]) -> tuple[str | None, str]:
 
 
 def _metadata(folder: Path) -> ModelMetadata | None:
-    """What a run's weights say of themselves; None without readable ones."""
+    """The metadata of a run's weights; None without readable ones."""
     try:
         return load_model(folder / BEST).metadata
     except FacedistillError:
-        return None  # The run's own result says what is wrong with them.
+        return None  # The run's own result names what is wrong with them.
 
 
 def _result(trial: Trial, tasks: Mapping[str, Task]) -> RunResult:

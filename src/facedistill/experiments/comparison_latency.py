@@ -34,7 +34,7 @@ def time_rows(rows: Sequence[Row], out: str | Path, *, say: Say = print) -> list
     """Time the network of every row's first finished run: ONNX Runtime, one core, one face.
 
     All are timed together, in turns, unless that was done before with these very weights. A network
-    that cannot be exported stays without a time, and why is said.
+    that cannot be exported stays without a time, and a line names the reason.
 
     Args:
         rows: A comparison's.

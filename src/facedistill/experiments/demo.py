@@ -1,4 +1,4 @@
-"""The whole story in minutes: faces, teacher, bank, students, tables, one picture."""
+"""The whole story in minutes: faces, teacher, bank, students, tables, one figure."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ class Scale:
     """How much of everything.
 
     Attributes:
-        people: Identities to train on, validation people included.
-        images: Images of each.
-        test_people: Identities of the test, never seen in training.
+        identities: To train on, those for validation included.
+        images: Of each identity.
+        test_identities: Of the test, never seen in training.
         pairs: Test pairs.
         teacher_epochs: Of the teacher's training.
         student_epochs: Of each student's.
     """
 
-    people: int = 440
+    identities: int = 440
     images: int = 22
-    test_people: int = 250
+    test_identities: int = 250
     pairs: int = 8000
     teacher_epochs: float = 5
     student_epochs: float = 3
 
 
 QUICK = Scale(
-    people=60, images=6, test_people=30, pairs=200, teacher_epochs=0.5, student_epochs=0.5
+    identities=60, images=6, test_identities=30, pairs=200, teacher_epochs=0.5, student_epochs=0.5
 )
 """Enough to see that every part runs; the figures mean nothing."""
 
@@ -71,7 +71,7 @@ _LABELS = "objectives.margin_softmax={head: arcface, scale: 24, m: 0.1}"
 """What is learned from labels alone."""
 
 _TEST_FROM = 1_000_000
-"""First identity of the test people: far from every training identity."""
+"""First identity of the test: far from every training identity."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> bool:
     """Run the whole story; a second call goes on where the first was cut off.
 
     Procedural faces -> a teacher from labels -> its bank -> two students alike, one from labels,
-    one from the bank -> verification on unseen people -> ONNX -> `table.md`, `demo.png` -> the two
-    beside two more methods, one of them for a third of their length -> `comparison.html`.
+    one from the bank -> verification on unseen identities -> ONNX -> `table.md`, `demo.png` -> the
+    two beside two more methods, one of them for a third of their length -> `comparison.html`.
 
     Args:
         out: Folder for everything.
@@ -119,25 +119,25 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> bool:
         say: Takes a line about what goes on.
 
     Returns:
-        Whether every row of the comparison has a result; one that crashed is said.
+        Whether every row of the comparison has a result; one that crashed is named.
     """
     out, scale, started = Path(out), QUICK if quick else Scale(), time.monotonic()
-    say(f"faces: {scale.images} pictures of each of {scale.people} invented people")
-    faces = _draw(out / "faces", scale.people, scale.images)
+    say(f"faces: {scale.images} images of each of {scale.identities} synthetic identities")
+    faces = _draw(out / "faces", scale.identities, scale.images)
     settings = _settings(faces, scale)
     comparison = _comparison(out, settings, scale)
     students = {trial.row: trial for trial in plan(comparison, out)}
 
-    say("teacher: an IResNet learns people from labels")
+    say("teacher: an IResNet learns identities from labels")
     teacher = load_model(run(_teacher(settings, scale), out / "teacher", _quiet).model)
-    say("bank: what the teacher says of every face")
+    say("bank: the teacher's embeddings of every face")
     embed_teacher(teacher, open_dataset(faces), out / "bank", flip=False, batch_size=128)
     say("plain student: learns from the same labels")
     _train(students["plain"])
     say("distilled student: the same network learns from the bank")
     _train(students["fcd"])
 
-    say("test: pairs of people nobody has seen")
+    say("test: pairs of identities that no network was trained on")
     pairs = _test_pairs(out, scale)
     rows = _measure(out, pairs)
     _publish(out, rows, pairs, say)
@@ -148,10 +148,12 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> bool:
     return whole
 
 
-def _draw(folder: Path, people: int, images: int, first: int = 0) -> Path:
-    """Draw and pack invented people, unless an earlier call has; the name says how many."""
-    folder = folder.with_name(f"{folder.name}-{people}x{images}")
-    spec = f"procedural:identities={people},images={images},first_identity={first},size=64,seed=1"
+def _draw(folder: Path, identities: int, images: int, first: int = 0) -> Path:
+    """Draw and pack synthetic identities, unless an earlier call has; the name holds how many."""
+    folder = folder.with_name(f"{folder.name}-{identities}x{images}")
+    spec = (
+        f"procedural:identities={identities},images={images},first_identity={first},size=64,seed=1"
+    )
     if not (folder / "train.rec").exists():
         pack(open_dataset(spec), folder, reencode=True, workers=2)
     return folder
@@ -218,15 +220,15 @@ def _compare(comparison: Comparison, out: Path, pairs: PairSet, say: Say) -> boo
     rows = run_comparison(comparison, out, jobs=0, say=_quiet)
     shown = re.compile(r"row|step_ratio|.*\|(accuracy|-.*)")  # The first table has the rest.
     columns = [column for column in columns_of(rows) if shown.fullmatch(column.key)]
-    said = [markdown_table([cells_of(row) for row in rows], columns), *crashes(rows)]
-    say("\n" + "\n".join(said) + "\n")
+    lines = [markdown_table([cells_of(row) for row in rows], columns), *crashes(rows)]
+    say("\n" + "\n".join(lines) + "\n")
     page = next(p for p in write_comparison(comparison.name, rows, out) if p.suffix == ".html")
     say(f"curves, recipes and a table that sorts: {page}")
     return not any(row.errors for row in rows)
 
 
 def _test_pairs(out: Path, scale: Scale) -> PairSet:
-    faces = open_dataset(_draw(out / "test", scale.test_people, 12, _TEST_FROM))
+    faces = open_dataset(_draw(out / "test", scale.test_identities, 12, _TEST_FROM))
     return PairSet.from_dataset(faces, scale.pairs, seed=0)
 
 
@@ -253,7 +255,7 @@ def _measure(out: Path, pairs: PairSet) -> list[Row]:
 
 
 def _publish(out: Path, rows: list[Row], pairs: PairSet, say: Say) -> None:
-    """Write and say the table and the verdict, and draw the picture."""
+    """Write and print the table and the verdict, and draw the figure."""
     _, plain, distilled = (row.report for row in rows)
     identities = None if pairs.identities is None else pairs.identities[pairs.pairs]
     gain = compare_paired(distilled.result.correct, plain.result.correct, pairs.same, identities)
@@ -273,8 +275,8 @@ def _publish(out: Path, rows: list[Row], pairs: PairSet, say: Say) -> None:
         pairs,
         shown=rows[-1].name,
     )
-    say(f"picture: {out / 'demo.png'}")
+    say(f"figure: {out / 'demo.png'}")
 
 
 def _quiet(line: str) -> None:
-    """Take a run's own lines; the story has said what they say."""
+    """Take a run's own lines; the story has a line of its own for each."""

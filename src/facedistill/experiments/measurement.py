@@ -75,8 +75,8 @@ def truth_of(tests: TestSet) -> Truth:
     if isinstance(tests, PairSet):
         return Truth(tests.same, resampleable(pair_identities(tests), tests.same))
     known = tests.labels.min() > UNLABELLED
-    people = np.stack([tests.labels, tests.labels], axis=1) if known else None
-    return Truth(np.ones(len(tests), np.bool_), people)
+    identities = np.stack([tests.labels, tests.labels], axis=1) if known else None
+    return Truth(np.ones(len(tests), np.bool_), identities)
 
 
 def measurement_path(folder: Path, name: str) -> Path:
@@ -122,7 +122,7 @@ def evaluate_best(
     Args:
         folder: The run's folder.
         tests: Pairs, or faces with landmarks.
-        recipe: What is drawn on them, and the groups of their people; None for neither.
+        recipe: What is drawn on them, and the groups of their identities; None for neither.
         device: Where to embed.
     """
     network = load_model(folder / BEST).to(device)

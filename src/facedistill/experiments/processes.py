@@ -22,7 +22,7 @@ from facedistill.engine.signals import stop_request
 from facedistill.experiments.trial import Job, attempt, note_error, read_error
 
 LOG = "log.txt"
-"""What a run said, in its folder."""
+"""What a run printed, in its folder."""
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -102,7 +102,7 @@ def _visible(device: int | None) -> Iterator[None]:
 
 
 def _child(job: Job, threads: int) -> None:
-    """A process of one run, whose words go to the run's log."""
+    """A process of one run, whose output goes to the run's log."""
     _stop_with_parent()
     torch.set_num_threads(threads)
     job.trial.folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def _child(job: Job, threads: int) -> None:
 
 
 def _stop_with_parent() -> None:
-    """Save and stop when the parent dies without a word."""
+    """Save and stop when the parent is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -129,14 +129,14 @@ def _stop_with_parent() -> None:
 
 
 def _end(job: Job, process: SpawnProcess, others: Mapping[int, tuple[Job, SpawnProcess]]) -> None:
-    """Take note of how a process ended that could not say so itself."""
+    """Take note of how a process ended that could not write so itself."""
     process.join()
     code, folder = process.exitcode or 0, job.trial.folder
     if code == Interrupted.exit_code:
         _stop(others)
         raise Interrupted(f"{job.trial.title} was stopped: run the same command to go on")
     if code < 0:
-        memory = ", as the system does to who takes too much memory" if code == -9 else ""
+        memory = ", as the system does where memory runs out" if code == -9 else ""
         note_error(folder, f"its process was ended by {signal.Signals(-code).name}{memory}")
     elif code and read_error(folder) is None:
         note_error(folder, f"its process ended with code {code}: see {folder / LOG}")

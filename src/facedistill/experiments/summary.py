@@ -25,8 +25,8 @@ class Summary:
         folder: The run's folder.
         model: The best model file.
         steps: Optimiser steps done.
-        validation: Best accuracy on validation people, 0..1; of a landmark network the least NME;
-            None where nothing was split off.
+        validation: Best accuracy on validation identities, 0..1; of a landmark network the least
+            NME; None where nothing was split off.
         evaluation: By name of pairs, the report's figures.
         skipped: Places of corrupt samples that were left out.
         images_per_second: Training speed of this session, evaluations included.
@@ -66,21 +66,21 @@ def check_owner(folder: Path, recipe: Recipe) -> None:
 
 def _difference(one: Recipe, other: Recipe) -> str:
     """Name the first key in which two recipes differ."""
-    ours: Any = one.decisive()
-    theirs: Any = other.decisive()
+    first: Any = one.decisive()
+    second: Any = other.decisive()
     place: list[str] = []
-    while isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = [*ours, *(key for key in theirs if key not in ours)]
-        key = next(key for key in keys if ours.get(key, place) != theirs.get(key, place))
+    while isinstance(first, dict) and isinstance(second, dict):
+        keys = [*first, *(key for key in second if key not in first)]
+        key = next(key for key in keys if first.get(key, place) != second.get(key, place))
         place.append(key)
-        ours, theirs = ours.get(key), theirs.get(key)
-    return f"its {'.'.join(place)} is {json.dumps(ours)}, not {json.dumps(theirs)}"
+        first, second = first.get(key), second.get(key)
+    return f"its {'.'.join(place)} is {json.dumps(first)}, not {json.dumps(second)}"
 
 
 def origins(recipe: Recipe) -> dict[str, str]:
     """Return hashes of the files that a run begins with and learns from, by their keys.
 
-    A path says nothing of what is there; files that are gone are left out.
+    A path is not what is there; files that are gone are left out.
     """
     paths: dict[str, Path] = {}
     if recipe.student.init:
@@ -105,7 +105,7 @@ def changed_origin(folder: Path, recipe: Recipe) -> str | None:
     try:
         made_with = dict(json.loads((folder / SUMMARY).read_text("utf-8")).get("origins", {}))
     except (OSError, ValueError, TypeError, AttributeError):
-        return None  # There is none, or whoever reads the rest says that it is damaged.
+        return None  # There is none, or reading the rest reports the damage.
     now = origins(recipe)
     return next((key for key, each in now.items() if made_with.get(key, each) != each), None)
 

@@ -34,7 +34,7 @@ class Job:
 
     Attributes:
         trial: The run.
-        sets: What to measure it on, by name; None stands for its validation people.
+        sets: What to measure it on, by name; None stands for its validation identities.
     """
 
     trial: Trial
@@ -100,10 +100,10 @@ def has_bank(folder: Path) -> bool:
 
 
 def open_tests(recipe: Recipe, source: PairsRecipe | None) -> TestSet:
-    """Open what a run is measured on: pairs, landmarks, or its validation people.
+    """Open what a run is measured on: pairs, landmarks, or its validation identities.
 
     Raises:
-        FacedistillError: If it is not there, or the run has no validation people.
+        FacedistillError: If it is not there, or the run has no validation identities.
     """
     if source is not None:
         return open_test_set(recipe, source)
@@ -114,7 +114,7 @@ def open_tests(recipe: Recipe, source: PairsRecipe | None) -> TestSet:
 
 
 def finds_landmarks(recipe: Recipe) -> bool:
-    """Whether a recipe trains a network that finds landmarks instead of telling people apart."""
+    """Whether a recipe trains a network that finds landmarks instead of embedding faces."""
     return recipe.student.landmarks is not None
 
 
