@@ -55,7 +55,7 @@ def test_the_class_head_is_the_one_that_was_trained(classifier):
 
 def test_other_people_are_refused_unless_kd_has_its_own_head(tmp_path, classifier):
     other = [f"teacher.model={classifier}", "data.train=procedural:identities=9,images=4,size=16"]
-    with pytest.raises(FacedistillError, match=r"names the 8 people of .*identities=8,.* this run"):
+    with pytest.raises(FacedistillError, match=r"has the 8 identities of .*ies=8,.* this run"):
         train(tmp_path / "refused", *other, "objectives.kd={}")
     # Nobody listens to the class names here.
     train(tmp_path / "hidden", *other, "objectives.hidden_layer={}")

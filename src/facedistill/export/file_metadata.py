@@ -1,4 +1,4 @@
-"""What an exported file says about the network in it, alike for every target.
+"""What an exported file states about the network in it, alike for every target.
 
 The document is JSON with these keys:
 
@@ -12,9 +12,9 @@ The document is JSON with these keys:
 - `landmarks`: P; absent where there is no such output.
 - `normalised`: whether embeddings leave the file with length 1.
 - `precision`: of its arithmetic, `float32`, `float16` or `int8`.
-- `thresholds`: smallest cosine that means "same person" by false accept rate, `{"1e-3": 0.31}`.
+- `thresholds`: least cosine similarity that accepts a pair by false accept rate, `{"1e-3": 0.31}`.
   They hold for the sum of the raw embeddings of an image and its mirror image, as validation
-  measures it; of single images, genuine pairs score a little lower. The raw embeddings of a
+  measures it; of single images, mated pairs score a little lower. The raw embeddings of a
   normalised file are not to be had: measure its own with `evaluate --save-thresholds`.
 - `licences`: `teacher` and `data`, null where unknown.
 - `training_data`: what the network was trained on, null where unknown.

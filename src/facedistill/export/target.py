@@ -179,7 +179,7 @@ class Target:
             below is not kept.
         usual_cosine: Mean cosine below which a file is kept with a remark; None for no remarks.
         landmarks: Whether its files also give the landmarks of networks that find them.
-        calibration: Faces that it measures the ranges of activations on, unless the user says how
+        calibration: Faces that it measures the ranges of activations on, unless the user states how
             many; 0 where it needs none.
     """
 
@@ -245,7 +245,7 @@ class Target:
 
     @contextmanager
     def _extra_at_hand(self) -> Iterator[None]:
-        """Say how to install packages that are missing or do not load."""
+        """Name the command that installs packages that are missing or do not load."""
         try:
             yield
         except ImportError as error:

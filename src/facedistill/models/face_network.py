@@ -133,7 +133,7 @@ class FaceNetwork(nn.Module):
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Smallest cosine that means "same person", by false accept rate; empty where unknown."""
+        """Least cosine similarity that accepts a pair, by false accept rate; may be empty."""
         return self.metadata.thresholds
 
     @property

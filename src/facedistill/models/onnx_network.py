@@ -214,7 +214,7 @@ class OnnxNetwork:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Smallest cosine that means "same person", by false accept rate; empty where unknown.
+        """Least cosine similarity that accepts a pair, by false accept rate; empty where unknown.
 
         Raises:
             FacedistillError: If the file's own are no numbers.

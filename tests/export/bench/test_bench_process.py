@@ -79,6 +79,6 @@ def test_what_does_not_run_says_so_whenever_it_is_asked(tmp_path, apart, engine,
 def test_ending_a_process_at_work_does_not_wait_for_it(tmp_path):
     process = Apart(subject(tmp_path), 1, None)
     process.wait()
-    process._ours.send(("time", 1, 10**9))
+    process._parent.send(("time", 1, 10**9))
     process.end()
     assert not process._process.is_alive()

@@ -33,14 +33,14 @@ def test_what_is_read_gives_the_logits_of_what_was_written(tmp_path, network, su
     again = load_head(tmp_path / "x.head.safetensors", network)
     embedding = torch.randn(4, 5)
     torch.testing.assert_close(again(embedding), head(embedding), rtol=0, atol=0)
-    assert (again.classes, again.people, again.people_name) == (7, "a1b2", "faces")
+    assert (again.classes, again.identities, again.data_name) == (7, "a1b2", "faces")
     assert not any(parameter.requires_grad for parameter in again.parameters())
 
 
 def test_other_people_are_refused_by_name():
-    made().check_people("a1b2", "other", "ann")
-    with pytest.raises(FacedistillError, match=r"ann names the 7 people of faces, .* of other"):
-        made().check_people("c3d4", "other", "ann")
+    made().check_identities("a1b2", "other", "ann")
+    with pytest.raises(FacedistillError, match=r"ann has the 7 identities of faces, .* of other"):
+        made().check_identities("c3d4", "other", "ann")
 
 
 def test_the_head_of_another_network_is_refused(tmp_path, network):

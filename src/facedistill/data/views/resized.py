@@ -21,8 +21,8 @@ def scale_square(image: np.ndarray, size: int) -> np.ndarray:
     Returns:
         uint8 (size, size, 3).
     """
-    how = cv2.INTER_AREA if size < len(image) else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=how)
+    interpolation = cv2.INTER_AREA if size < len(image) else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=interpolation)
 
 
 class Resized(View):

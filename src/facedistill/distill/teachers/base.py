@@ -98,4 +98,4 @@ class Teacher(ABC):
             FacedistillError: Naming both.
         """
         if self.head is not None:
-            self.head.check_people(faces.fingerprint, faces.name, self.name)
+            self.head.check_identities(faces.fingerprint, faces.name, self.name)

@@ -161,7 +161,7 @@ def _online_setting(
 def _own_head(model: Path, network: Network, faces: FaceDataset) -> ClassHead | None:
     """The class head that a teacher was trained with, if its classes are those of these faces."""
     head = head_of(model, network)
-    return head if head is not None and head.people == faces.fingerprint else None
+    return head if head is not None and head.identities == faces.fingerprint else None
 
 
 def _classes(teacher: Teacher | None, identities: int) -> int | None:

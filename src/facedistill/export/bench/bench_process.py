@@ -112,12 +112,12 @@ class Apart:
 
     def __init__(self, subject: Subject, threads: int, cpus: Sequence[int] | None) -> None:
         self._path = subject.path
-        self._ours, theirs = get_context("spawn").Pipe()
+        self._parent, child = get_context("spawn").Pipe()
         self._process = get_context("spawn").Process(
-            target=_serve, args=(theirs, subject, threads, cpus), daemon=True
+            target=_serve, args=(child, subject, threads, cpus), daemon=True
         )
         self._process.start()
-        theirs.close()
+        child.close()
 
     def wait(self) -> None:
         """Wait until the file is open.
@@ -137,18 +137,18 @@ class Apart:
 
     def end(self) -> None:
         """End the process."""
-        self._ours.close()
+        self._parent.close()
         self._process.terminate()
         self._process.join()
 
     def _ask(self, *request: Any) -> Any:
         with suppress(OSError):  # A process that has died is met when its answer is awaited.
-            self._ours.send(request)
+            self._parent.send(request)
         return self._answer()
 
     def _answer(self) -> Any:
         try:
-            error, value = self._ours.recv()
+            error, value = self._parent.recv()
         except (EOFError, OSError):
             self._process.join()
             raise FacedistillError(

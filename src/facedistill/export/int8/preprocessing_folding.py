@@ -2,7 +2,7 @@
 
 A pixel p stands for (p - mean) / std. Read as a quantised value of scale 1 / std and zero point
 round(mean) it is nearly that, and exact but for a constant that the first convolution's bias takes
-up. Where padding meets the picture's border the constant is counted for padded places too; it is
+up. Where padding meets the image's border the constant is counted for padded places too; it is
 half a grey level at most, or nothing is folded.
 """
 

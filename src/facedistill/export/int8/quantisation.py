@@ -62,7 +62,7 @@ class Quantisation:
     def error(self, samples: np.ndarray) -> float:
         """Return the mean over faces of the squared error over the squared values.
 
-        Relative face by face, since some pictures drive a network to many times its usual
+        Relative face by face, since some images drive a network to many times its usual
         values: they are few, and must not take the levels of all others.
 
         Args:

@@ -23,7 +23,8 @@ def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[
 
     Args:
         path: A model file (.safetensors), or an ONNX file that this package exported.
-        thresholds: Least cosine that means "same person", by false accept rate: `{"1e-3": 0.31}`.
+        thresholds: Least cosine similarity that accepts a pair, by false accept rate:
+            `{"1e-3": 0.31}`.
 
     Returns:
         All thresholds that the file now has.

@@ -1,4 +1,4 @@
-"""What a model file says about a network besides its shape and weights."""
+"""What a model file states about a network besides its shape and weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class ModelMetadata(BaseModel):
 
     Attributes:
         name: What to call the network.
-        thresholds: Smallest cosine similarity that means "same person", by the false accept rate it
-            was set for, e.g. `{"1e-3": 0.31}`.
+        thresholds: Least cosine similarity that accepts a pair, by the false accept rate it was set
+            for, e.g. `{"1e-3": 0.31}`.
         teacher: Name of the teacher it was distilled from.
         teacher_licence: Licence of that teacher's weights; it may bind the student.
-        training_data: The training images: their name, how many, and of how many people.
+        training_data: The training images: their name, how many, and of how many identities.
         data_licence: Licence of the training images.
         recipe_hash: Hash of the recipe that made it.
         metrics: Figures measured on it, by name.

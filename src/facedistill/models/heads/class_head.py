@@ -1,9 +1,10 @@
 """The classes a network was trained on, kept beside its model file: what soft targets come from.
 
-A model file holds what recognises people whom it never saw; the centres of those it was trained on
-stay behind, in a file of their own. `best.safetensors` has `best.head.safetensors`, which knows
-whose head it is (the network's fingerprint) and which people its classes are (the fingerprint of
-the training data). Nothing in it is executed.
+A model file holds what recognises identities that it never saw; the class centres of those it was
+trained on stay behind, in a file of their own. `best.safetensors` has `best.head.safetensors`,
+which states whose head it is (the network's fingerprint) and which identities its classes are (the
+fingerprint of the training data; the document's keys `people` and `people_name`). Nothing in it is
+executed.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ class ClassHead(nn.Module):
 
     Args:
         head: The margin head that the network was trained with, or one of its weights.
-        people: Fingerprint of the data whose labels the classes are.
-        people_name: What that data is called, for messages.
+        identities: Fingerprint of the data whose labels the classes are.
+        data_name: What that data is called, for messages.
     """
 
-    def __init__(self, head: MarginHead, people: str, people_name: str) -> None:
+    def __init__(self, head: MarginHead, identities: str, data_name: str) -> None:
         super().__init__()
         self.head = head
-        self.people, self.people_name = people, people_name
+        self.identities, self.data_name = identities, data_name
 
     @property
     def classes(self) -> int:
@@ -44,21 +45,21 @@ class ClassHead(nn.Module):
         """Return (B, M), scale times cosine, of embeddings (B, D)."""
         return self.head.logits(embedding)
 
-    def check_people(self, people: str, name: str, teacher: str) -> None:
+    def check_identities(self, identities: str, name: str, teacher: str) -> None:
         """Refuse to have its classes compared with those of other data.
 
         Args:
-            people: Fingerprint of the other data.
+            identities: Fingerprint of the other data.
             name: What it is called.
             teacher: Whose head this is.
 
         Raises:
             FacedistillError: If the data is another.
         """
-        if people != self.people:
+        if identities != self.identities:
             raise FacedistillError(
-                f"{teacher} names the {self.classes:,} people of {self.people_name}, and this run's"
-                f" classes are those of {name}: train both on the same data, with the same "
+                f"{teacher} has the {self.classes:,} identities of {self.data_name}, and this "
+                f"run's classes are those of {name}: train both on the same data, with the same "
                 "data.validation_identities, or set kd's own_head: true"
             )
 
@@ -81,8 +82,8 @@ def save_head(head: ClassHead, path: Path, network: FaceNetwork) -> None:
     document = {
         "format_version": CLASS_HEAD.version,
         "network": network.fingerprint,
-        "people": head.people,
-        "people_name": head.people_name,
+        "people": head.identities,
+        "people_name": head.data_name,
         "classes": margin.classes,
         "sub_centres": margin.sub_centres,
         "scale": margin.scale,

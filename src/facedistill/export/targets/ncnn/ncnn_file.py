@@ -128,9 +128,9 @@ def _convert(source: Path, weights: Path, network: FaceNetwork) -> str:
     ]
     finished = subprocess.run(command, cwd=source.parent, capture_output=True, text=True)
     if finished.returncode or not graph.is_file() or not weights.is_file():
-        said = (finished.stderr or finished.stdout).strip().splitlines() or ["it said nothing"]
+        last = (finished.stderr or finished.stdout).strip().splitlines() or ["no message"]
         raise FacedistillError(
-            f"cannot export {network.name} to ncnn: pnnx failed ({finished.returncode}): {said[-1]}"
+            f"cannot export {network.name} to ncnn: pnnx failed ({finished.returncode}): {last[-1]}"
         )
     lines = [line.split() for line in graph.read_text("utf-8").splitlines()]
     _check_layers(lines[2:], network.name)
