@@ -11,7 +11,7 @@ from facedistill.data.loading.loader import Loader, Order
 from facedistill.distill.objectives.base import Objective, Setting, create_objective, objective
 from facedistill.engine.metrics_log import MetricsLog, read_metrics
 from facedistill.engine.optimizer import create_optimizer
-from facedistill.engine.schedule import schedule
+from facedistill.engine.schedule import create_schedule
 from facedistill.experiments import run as run_module
 from facedistill.experiments.build.student import create_student
 from facedistill.experiments.build.training_data import split_data
@@ -54,7 +54,7 @@ def naive(recipe):
         both, optimizer.name, optimizer.lr,
         weight_decay=optimizer.weight_decay, nesterov=optimizer.nesterov,
     )  # fmt: skip
-    factor = schedule("cosine", options.steps)
+    factor = create_schedule("cosine", options.steps)
     order = Order(len(faces), options.batch_size, recipe.seed)
     loader = Loader(faces, order, augmentation=recipe.data.augmentation)
     losses, average = [], None
@@ -105,7 +105,7 @@ def test_the_loop_is_the_naive_loop(tmp_path, settings):
     for name, tensor in ours.items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, weights[name], rtol=1e-5, atol=1e-6)
-    factor = schedule("cosine", 10)
+    factor = create_schedule("cosine", 10)
     assert [r["lr"] for r in records] == [recipe.optimizer.lr * factor(step) for step in range(10)]
 
 

@@ -12,7 +12,7 @@ Schedule = Callable[[int], float]
 Kind = Literal["constant", "cosine", "step", "one_cycle"]
 
 
-def schedule(
+def create_schedule(
     kind: Kind,
     total: int,
     *,

@@ -7,7 +7,7 @@ import torch
 from facedistill.data.loading.loader import Order
 from facedistill.engine.loop import LoopOptions
 from facedistill.engine.optimizer import create_optimizer
-from facedistill.engine.schedule import Schedule, schedule
+from facedistill.engine.schedule import Schedule, create_schedule
 from facedistill.engine.step import TrainingStep
 from facedistill.recipe.schema import Recipe
 
@@ -59,7 +59,7 @@ def recipe_optimizer(recipe: Recipe, step: TrainingStep) -> torch.optim.Optimize
 
 def _schedule(recipe: Recipe, steps: int) -> Schedule:
     options = recipe.schedule
-    return schedule(
+    return create_schedule(
         options.name,
         steps,
         warmup=round(options.warmup * steps),
