@@ -1,1 +1,58 @@
-"""One architecture per file, heads, model files, foreign weights, ONNX networks."""
+"""Networks: architectures, heads, the files that hold them, and foreign weights."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facedistill.models.backbones.base import Backbone, StagedBackbone, TokenBackbone
+    from facedistill.models.face_network import FaceNetwork
+    from facedistill.models.files.foreign_weights import load_foreign
+    from facedistill.models.files.model_file import load_model, save_model
+    from facedistill.models.files.model_metadata import ModelMetadata
+    from facedistill.models.files.open_network import open_network
+    from facedistill.models.onnx_network import OnnxNetwork
+    from facedistill.models.outputs import Outputs
+    from facedistill.models.registry import BACKBONES, create_backbone, register
+
+_PLACES = {
+    "BACKBONES": "registry",
+    "Backbone": "backbones.base",
+    "FaceNetwork": "face_network",
+    "ModelMetadata": "files.model_metadata",
+    "OnnxNetwork": "onnx_network",
+    "Outputs": "outputs",
+    "StagedBackbone": "backbones.base",
+    "TokenBackbone": "backbones.base",
+    "create_backbone": "registry",
+    "load_foreign": "files.foreign_weights",
+    "load_model": "files.model_file",
+    "open_network": "files.open_network",
+    "register": "registry",
+    "save_model": "files.model_file",
+}
+
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "FaceNetwork",
+    "ModelMetadata",
+    "OnnxNetwork",
+    "Outputs",
+    "StagedBackbone",
+    "TokenBackbone",
+    "create_backbone",
+    "load_foreign",
+    "load_model",
+    "open_network",
+    "register",
+    "save_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Importing a room costs nothing: each name is looked up when it is asked for.
+    if name in _PLACES:
+        return getattr(import_module(f"facedistill.models.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

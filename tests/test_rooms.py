@@ -1,0 +1,21 @@
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+
+@pytest.mark.parametrize("room", ["models", "data", "export"])
+def test_every_public_name_of_a_room_is_there(room):
+    package = import_module(f"facedistill.{room}")
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # noqa: B018
+
+
+def test_importing_a_room_is_cheap():
+    program = (
+        "import sys, facedistill.models, facedistill.data, facedistill.export; "
+        "assert not {'torch', 'numpy', 'onnxruntime', 'cv2'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
