@@ -13,11 +13,11 @@ from facedistill.data.packing import pack
 from facedistill.data.views.resized import Resized
 from facedistill.experiments.aligned_crops import AlignedFaces, align_faces, warp, write_crops
 from facedistill.experiments.preparation import prepare_aligned
-from facedistill.faces.alignment import similarity_transform, template, transform_points
 from facedistill.faces.landmarks import to_fractions, to_pixels
 from facedistill.models.backbones.base import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.heads.landmark_head import LandmarkHead
+from facedistill.runtime.alignment import similarity_transform, template, transform_points
 from facedistill.runtime.input_spec import InputSpec
 from tests.data.views.test_upright import tagged
 from tests.engine import standin  # noqa: F401 - registers a tiny network

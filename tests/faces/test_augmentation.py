@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import template
 from facedistill.faces.augmentation import Augmentation, sample_rng
 from facedistill.faces.landmarks import mirror, to_fractions, to_pixels
 from facedistill.faces.masks.face_mask import MIN_SIDE
+from facedistill.runtime.alignment import template
 
 EVERYTHING = Augmentation(
     flip=0.5,

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import template
 from facedistill.faces.landmarks import (
     _EYES,
     MARKUPS,
@@ -13,6 +12,7 @@ from facedistill.faces.landmarks import (
     to_fractions,
     to_pixels,
 )
+from facedistill.runtime.alignment import template
 
 # Where the points of the 68-point markup lie on a symmetric face, x from the middle: written down
 # from its picture, independently of the tables under test.

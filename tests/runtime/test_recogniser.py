@@ -16,8 +16,10 @@ from facedistill.export.target import ExportOptions
 from facedistill.export.targets.onnx.onnx_file import write
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
+from facedistill.runtime.cosine import similarity
+from facedistill.runtime.engine import FileInput, OnnxEngine
 from facedistill.runtime.input_spec import InputSpec
-from facedistill.runtime.recogniser import FileInput, OnnxEngine, Recogniser, similarity
+from facedistill.runtime.recogniser import Recogniser
 from tests.engine import standin  # noqa: F401 - registers a tiny network
 
 SIDE = 16
@@ -63,12 +65,20 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 import json
 import numpy as np
-from facedistill.runtime.recogniser import Recogniser, similarity
+from facedistill.runtime import Recogniser, similarity
+from facedistill.runtime.alignment import similarity_transform, template
 
 path, images = sys.argv[1:]
 student = Recogniser.load(path, threads=1)
 embeddings = student.embed(np.load(images))
 assert student.same_person(embeddings[0], embeddings[0])
+assert similarity(embeddings[0], embeddings[0]) > 0.999
+np.testing.assert_allclose(similarity_transform(template(), template()), np.eye(2, 3), atol=1e-9)
+# Two rooms can be called as public functions: their packages are there, and nothing of theirs.
+called = {"facedistill.distill", "facedistill.export"}
+within = {name for name in sys.modules if name.startswith("facedistill.")} - called
+rooms = {name.split(".")[1] for name in within}
+assert rooms == {"core", "runtime"}, rooms
 print(json.dumps(embeddings.tolist()))
 """
 

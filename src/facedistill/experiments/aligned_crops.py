@@ -34,13 +34,13 @@ from facedistill.data.packing import check_quality, require_room
 from facedistill.data.views.resized import scale_square
 from facedistill.data.views.view import View
 from facedistill.evaluation.landmark_locator import Locator, check_locator
-from facedistill.faces.alignment import (
+from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
+from facedistill.runtime.alignment import (
     ARCFACE_SIZE,
     similarity_transform,
     template,
     transform_points,
 )
-from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
 
 JPEG_QUALITY = 95
 MARK = ".aligned"

@@ -16,9 +16,9 @@ from facedistill.experiments.aligned_crops import (
     require_crops_only,
     write_crops,
 )
-from facedistill.faces.alignment import ARCFACE_SIZE
 from facedistill.report.figures.landmark_figures import aligned_sheet
 from facedistill.report.sheet import save_sheet
+from facedistill.runtime.alignment import ARCFACE_SIZE
 
 
 def prepare_aligned(

@@ -34,8 +34,8 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.version import __version__
 from facedistill.export.target import ExportOptions, InputKind
 from facedistill.models.face_network import FaceNetwork
+from facedistill.runtime.engine import FORMAT
 from facedistill.runtime.header import parse_exported
-from facedistill.runtime.recogniser import FORMAT
 
 Precision = Literal["float32", "float16", "int8"]
 

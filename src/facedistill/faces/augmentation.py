@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import transform_points
 from facedistill.faces.landmarks import mirror, reduce_to_five, to_fractions, to_pixels
 from facedistill.faces.masks.face_mask import MaskParameters, render_mask
+from facedistill.runtime.alignment import transform_points
 
 
 class _Draw(IntEnum):

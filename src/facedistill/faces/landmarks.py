@@ -2,7 +2,7 @@
 
 Between rooms landmarks are fractions of the image's sides: (x + 0.5) / width, (y + 0.5) / height
 where (x, y) are pixels and (0, 0) is the middle of the first pixel. Scaling an image leaves them as
-they are, whatever its size. Pixels are for drawing and for `faces.alignment`.
+they are, whatever its size. Pixels are for drawing and for `runtime.alignment`.
 """
 
 from __future__ import annotations

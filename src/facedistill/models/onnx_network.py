@@ -21,9 +21,9 @@ from facedistill.core.process import usable_cpus
 from facedistill.models.comparison_embedding import comparison_embedding, landmarks_of
 from facedistill.models.outputs import Outputs, check_needs
 from facedistill.models.preprocess import Preprocess, check_images
+from facedistill.runtime.engine import carried_document, open_session
 from facedistill.runtime.header import stated_thresholds
 from facedistill.runtime.input_spec import InputSpec
-from facedistill.runtime.recogniser import carried_document, open_session
 
 _SPEC_KEYS = ("size", "color", "mean", "std")
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}

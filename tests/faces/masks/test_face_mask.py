@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import ARCFACE_TEMPLATE, template, transform_points
 from facedistill.faces.masks.fabric import Texture, print_share
 from facedistill.faces.masks.face_mask import MaskParameters, MaskShape, mask_opacity, render_mask
 from facedistill.faces.synthetic.procedural_face import procedural_face
+from facedistill.runtime.alignment import ARCFACE_TEMPLATE, template, transform_points
 
 SHAPES, TEXTURES = get_args(MaskShape), get_args(Texture)
 

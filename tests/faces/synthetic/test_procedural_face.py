@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import similarity_transform, template, transform_points
 from facedistill.faces.synthetic import head_geometry as head
 from facedistill.faces.synthetic.nuisance import COVERS, Nuisance, draw_nuisance
 from facedistill.faces.synthetic.procedural_face import procedural_face
 from facedistill.faces.synthetic.rendering import render
 from facedistill.faces.synthetic.traits import Identity, draw_identity, trait_ranges
+from facedistill.runtime.alignment import similarity_transform, template, transform_points
 
 SYMMETRIC = Identity()  # the middle of every asymmetry is none
 seeds = st.integers(0, 2**31)

@@ -24,7 +24,7 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.image_folder import read_image_file
-from facedistill.faces.alignment import align
+from facedistill.runtime.alignment import align
 
 MEDIA_FILE = "_face_tid_mid.txt"
 LANDMARKS_FILE = "_name_5pts_score.txt"

@@ -21,7 +21,7 @@ from facedistill.export.bench.timing import TURNS, time_in_turns
 from facedistill.export.target import Runtime, read_metadata, stored_bytes, suffixes, target_of
 from facedistill.models.files.open_network import CHECKPOINTS, open_network
 from facedistill.models.onnx_network import OnnxNetwork
-from facedistill.runtime.recogniser import FileInput
+from facedistill.runtime.engine import FileInput
 
 CALLS = 100
 BATCHES = (1, 16)
@@ -30,7 +30,7 @@ BATCHES = (1, 16)
 _TORCH = (".safetensors", *CHECKPOINTS)
 
 _AS_NETWORK = ("facedistill.export.bench.network_engine", "NetworkEngine")
-_AS_ONNX = ("facedistill.runtime.recogniser", "OnnxEngine")
+_AS_ONNX = ("facedistill.runtime.engine", "OnnxEngine")
 _AS_TARGET = ("facedistill.export.target", "open_engine")
 
 

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import (
+from facedistill.faces.masks.fabric import Texture, pleat_light, print_share
+from facedistill.runtime.alignment import (
     ARCFACE_SIZE,
     ARCFACE_TEMPLATE,
     similarity_transform,
     template,
     transform_points,
 )
-from facedistill.faces.masks.fabric import Texture, pleat_light, print_share
 
 MaskShape = Literal["surgical", "kn95", "cloth", "cup", "duckbill"]
 """`kn95` (FFP2) has a vertical ridge, `cup` is a moulded dome, `duckbill` folds across."""

@@ -17,9 +17,9 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from facedistill.faces.alignment import ARCFACE_SIZE, similarity_transform, template
 from facedistill.faces.synthetic.nuisance import Nuisance
 from facedistill.faces.synthetic.traits import Identity
+from facedistill.runtime.alignment import ARCFACE_SIZE, similarity_transform, template
 
 SPAN = 1.8
 """Chart units for a stereographic unit: makes chart lengths about decimetres on the face."""

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import ARCFACE_SIZE, ARCFACE_TEMPLATE
 from facedistill.faces.synthetic.nuisance import Nuisance, draw_nuisance
 from facedistill.faces.synthetic.rendering import render
 from facedistill.faces.synthetic.traits import draw_identity
+from facedistill.runtime.alignment import ARCFACE_SIZE, ARCFACE_TEMPLATE
 
 PROCEDURAL_VERSION = 1
 """Grows whenever the same arguments give other pixels; belongs into every key."""

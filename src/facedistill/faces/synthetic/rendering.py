@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import ARCFACE_SIZE
 from facedistill.faces.synthetic import head_geometry as head
 from facedistill.faces.synthetic.head_geometry import (
     AXIS,
@@ -26,6 +25,7 @@ from facedistill.faces.synthetic.head_geometry import (
 )
 from facedistill.faces.synthetic.nuisance import Nuisance
 from facedistill.faces.synthetic.traits import Identity
+from facedistill.runtime.alignment import ARCFACE_SIZE
 
 MIN_SIZE, MAX_SIZE = 16, 1024
 

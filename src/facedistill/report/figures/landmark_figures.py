@@ -15,10 +15,10 @@ from facedistill.data.views.resized import scale_square
 from facedistill.evaluation.metrics.landmark_errors import cumulative_curve
 from facedistill.evaluation.protocols.landmark_report import LandmarkReport
 from facedistill.experiments.aligned_crops import AlignedFaces
-from facedistill.faces.alignment import template
 from facedistill.faces.landmarks import to_fractions, to_pixels
 from facedistill.report.figures.curves import save_figure
 from facedistill.report.sheet import contact_sheet, save_sheet
+from facedistill.runtime.alignment import template
 
 TILE = 168
 """Side of a face in the pictures."""

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from facedistill.distill.objectives.cross_architecture.pixel_features import resampled
-from facedistill.faces.alignment import template
+from facedistill.runtime.alignment import template
 
 Position = Literal["none", "euclid", "saliency", "relative"]
 """Which distance is encoded; `none` switches the encoding off."""

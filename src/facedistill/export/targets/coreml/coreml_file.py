@@ -31,8 +31,8 @@ from facedistill.export.conversion.quiet import quiet
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import EngineUnavailable, ExportOptions
 from facedistill.models.face_network import FaceNetwork
+from facedistill.runtime.engine import FileEngine
 from facedistill.runtime.header import HEADER_KEY, parse_exported
-from facedistill.runtime.recogniser import FileEngine
 
 _SPECIFICATION = Path("Data", "com.apple.CoreML", "model.mlmodel")
 _LARGEST_SPECIFICATION = 1 << 28

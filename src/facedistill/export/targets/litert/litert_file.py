@@ -28,8 +28,8 @@ from facedistill.export.conversion.scaled_maximum import replace_prelus
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
+from facedistill.runtime.engine import FileEngine
 from facedistill.runtime.header import HEADER_KEY, parse_exported
-from facedistill.runtime.recogniser import FileEngine
 
 _DOCUMENT = f"{HEADER_KEY}.json"
 _LARGEST_DOCUMENT = 1 << 20

@@ -36,7 +36,7 @@ from facedistill.export.file_metadata import exported_metadata, read_beside, wri
 from facedistill.export.target import ExportOptions
 from facedistill.export.targets.onnx.onnx_file import write_as_built
 from facedistill.models.face_network import FaceNetwork
-from facedistill.runtime.recogniser import FileEngine
+from facedistill.runtime.engine import FileEngine
 
 _BLOBS = {"in0": "image", "out0": "embedding"}
 """What pnnx calls input and output, and what they are called here."""

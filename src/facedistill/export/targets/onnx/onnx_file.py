@@ -28,8 +28,8 @@ from facedistill.export.conversion.scaled_maximum import replace_prelus
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import Engine, ExportOptions
 from facedistill.models.face_network import FaceNetwork
+from facedistill.runtime.engine import OnnxEngine
 from facedistill.runtime.header import HEADER_KEY, parse_exported
-from facedistill.runtime.recogniser import OnnxEngine
 
 _LARGEST_BYTES = 2**31 - 1  # of a protobuf message
 

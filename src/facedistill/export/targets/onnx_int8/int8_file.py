@@ -42,8 +42,8 @@ from facedistill.export.int8.quantised_layers import is_layer
 from facedistill.export.target import Engine, ExportOptions
 from facedistill.export.targets.onnx import onnx_file as floating
 from facedistill.models.face_network import FaceNetwork
+from facedistill.runtime.engine import FileInput
 from facedistill.runtime.header import HEADER_KEY
-from facedistill.runtime.recogniser import FileInput
 
 LEAST_FACES = 32
 """Faces below which ranges would be guessed."""

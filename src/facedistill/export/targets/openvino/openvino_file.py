@@ -27,8 +27,8 @@ from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
 from facedistill.export.targets.onnx.onnx_file import write_as_built
 from facedistill.models.face_network import FaceNetwork
+from facedistill.runtime.engine import FileEngine
 from facedistill.runtime.header import HEADER_KEY, parse_exported
-from facedistill.runtime.recogniser import FileEngine
 
 
 def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:

@@ -4,10 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.alignment import (
+from facedistill.runtime.alignment import (
     ARCFACE_TEMPLATE,
     align,
-    align_batch,
     similarity_transform,
     template,
     transform_points,
@@ -135,15 +134,3 @@ def test_dots_land_on_the_template(size):
 def test_already_aligned_crop_is_unchanged():
     crop = np.random.default_rng(2).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     np.testing.assert_array_equal(align(crop, ARCFACE_TEMPLATE), crop)
-
-
-def test_batch_equals_one_by_one():
-    rng = np.random.default_rng(3)
-    images = [rng.integers(0, 256, (80 + i, 120, 3), dtype=np.uint8) for i in range(3)]
-    landmarks = ARCFACE_TEMPLATE + rng.normal(0, 5, size=(3, 5, 2))
-    crops = align_batch(images, landmarks, 32)
-    for crop, image, points in zip(crops, images, landmarks, strict=True):
-        np.testing.assert_array_equal(crop, align(image, points, 32))
-    assert align_batch([], np.empty((0, 5, 2)), 32).shape == (0, 32, 32, 3)
-    with pytest.raises(FacedistillError, match="2 images but landmarks of 3"):
-        align_batch(images[:2], landmarks)
