@@ -29,8 +29,8 @@ from facedistill.distill.bank.making import import_embeddings
 from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.engine.optimizer import create_optimizer
-from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
+from facedistill.recipe.augmentation import Augmentation
 from facedistill.runtime.input_spec import InputSpec
 
 shares: dict[str, float] = defaultdict(float)

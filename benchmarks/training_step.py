@@ -39,8 +39,8 @@ from facedistill.engine.loop import Fit, LoopOptions
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.run_teachers import Teachers
 from facedistill.engine.step import TrainingStep, Weight
-from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
+from facedistill.recipe.augmentation import Augmentation
 from facedistill.runtime.input_spec import InputSpec
 
 Step = Callable[[Batch], object]

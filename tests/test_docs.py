@@ -30,11 +30,12 @@ from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.export.export import export_network
 from facedistill.export.target import TARGETS
-from facedistill.faces.augmentation import Augmentation
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.heads.margin import HEADS, MarginHead
+from facedistill.recipe.augmentation import Augmentation
 from facedistill.recipe.comparison import load_comparison, plan, shipped_comparisons
-from facedistill.recipe.schema import Recipe, load_recipe, shipped_recipes
+from facedistill.recipe.loading import load_recipe, shipped_recipes
+from facedistill.recipe.schema import Recipe
 from facedistill.runtime.input_spec import InputSpec
 
 ROOT = Path(__file__).parents[1]

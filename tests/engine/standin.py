@@ -8,7 +8,7 @@ from torch import nn
 
 from facedistill.models.backbones.base import Backbone, EmbeddingSize, InputSize
 from facedistill.models.registry import register
-from facedistill.recipe.schema import load_recipe
+from facedistill.recipe.loading import load_recipe
 
 
 class Standin(Backbone):

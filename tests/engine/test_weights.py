@@ -10,7 +10,7 @@ from facedistill.engine import loop
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.engine.weights import AutoScales, Weight
 from facedistill.experiments.run import run
-from facedistill.recipe.schema import load_recipe
+from facedistill.recipe.loading import load_recipe
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run
 from tests.experiments.tiny_run import make_bank

@@ -13,7 +13,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
 from facedistill.models.onnx_network import OnnxNetwork
-from facedistill.recipe.schema import load_recipe
+from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
 
 FACES = "procedural:identities=6,images=4,size=32"

@@ -24,7 +24,7 @@ from facedistill.models.files.model_file import load_model, save_model
 from facedistill.models.heads.class_head import ClassHead, head_path, save_head
 from facedistill.models.heads.margin import create_head
 from facedistill.models.registry import register
-from facedistill.recipe.schema import load_recipe
+from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine import standin  # noqa: F401 - registers the student
 

@@ -19,7 +19,7 @@ from facedistill.engine.metrics_log import read_metrics
 from facedistill.engine.signals import StopRequest
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
-from facedistill.recipe.schema import load_recipe
+from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run

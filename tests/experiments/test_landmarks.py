@@ -19,7 +19,7 @@ from facedistill.experiments.build.training_data import split_data
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
-from facedistill.recipe.schema import load_recipe
+from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine.standin import standin  # noqa: F401 - registers a tiny network
 from tests.evaluation.landmark_evaluation import evaluate_landmarks

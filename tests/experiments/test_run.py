@@ -20,7 +20,7 @@ from facedistill.experiments.folder import claim
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model, save_model
-from facedistill.recipe.schema import load_recipe, shipped_recipes
+from facedistill.recipe.loading import load_recipe, shipped_recipes
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run

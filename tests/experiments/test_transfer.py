@@ -8,7 +8,7 @@ from facedistill.engine.metrics_log import read_metrics
 from facedistill.experiments.run import run
 from facedistill.models.files.model_file import load_model
 from facedistill.models.heads.class_head import load_head
-from facedistill.recipe.schema import load_recipe
+from facedistill.recipe.loading import load_recipe
 from tests.engine.standin import tiny_recipe
 
 QUICK = ["training.steps=2"]

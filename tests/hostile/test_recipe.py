@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.recipe.schema import MAX_BYTES, load_recipe, shipped_recipes
+from facedistill.recipe.loading import load_recipe, shipped_recipes
+from facedistill.recipe.plain_yaml import MAX_BYTES
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
 from tests.recipe.test_schema import FULL
 

@@ -2,7 +2,7 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.recipe.comparison import load_comparison, plan
-from facedistill.recipe.schema import load_recipe
+from facedistill.recipe.loading import load_recipe
 
 TAUGHT = """
 settings: ["teacher.bank=${teacher}/bank"]
@@ -166,3 +166,26 @@ def test_methods_take_a_users_own_bank(tmp_path):
         assert trial.recipe.data.train == "faces"
         assert trial.recipe.student.input.size == 64
         assert trial.row == "plain" or trial.recipe.teacher.bank == "bank"
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "my=own.yaml"])
+def test_a_row_is_named_before_its_file(tmp_path, name, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / name).write_text(load_recipe("arcface").to_yaml().replace("seed: 0", "seed: 5"))
+    for folder in (tmp_path, "~"):
+        comparison = load_comparison([f"own={folder}/{name}", "plain=arcface"])
+        assert list(comparison.rows) == ["own", "plain"]
+        own, plain = plan(comparison, tmp_path)
+        assert own.recipe.data == plain.recipe.data
+
+
+def test_a_whole_comparison_is_no_row(write):
+    (path,) = write(TAUGHT)
+    for sources in ([f"own={path}"], [path, "arcface"]):
+        with pytest.raises(FacedistillError, match="describes a whole comparison: give it alone"):
+            load_comparison(sources)
+
+
+def test_an_unknown_recipe_of_a_row_is_refused_at_once():
+    with pytest.raises(FacedistillError, match="did you mean 'arcface'"):
+        load_comparison(["plain=arcfase", "fcd"])

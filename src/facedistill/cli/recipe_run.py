@@ -19,7 +19,7 @@ def run_recipe(recipe: str, out: Path, settings: list[str] | None, with_teacher:
 
 def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
     from facedistill.experiments.run import run
-    from facedistill.recipe.schema import load_recipe
+    from facedistill.recipe.loading import load_recipe
 
     loaded = load_recipe(recipe, settings or [])
     taught = loaded.teacher is not None or bool(loaded.teachers)

@@ -33,7 +33,8 @@ from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.open_network import open_network
 from facedistill.models.onnx_network import OnnxNetwork
-from facedistill.recipe.schema import Recipe, load_recipe
+from facedistill.recipe.loading import load_recipe
+from facedistill.recipe.schema import Recipe
 from facedistill.runtime.input_spec import InputSpec
 
 

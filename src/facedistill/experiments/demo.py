@@ -27,7 +27,8 @@ from facedistill.export.export import export_network
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.files.model_file import load_model
 from facedistill.recipe.comparison import Comparison, Trial, plan
-from facedistill.recipe.schema import Recipe, load_recipe
+from facedistill.recipe.loading import load_recipe
+from facedistill.recipe.schema import Recipe
 from facedistill.report.documents.comparison_page import write_comparison
 from facedistill.report.documents.comparison_table import cells_of, columns_of, crashes
 from facedistill.report.figures.demo_story import plot_story

@@ -14,7 +14,8 @@ from facedistill.distill.bank.format import info_path
 from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.experiments.build.teacher import best_of
 from facedistill.experiments.folder import BEST, LAST, RECIPE, SUMMARY
-from facedistill.recipe.schema import Recipe, load_recipe
+from facedistill.recipe.loading import load_recipe
+from facedistill.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)

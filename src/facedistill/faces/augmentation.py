@@ -8,15 +8,14 @@ and the same rotation whatever else is switched on, and a resumed run sees the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum, auto
 
 import cv2
 import numpy as np
 
-from facedistill.core.errors import FacedistillError
 from facedistill.faces.landmarks import mirror, reduce_to_five, to_fractions, to_pixels
 from facedistill.faces.masks.face_mask import MaskParameters, render_mask
+from facedistill.recipe.augmentation import Augmentation
 from facedistill.runtime.alignment import transform_points
 
 
@@ -50,104 +49,15 @@ class _Draw(IntEnum):
     MASK_SEED = auto()
 
 
-_LARGEST = {"shift": 0.5, "scale": 0.9, "rotation": 180.0, "brightness": 1.0, "contrast": 1.0}
-_PROBABILITIES = (
-    *("flip", "affine", "mask", "occlusion", "grayscale", "blur", "downscale", "jpeg"),
-)
-_RANGES = {
-    "occlusion_size": (0.0, 1.0),
-    "blur_sigma": (0.1, 20.0),
-    "downscale_factor": (0.02, 1.0),
-    "jpeg_quality": (1, 100),
-}
+class Augmenter:
+    """What a recipe's options do to an image and to its landmarks.
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What may happen to a training crop; by default a mirror image every second time.
-
-    The operations come in the order in which a camera meets them: what the face wears (mask), its
-    pose (flip, affine), what covers it (occlusion), light (brightness, contrast, grayscale), optics
-    (blur), resolution (downscale), compression (jpeg). All are off by default but the flip.
-
-    Attributes:
-        flip: Probability of a mirror image.
-        mask: Probability that the person wears a face mask (see `faces.mask`), drawn over nose and
-            mouth: by the image's landmarks, or where it has none, where an aligned crop has them.
-            Images must have sides of 16 pixels or more.
-        affine: Probability that shift, scale and rotation are applied (in one warp).
-        shift: Largest shift in each direction, as a fraction of the side, 0..0.5.
-        scale: Largest relative change of size, 0..0.9: the factor is within 1 -+ scale.
-        rotation: Largest angle in degrees, 0..180, either way.
-        occlusion: Probability of a rectangle of one random colour.
-        occlusion_size: Smallest and largest side of it, as fractions of the image's sides.
-        brightness: Largest relative change of brightness, 0..1: the factor is within
-            1 -+ brightness.
-        contrast: Largest relative change of contrast, 0..1: distances from the mean gray are
-            multiplied by a factor within 1 -+ contrast.
-        grayscale: Probability of dropping the colours; the image keeps three channels.
-        blur: Probability of a Gaussian blur.
-        blur_sigma: Smallest and largest standard deviation of it, in pixels, 0.1..20.
-        downscale: Probability of shrinking the image and enlarging it again.
-        downscale_factor: Smallest and largest factor of that, 0.02..1.
-        jpeg: Probability of JPEG compression.
-        jpeg_quality: Lowest and highest quality of it, integers 1..100.
-
-    Raises:
-        FacedistillError: If a field is out of its range; the message names it.
+    Args:
+        options: What may happen, and how much of it.
     """
 
-    flip: float = 0.5
-    mask: float = 0.0
-    affine: float = 1.0
-    shift: float = 0.0
-    scale: float = 0.0
-    rotation: float = 0.0
-    occlusion: float = 0.0
-    occlusion_size: tuple[float, float] = (0.1, 0.4)
-    brightness: float = 0.0
-    contrast: float = 0.0
-    grayscale: float = 0.0
-    blur: float = 0.0
-    blur_sigma: tuple[float, float] = (0.5, 2.0)
-    downscale: float = 0.0
-    downscale_factor: tuple[float, float] = (0.25, 0.9)
-    jpeg: float = 0.0
-    jpeg_quality: tuple[int, int] = (30, 95)
-
-    def __post_init__(self) -> None:
-        for name in _PROBABILITIES:
-            _check_number(name, getattr(self, name), 1.0)
-        for name, largest in _LARGEST.items():
-            _check_number(name, getattr(self, name), largest)
-        for name, (low, high) in _RANGES.items():
-            _check_range(name, getattr(self, name), low, high)
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-
-    @classmethod
-    def none(cls) -> Augmentation:
-        """Return the augmentation that leaves every image as it is."""
-        return cls(flip=0.0)
-
-    @property
-    def moves(self) -> bool:
-        """Whether shift, scale or rotation can happen."""
-        return self.affine > 0 and max(self.shift, self.scale, self.rotation) > 0
-
-    @property
-    def flip_only(self) -> bool:
-        """Whether nothing but the flip can happen, so that two views of an image are all."""
-        others = (
-            self.mask,
-            self.occlusion,
-            self.brightness,
-            self.contrast,
-            self.grayscale,
-            self.blur,
-            self.downscale,
-            self.jpeg,
-        )
-        return not self.moves and max(others) == 0
+    def __init__(self, options: Augmentation) -> None:
+        self.options = options
 
     def __call__(
         self, image: np.ndarray, rng: np.random.Generator, landmarks: np.ndarray | None = None
@@ -168,32 +78,34 @@ class Augmentation:
             FacedistillError: If a mask is to be drawn on an image too small for it, or where the
                 landmarks show no face.
         """
-        if self.flip_only:
-            flipped = rng.random() < self.flip
+        if self.options.flip_only:
+            flipped = rng.random() < self.options.flip
             return cv2.flip(image, 1) if flipped else np.ascontiguousarray(image), bool(flipped)
         draws = rng.random(len(_Draw)).tolist()
-        flipped = draws[_Draw.FLIP] < self.flip
+        flipped = draws[_Draw.FLIP] < self.options.flip
         if flipped:
             image = cv2.flip(image, 1)
-        if draws[_Draw.MASK] < self.mask:
+        if draws[_Draw.MASK] < self.options.mask:
             image = _put_on_mask(image, draws[_Draw.MASK_SEED], landmarks, flipped)
-        if self.moves and draws[_Draw.AFFINE] < self.affine:
+        if self.options.moves and draws[_Draw.AFFINE] < self.options.affine:
             image = self._move(image, draws)
-        if draws[_Draw.OCCLUSION] < self.occlusion:
+        if draws[_Draw.OCCLUSION] < self.options.occlusion:
             image = self._occlude(image, draws)
-        if self.brightness or self.contrast:
+        if self.options.brightness or self.options.contrast:
             image = self._relight(image, draws)
-        if draws[_Draw.GRAYSCALE] < self.grayscale:
+        if draws[_Draw.GRAYSCALE] < self.options.grayscale:
             image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        if draws[_Draw.BLUR] < self.blur:
-            sigma = _between(self.blur_sigma, draws[_Draw.BLUR_SIGMA])
+        if draws[_Draw.BLUR] < self.options.blur:
+            sigma = _between(self.options.blur_sigma, draws[_Draw.BLUR_SIGMA])
             image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-        if draws[_Draw.DOWNSCALE] < self.downscale:
+        if draws[_Draw.DOWNSCALE] < self.options.downscale:
             image = _downscale(
-                image, _between(self.downscale_factor, draws[_Draw.DOWNSCALE_FACTOR])
+                image, _between(self.options.downscale_factor, draws[_Draw.DOWNSCALE_FACTOR])
             )
-        if draws[_Draw.JPEG] < self.jpeg:
-            image = _compress(image, round(_between(self.jpeg_quality, draws[_Draw.JPEG_QUALITY])))
+        if draws[_Draw.JPEG] < self.options.jpeg:
+            image = _compress(
+                image, round(_between(self.options.jpeg_quality, draws[_Draw.JPEG_QUALITY]))
+            )
         return np.ascontiguousarray(image), flipped
 
     def move_landmarks(
@@ -211,9 +123,9 @@ class Augmentation:
             float32 (P, 2); points may have left the image.
         """
         draws = rng.random(len(_Draw)).tolist()
-        if draws[_Draw.FLIP] < self.flip:
+        if draws[_Draw.FLIP] < self.options.flip:
             landmarks = mirror(landmarks)
-        if self.moves and draws[_Draw.AFFINE] < self.affine:
+        if self.options.moves and draws[_Draw.AFFINE] < self.options.affine:
             moved = transform_points(to_pixels(landmarks, shape), self._motion(shape, draws))
             landmarks = to_fractions(moved, shape)
         return landmarks.astype(np.float32)
@@ -223,12 +135,12 @@ class Augmentation:
         height, width = shape[:2]
         # Pixel (0, 0) is a square's centre, so the image's middle is half a pixel short of W / 2.
         middle = ((width - 1) / 2, (height - 1) / 2)
-        angle = self.rotation * _signed(draws[_Draw.ROTATION])
+        angle = self.options.rotation * _signed(draws[_Draw.ROTATION])
         matrix = cv2.getRotationMatrix2D(
-            middle, angle, 1 + self.scale * _signed(draws[_Draw.SCALE])
+            middle, angle, 1 + self.options.scale * _signed(draws[_Draw.SCALE])
         )
-        matrix[0, 2] += self.shift * width * _signed(draws[_Draw.SHIFT_X])
-        matrix[1, 2] += self.shift * height * _signed(draws[_Draw.SHIFT_Y])
+        matrix[0, 2] += self.options.shift * width * _signed(draws[_Draw.SHIFT_X])
+        matrix[1, 2] += self.options.shift * height * _signed(draws[_Draw.SHIFT_Y])
         return matrix
 
     def _move(self, image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
@@ -241,8 +153,8 @@ class Augmentation:
         )
 
     def _occlude(self, image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
-        height = _between(self.occlusion_size, draws[_Draw.OCCLUSION_HEIGHT])
-        width = _between(self.occlusion_size, draws[_Draw.OCCLUSION_WIDTH])
+        height = _between(self.options.occlusion_size, draws[_Draw.OCCLUSION_HEIGHT])
+        width = _between(self.options.occlusion_size, draws[_Draw.OCCLUSION_WIDTH])
         rows = _span(image.shape[0], height, draws[_Draw.OCCLUSION_Y])
         columns = _span(image.shape[1], width, draws[_Draw.OCCLUSION_X])
         colour = draws[_Draw.OCCLUSION_RED : _Draw.OCCLUSION_BLUE + 1]
@@ -251,8 +163,8 @@ class Augmentation:
         return image
 
     def _relight(self, image: np.ndarray, draws: Sequence[float]) -> np.ndarray:
-        gain = 1 + self.brightness * _signed(draws[_Draw.BRIGHTNESS])
-        stretch = 1 + self.contrast * _signed(draws[_Draw.CONTRAST])
+        gain = 1 + self.options.brightness * _signed(draws[_Draw.BRIGHTNESS])
+        stretch = 1 + self.options.contrast * _signed(draws[_Draw.CONTRAST])
         red, green, blue, _ = cv2.mean(image)
         gray = gain * (0.299 * red + 0.587 * green + 0.114 * blue)
         table = gray + stretch * (gain * np.arange(256) - gray)
@@ -318,22 +230,3 @@ def _compress(image: np.ndarray, quality: int) -> np.ndarray:
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     assert decoded is not None, "OpenCV does not read the JPEG it wrote"
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-
-
-def _check_number(name: str, value: object, largest: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
-        raise FacedistillError(f"augmentation.{name} is {value!r}: give a number 0..{largest:g}")
-
-
-def _check_range(name: str, value: object, low: float, high: float) -> None:
-    kind: type | tuple[type, ...] = int if isinstance(low, int) else (int, float)
-    if (
-        not isinstance(value, list | tuple)
-        or len(value) != 2
-        or any(isinstance(end, bool) or not isinstance(end, kind) for end in value)
-        or not low <= value[0] <= value[1] <= high
-    ):
-        raise FacedistillError(
-            f"augmentation.{name} is {value!r}: give two numbers (smallest, largest) "
-            f"within {low:g}..{high:g}"
-        )

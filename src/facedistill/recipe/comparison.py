@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,22 +16,17 @@ from pydantic import Field, ValidationError, model_validator
 from facedistill.core.errors import FacedistillError
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.grid import GridRecipe, row_name
-from facedistill.recipe.schema import (
-    PairsRecipe,
-    Recipe,
-    Section,
-    first_problem,
-    load_recipe,
-    read_tree,
-)
+from facedistill.recipe.keys import first_problem
+from facedistill.recipe.loading import load_recipe, read_tree
+from facedistill.recipe.overrides import Override
+from facedistill.recipe.schema import PairsRecipe, PathText, Recipe, Section
 
 PLAIN = "plain"
-"""Name of the row that others are compared with: the student that nobody taught."""
+"""Name of the row that others are compared with: the student without a teacher."""
 
 REFERENCES = (PLAIN, "fcd")
 """Rows that others are compared with where a comparison does not say."""
 
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _ROW_NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,79}")
 
 _SHIPPED = Path(__file__).parent / "shipped_comparisons"
@@ -42,7 +38,7 @@ Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 32)]], Field(min_lengt
 class RowRecipe(Section):
     """One row: `name: recipe` is short for `name: {recipe: recipe}`."""
 
-    recipe: str = Field(description="name of a shipped recipe, or path of a .yaml file")
+    recipe: PathText = Field(description="name of a shipped recipe, or path of a .yaml file")
     settings: list[str] = Field(
         default_factory=list,
         description="a.b=value; ${row} in a value is the folder of that row's run",
@@ -55,6 +51,11 @@ class RowRecipe(Section):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"recipe": value} if isinstance(value, str) else value
+
+    @cached_property
+    def overrides(self) -> list[Override]:
+        """The row's own settings."""
+        return [Override.parse(text) for text in self.settings]
 
 
 class Comparison(Section):
@@ -104,6 +105,11 @@ class Comparison(Section):
             if len(set(seeds)) < len(seeds):
                 raise ValueError(f"seeds {seeds} name one twice")
         return self
+
+    @cached_property
+    def overrides(self) -> list[Override]:
+        """The settings for every row."""
+        return [Override.parse(text) for text in self.settings]
 
     @property
     def references(self) -> list[str]:
@@ -182,7 +188,7 @@ def load_comparison(
         raise FacedistillError(f"{what}: {first_problem(error, Comparison)}") from error
     _check_settings(comparison, what)
     comparison = _only_needed(comparison)
-    _tell_overridden(comparison, settings)
+    _warn_of_overridden(comparison, len(settings))
     return comparison
 
 
@@ -221,28 +227,33 @@ def run_folder(out: Path, row: str, seed: int) -> Path:
 def _read(sources: Sequence[str]) -> dict[str, Any]:
     if not sources:
         raise FacedistillError("nothing to compare: name recipes, or one comparison file")
-    trees = {
-        source: read_tree(_shipped(source))
-        for source in sources
-        if Path(source).suffix in (".yaml", ".yml") or source in shipped_comparisons()
-    }
-    described = [source for source, tree in trees.items() if "rows" in tree or "grids" in tree]
-    if described and len(sources) > 1:
-        raise FacedistillError(
-            f"{described[0]} describes a whole comparison: give it alone, or recipes without it"
-        )
-    if described:
-        return trees[described[0]]
+    named = {source: _named_recipe(source) for source in sources}
+    for source, (_, recipe) in named.items():
+        if Path(recipe).suffix not in (".yaml", ".yml") and recipe not in shipped_comparisons():
+            continue
+        tree = read_tree(_shipped(recipe))
+        if "rows" not in tree and "grids" not in tree:
+            continue
+        if len(sources) > 1 or recipe != source:
+            raise FacedistillError(
+                f"{source} describes a whole comparison: give it alone, or recipes without it"
+            )
+        return tree
     rows: dict[str, str] = {}
     for source in sources:
-        name, named, recipe = source.partition("=")
-        row, recipe = (name, recipe) if named else (Path(source).stem, source)
+        row, recipe = named[source]
         if row in rows:
-            raise FacedistillError(
-                f"two rows are called '{row}': name them, as in {row}2={recipe or source}"
-            )
+            raise FacedistillError(f"two rows are called '{row}': name them, as in {row}2={recipe}")
         rows[row] = recipe
     return {"rows": rows}
+
+
+def _named_recipe(source: str) -> tuple[str, str]:
+    """Take ROW=RECIPE apart; a file that is there is one, whatever signs its name has."""
+    row, named, recipe = source.partition("=")
+    if named and not Path(source).is_file():
+        return row, recipe
+    return Path(source).stem, source
 
 
 def _named_pairs(sources: Sequence[str]) -> dict[str, str]:
@@ -257,103 +268,65 @@ def _named_pairs(sources: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _settings(comparison: Comparison, name: str) -> list[str]:
+def _overrides(comparison: Comparison, name: str) -> list[Override]:
     """A row's settings, those of all rows first, without those that are not for it.
 
-    Who has no teacher is told nothing of one, and who has not an objective nothing of its options.
-    What refers to a row and is then set to something else refers to no row.
+    A row without a teacher gets no setting of one, and a row without an objective none of its
+    options. What refers to a row and is then set to something else refers to no row.
     """
     row = comparison.rows[name]
     tree = _tree(comparison, row)
-    settings = [*(s for s in comparison.settings if _concerns(tree, s)), *row.settings]
+    overrides = [*(o for o in comparison.overrides if o.concerns(tree)), *row.overrides]
     return [
-        setting
-        for i, setting in enumerate(settings)
-        if not (_REFERENCE.search(setting) and _is_replaced(setting, settings[i + 1 :]))
+        each
+        for i, each in enumerate(overrides)
+        if not (each.references() and any(o.replaces(each) for o in overrides[i + 1 :]))
     ]
 
 
-def _place(setting: str) -> list[str]:
-    """The keys that lead to what `a.b=value` sets."""
-    return setting.partition("=")[0].strip().split(".")
-
-
-def _is_replaced(setting: str, later: Sequence[str]) -> bool:
-    place = _place(setting)
-    return any(place[: len(each)] == each for each in map(_place, later))
+def _needs(comparison: Comparison, name: str) -> list[str]:
+    """Names of the rows that a row's settings refer to."""
+    return [row for each in _overrides(comparison, name) for row in each.references()]
 
 
 def _tree(comparison: Comparison, row: RowRecipe) -> dict[str, Any]:
     """A row's recipe with its own settings and the objectives that the comparison gives to all."""
-    given = [s for s in comparison.settings if _gives_objective(s)]
-    return read_tree(row.recipe, [*given, *row.settings])
-
-
-def _concerns(tree: Mapping[str, Any], setting: str) -> bool:
-    """Whether a setting of all rows is for one of this recipe."""
-    place = _place(setting)
-    if place[0] == "teacher":
-        return tree.get("teacher") is not None
-    return not _takes_objective(setting) or place[1] in (tree.get("objectives") or {})
-
-
-def _gives_objective(setting: str) -> bool:
-    """Whether it is `objectives.NAME={...}`."""
-    place = _place(setting)
-    return place[0] == "objectives" and len(place) == 2 and not _is_null(setting)
-
-
-def _takes_objective(setting: str) -> bool:
-    """Whether it is for rows with that objective: it sets an option of it, or takes it away."""
-    place = _place(setting)
-    return place[0] == "objectives" and (len(place) > 2 or (len(place) == 2 and _is_null(setting)))
-
-
-def _is_null(setting: str) -> bool:
-    return setting.partition("=")[2].strip() in ("null", "~", "")
+    given = [each for each in comparison.overrides if each.gives_objective]
+    return read_tree(row.recipe, [*given, *row.overrides])
 
 
 def _check_settings(comparison: Comparison, what: str) -> None:
     """Refuse a setting for all rows of a teacher or an objective that no row has."""
-    settings = [s for s in comparison.settings if _takes_objective(s) or _place(s)[0] == "teacher"]
-    trees = [_tree(comparison, row) for row in comparison.rows.values()] if settings else []
+    trees = [_tree(comparison, row) for row in comparison.rows.values()]
     known = {name for tree in trees for name in tree.get("objectives") or ()}
-    for setting in settings:
-        place = _place(setting)
-        if _takes_objective(setting) and place[1] not in known:
+    for each in comparison.overrides:
+        if (name := each.of_objective) is not None and name not in known:
             raise FacedistillError(
-                f"{what}: no row has the objective of {setting}: {did_you_mean(place[1], known)} "
-                f"(objectives.{place[1]}={{weight: 1}} gives it to all rows)"
+                f"{what}: no row has the objective of {each.text}: {did_you_mean(name, known)} "
+                f"(objectives.{name}={{weight: 1}} gives it to all rows)"
             )
-        if place[0] == "teacher" and not any(tree.get("teacher") for tree in trees):
+        if each.of_teacher and not any(tree.get("teacher") for tree in trees):
             raise FacedistillError(
-                f"{what}: no row has a teacher, so that {setting} says nothing: leave it out, or "
+                f"{what}: no row has a teacher, so that {each.text} says nothing: leave it out, or "
                 "name recipes that have one"
             )
 
 
-def _tell_overridden(comparison: Comparison, settings: Iterable[str]) -> None:
-    """Warn of what was asked for all rows and some set otherwise by themselves."""
-    for setting in settings:
-        place = _place(setting)
+def _warn_of_overridden(comparison: Comparison, count: int) -> None:
+    """Warn of the last `count` settings for all rows that some rows set otherwise themselves."""
+    for each in comparison.overrides[len(comparison.overrides) - count :]:
         own = [
             name
             for name, row in comparison.rows.items()
-            if any(_overlap(place, _place(each)) for each in row.settings)
-            and _concerns(_tree(comparison, row), setting)
+            if any(map(each.overlaps, row.overrides)) and each.concerns(_tree(comparison, row))
         ]
         if own:
             more = f" and {len(own) - 3} more" if len(own) > 3 else ""
             warnings.warn(
-                f"{setting} is not, or not all, for rows that set it themselves: "
+                f"{each.text} is not, or not all, for rows that set it themselves: "
                 f"{', '.join(own[:3])}{more}",
                 stacklevel=3,
             )
-
-
-def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
 
 
 def _only_needed(comparison: Comparison) -> Comparison:
@@ -361,7 +334,7 @@ def _only_needed(comparison: Comparison) -> Comparison:
     rows = comparison.rows
     if not any(row.if_needed for row in rows.values()):
         return comparison
-    needs = {name: set(_REFERENCE.findall(" ".join(_settings(comparison, name)))) for name in rows}
+    needs = {name: set(_needs(comparison, name)) for name in rows}
     needed = {name for name, row in rows.items() if not row.if_needed}
     needed |= {*(comparison.against or ())}
     needed |= {grid.teacher for grid in comparison.grids.values() if grid.teacher}
@@ -375,7 +348,7 @@ def _order(comparison: Comparison) -> list[str]:
     """Names of the rows, each after those that its settings refer to."""
     needs: dict[str, list[str]] = {}
     for name in comparison.rows:
-        needs[name] = _REFERENCE.findall(" ".join(_settings(comparison, name)))
+        needs[name] = _needs(comparison, name)
         for other in needs[name]:
             if other not in comparison.rows:
                 raise FacedistillError(
@@ -391,8 +364,7 @@ def _order(comparison: Comparison) -> list[str]:
 def _trial(comparison: Comparison, name: str, seed: int, out: Path) -> Trial:
     after: list[Path] = []
 
-    def folder(match: re.Match[str]) -> str:
-        other = match[1]
+    def folder(other: str) -> str:
         seeds = comparison.rows[other].seeds or comparison.seeds
         if seed not in seeds and len(seeds) > 1:
             raise FacedistillError(
@@ -402,8 +374,8 @@ def _trial(comparison: Comparison, name: str, seed: int, out: Path) -> Trial:
         after.append(run_folder(out, other, seed if seed in seeds else seeds[0]))
         return str(after[-1])
 
-    settings = [_REFERENCE.sub(folder, setting) for setting in _settings(comparison, name)]
+    overrides = [each.resolved(folder) for each in _overrides(comparison, name)]
     row = comparison.rows[name]
-    recipe = load_recipe(row.recipe, [*settings, f"seed={seed}"])
+    recipe = load_recipe(row.recipe, [*overrides, Override(("seed",), seed, f"seed={seed}")])
     before = tuple(dict.fromkeys(after))
     return Trial(name, seed, recipe, run_folder(out, name, seed), before, row.bank)

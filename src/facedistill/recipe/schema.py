@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
+import os
 import re
-from collections.abc import Hashable, Iterable
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
 )
 
-from facedistill.core.errors import FacedistillError
 from facedistill.core.suggestion import did_you_mean
-from facedistill.distill.teachers.prompt_count import MOST_PROMPTS
-from facedistill.faces.augmentation import Augmentation
+from facedistill.recipe.augmentation import Augmentation
 from facedistill.runtime.input_spec import InputSpec
-
-_SHIPPED = resources.files("facedistill") / "recipe" / "shipped"
-MAX_BYTES = 1 << 18
-"""Largest recipe file; a long one has a few kilobytes."""
-MAX_DEPTH = 20
-"""Deepest nesting of lists and mappings."""
 
 _INDIFFERENT: dict[str, Any] = {
     "data": {"workers", "cache"},
@@ -43,6 +32,17 @@ _INDIFFERENT: dict[str, Any] = {
     "training": {"checkpoint_minutes", "tensorboard"},
 }
 """Keys on which the result does not depend."""
+
+MOST_PROMPTS = 1024
+"""Most prompts of a stage."""
+
+
+def _expand_home(text: str) -> str:
+    return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises for ~nobody
+
+
+PathText = Annotated[str, AfterValidator(_expand_home)]
+"""A path, or another name of a data set: `~` at its beginning is the home folder."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A share of training."""
@@ -65,7 +65,7 @@ class Section(BaseModel):
 class DataRecipe(Section):
     """Which faces, and how they reach the networks."""
 
-    train: str = Field(
+    train: PathText = Field(
         description="RecordIO folder or .rec, image folder, list of labels or of landmarks, folder "
         "with .pts files, or `procedural:identities=400,images=20` (loosely cut with `,loose=1`)"
     )
@@ -132,8 +132,8 @@ class PromptsRecipe(Section):
 class TeacherRecipe(Section):
     """Where knowledge comes from: a bank (cached) or a model file (online)."""
 
-    bank: str | None = Field(None, description="folder made by `facedistill embed`")
-    model: str | None = Field(
+    bank: PathText | None = Field(None, description="folder made by `facedistill embed`")
+    model: PathText | None = Field(
         None,
         description=".onnx, .safetensors, .pt, .pth, .ckpt, or a run's folder (its best weights, "
         "and the class head beside them): teaches online, or checks that a bank is its own",
@@ -184,7 +184,7 @@ class NetworkRecipe(Section):
         "evaluated on them. 5 of any data with landmarks; 49, 68 or 98 of data that has as many",
     )
     input: InputSpec = InputSpec()
-    init: str | None = Field(
+    init: PathText | None = Field(
         None,
         description="model file or run folder to start from; a network of the same kind with "
         "another head gives all but that head",
@@ -346,7 +346,7 @@ class TrainingRecipe(Section):
 class PairsRecipe(Section):
     """Verification pairs; `name: path` is short for `name: {pairs: path}`."""
 
-    pairs: str = Field(
+    pairs: PathText = Field(
         description=".bin file, folder with pairs.txt, or `procedural:`; of a landmark network a "
         "landmark list, a folder with .pts files or `procedural:`"
     )
@@ -354,7 +354,7 @@ class PairsRecipe(Section):
         None,
         description="draw face masks on the second image of each pair, or on both; always the same",
     )
-    groups: str | None = Field(
+    groups: PathText | None = Field(
         None,
         description="CSV table of groups of identities, see evaluation.md: their errors at one "
         "threshold, FMR 1e-2 over all pairs, in `summary.json` and the model card",
@@ -444,190 +444,3 @@ class Recipe(Section):
     def to_yaml(self) -> str:
         """Return the recipe as the YAML text that gives it again."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def shipped_recipes() -> list[str]:
-    """Return the names of the recipes that come with the package."""
-    return sorted(
-        f.name.removesuffix(".yaml") for f in _SHIPPED.iterdir() if f.name.endswith(".yaml")
-    )
-
-
-def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        source: Name of a shipped recipe, or path of a YAML file.
-        overrides: `a.b=value` settings, the value in YAML; later ones win. `null` takes a whole
-            mapping out.
-
-    Raises:
-        FacedistillError: If the file is missing or no YAML, a key is unknown (the nearest is
-            named), or a value is out of its range.
-    """
-    tree = read_tree(source, overrides)
-    try:
-        recipe = Recipe.model_validate(tree)
-        # Text may be taken for a number, as large as it likes: 0999 is text to YAML.
-        _check_plain(recipe.model_dump(mode="json"))
-        return recipe
-    except ValidationError as error:
-        raise FacedistillError(f"recipe {source}: {first_problem(error, Recipe)}") from error
-    except (FacedistillError, ValueError) as error:
-        raise FacedistillError(f"recipe {source}: {error}") from error
-
-
-def read_tree(source: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
-    """Read a recipe's or a comparison's YAML, with settings applied, before it is validated.
-
-    Raises:
-        FacedistillError: If the file is missing or no plain YAML mapping, or a setting is unusable.
-    """
-    tree = _parse(_read(source), f"recipe {source}")
-    if not isinstance(tree, dict):
-        raise FacedistillError(f"recipe {source} is no mapping of keys to values")
-    for override in overrides:
-        _override(tree, override)
-    return tree
-
-
-def _read(source: str | Path) -> str:
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(source) not in shipped_recipes():
-            raise FacedistillError(
-                f"no recipe '{source}': {did_you_mean(str(source), shipped_recipes())} "
-                "(or give the path of a .yaml file)"
-            )
-        return (_SHIPPED / f"{source}.yaml").read_text("utf-8")
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise FacedistillError(
-                f"recipe {path} is no recipe: it has more than {MAX_BYTES} bytes"
-            )
-        return content.decode("utf-8")
-    except OSError as error:
-        raise FacedistillError(f"cannot read recipe {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, ValueError) as error:
-        raise FacedistillError(f"cannot read recipe {path}: it is no UTF-8 text") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without its traps: aliases (a few lines can mean billions), doubled keys."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not taken", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        names: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in names:
-                    said = f"key '{key.value}' is given twice"
-                    raise yaml.MarkedYAMLError(None, None, said, key.start_mark)
-                names.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 reads 3e-3 as text; everyone who writes it means the number.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _parse(text: str, what: str) -> Any:
-    """Read YAML that holds nothing but mappings with text keys, lists and plain values."""
-    try:
-        tree = yaml.load(text, _Loader)
-        _check_plain(tree)
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError) as error:
-        line = " ".join(str(error).split())
-        raise FacedistillError(f"{what} is no YAML to use: {line[:300]}") from error
-    return tree
-
-
-def _check_plain(value: Any, depth: int = 0) -> None:
-    if depth > MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValueError(f"key {key} is no text")
-            _check_plain(key, depth + 1)
-            _check_plain(value[key], depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_plain(item, depth + 1)
-    elif isinstance(value, str):
-        value.encode()
-    elif isinstance(value, int) and abs(value) >= 1 << 63:
-        raise ValueError("a number is too large")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no number to use")
-    elif not isinstance(value, int | float | None):
-        raise ValueError(f"{value} is neither text nor a number")
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path.strip():
-        raise FacedistillError(f"--set {override}: write it as a.b=value")
-    *parents, leaf = path.strip().split(".")
-    for parent in parents:
-        below = tree.get(parent)
-        if below is None:
-            below = tree[parent] = {}
-        if not isinstance(below, dict):
-            raise FacedistillError(f"--set {override}: '{parent}' is a value, it has no keys")
-        tree = below
-    value = _parse(text, f"--set {override}: the value")
-    if value is None and parents == ["objectives"] and leaf not in tree:
-        hint = f": {did_you_mean(leaf, tree)}" if tree else ""
-        raise FacedistillError(f"--set {override}: the recipe has no such objective{hint}")
-    if value is None and isinstance(tree.get(leaf), dict):
-        del tree[leaf]
-    else:
-        tree[leaf] = value
-
-
-def first_problem(error: ValidationError, root: type[BaseModel]) -> str:
-    """Put pydantic's first complaint about a `root` in one line; name the nearest known key."""
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _fields_at(root, place[:-1])
-        return f"unknown key '{'.'.join(place)}': {did_you_mean(place[-1], known)}{more}"
-    if first["type"] == "missing":
-        return f"key '{'.'.join(place)}' is missing{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    said = f"{message[0].lower()}{message[1:]}{more}"
-    return f"{'.'.join(place)}: {said}" if place else said
-
-
-def _fields_at(root: type[BaseModel], place: list[str]) -> list[str]:
-    """Return the keys that a recipe knows at a place."""
-    section: Any = root
-    parts = iter(place)
-    for part in parts:
-        annotation = _annotations(section).get(part)
-        if get_origin(annotation) is dict:
-            next(parts, None)  # the user's own name
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        section = next((option for option in options if _annotations(option)), None)
-    return list(_annotations(section))
-
-
-def _annotations(section: Any) -> dict[str, Any]:
-    if isinstance(section, type) and issubclass(section, BaseModel):
-        return {name: field.annotation for name, field in section.model_fields.items()}
-    if dataclasses.is_dataclass(section):
-        return {field.name: field.type for field in dataclasses.fields(section)}
-    return {}

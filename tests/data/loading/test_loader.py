@@ -13,7 +13,8 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.loading.loader import Cached, Loader, Order, Resized
-from facedistill.faces.augmentation import Augmentation, sample_rng
+from facedistill.faces.augmentation import Augmenter, sample_rng
+from facedistill.recipe.augmentation import Augmentation
 
 FLIP = Augmentation()
 MUCH = Augmentation(flip=0.5, rotation=20, shift=0.1, brightness=0.3, occlusion=0.5, jpeg=0.5)
@@ -268,7 +269,7 @@ def test_landmarks_move_with_the_images_however_they_are_cached():
         for key, points in zip(batch.keys, batch.landmarks.numpy(), strict=True):
             index = next(i for i in range(6) if faces.key(i) == key.tobytes())
             rng = sample_rng(1, 0, index)
-            expected = turned.move_landmarks(faces[index].landmarks, (32, 32), rng)
+            expected = Augmenter(turned).move_landmarks(faces[index].landmarks, (32, 32), rng)
             np.testing.assert_array_equal(points, expected)
     on_device = load(faces, 0, 2, 3, cache="device")
     for ours, theirs in zip(on_device, load(faces, 0, 2, 3), strict=True):
@@ -285,7 +286,7 @@ def test_masks_go_by_the_landmarks_and_what_they_do_not_fit_is_named():
         index = next(i for i in range(6) if faces.key(i) == key.tobytes())
         sample = faces[index]
         rng = sample_rng(1, 0, index)
-        worn = Augmentation(flip=0.0, mask=1.0)(sample.image, rng, sample.landmarks)[0]
+        worn = Augmenter(Augmentation(flip=0.0, mask=1.0))(sample.image, rng, sample.landmarks)[0]
         np.testing.assert_array_equal(image, worn)
 
     class Elsewhere(ProceduralDataset):

@@ -21,7 +21,8 @@ from facedistill.data.loading.reading import read_in_order, start_loader
 from facedistill.data.sample import KEY_BYTES, Sample
 from facedistill.data.views.resized import Resized
 from facedistill.data.views.view import View
-from facedistill.faces.augmentation import Augmentation, sample_rng
+from facedistill.faces.augmentation import Augmenter, sample_rng
+from facedistill.recipe.augmentation import Augmentation
 
 Place = tuple[int, int]
 """(epoch, index of the sample): all that a sample's augmentation depends on, beside the seed."""
@@ -295,7 +296,7 @@ class _AugmentedFaces(Dataset[AugmentedSample]):
         seed: int,
         keep_clean: bool,
     ) -> None:
-        self.source, self.augmentation, self.seed = source, augmentation, seed
+        self.source, self.augment, self.seed = source, Augmenter(augmentation), seed
         self.keep_clean = keep_clean
 
     def __getitem__(self, place: Place) -> AugmentedSample:
@@ -306,7 +307,7 @@ class _AugmentedFaces(Dataset[AugmentedSample]):
             return AugmentedSample(image=None, problem=str(error))
         rng = sample_rng(self.seed, epoch, index)
         try:
-            image, flipped = self.augmentation(sample.image, rng, sample.landmarks)
+            image, flipped = self.augment(sample.image, rng, sample.landmarks)
         except FacedistillError as error:
             return AugmentedSample(image=None, problem=f"{self.source.where(index)}: {error}")
         clean = sample.image if self.keep_clean else None
@@ -318,12 +319,12 @@ class _AugmentedFaces(Dataset[AugmentedSample]):
         if sample.landmarks is None:
             return None
         rng = sample_rng(self.seed, *place)
-        return self.augmentation.move_landmarks(sample.landmarks, sample.image.shape, rng)
+        return self.augment.move_landmarks(sample.landmarks, sample.image.shape, rng)
 
     def flip(self, place: Place) -> bool:
         """Whether augmentation mirrors this image: the first draw of its generator."""
         pixel = np.zeros((1, 1, 3), np.uint8)
-        return self.augmentation(pixel, sample_rng(self.seed, *place))[1]
+        return self.augment(pixel, sample_rng(self.seed, *place))[1]
 
 
 class _Places(Sampler[list[Place]]):
