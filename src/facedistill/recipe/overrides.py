@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,9 +110,7 @@ class Override:
 
     def references(self) -> list[str]:
         """Return the rows that the value refers to, as in `${row}`."""
-        found: list[str] = []
-        _map_text(self.value, lambda text: found.extend(_REFERENCE.findall(text)) or text)
-        return found
+        return [row for text in _texts(self.value) for row in _REFERENCE.findall(text)]
 
     def resolved(self, folder: Callable[[str], str]) -> Override:
         """Return the setting with each `${row}` replaced by that row's folder."""
@@ -130,6 +128,15 @@ def _is_taken_as_typed(path: tuple[str, ...], value: str) -> bool:
         return False
     may_be_none = type(None) in kinds or PairsRecipe in kinds
     return not (may_be_none and value in ("null", "~"))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a tree of values."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield value
 
 
 def _map_text(value: Any, change: Callable[[str], str]) -> Any:
