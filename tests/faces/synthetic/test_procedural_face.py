@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.synthetic import head_geometry as head
+from facedistill.faces.synthetic import head_sight
+from facedistill.faces.synthetic.head_geometry import Features, skin_radius, surface_points
+from facedistill.faces.synthetic.head_sight import Camera, look, pose
 from facedistill.faces.synthetic.nuisance import COVERS, Nuisance, draw_nuisance
 from facedistill.faces.synthetic.procedural_face import procedural_face
 from facedistill.faces.synthetic.rendering import render
@@ -23,10 +25,10 @@ seeds = st.integers(0, 2**31)
 
 
 def geometry(identity, nuisance, size=112):
-    features = head.Features.of(identity, nuisance)
-    skin = head.skin_radius(identity, nuisance, features)
-    points = head.surface_points(skin, features.landmarks)
-    return features, skin, points, head.Camera.aligned(nuisance, points, size)
+    features = Features.of(identity, nuisance)
+    skin = skin_radius(identity, nuisance, features)
+    points = surface_points(skin, features.landmarks)
+    return features, skin, points, Camera.aligned(nuisance, points, size)
 
 
 def digest(face):
@@ -139,8 +141,8 @@ def test_landmarks_are_where_the_rays_see_the_features(seed, yaw, pitch):
     nuisance = Nuisance(yaw=yaw, pitch=pitch, roll=3.0, shift_x=2.0, scale=1.05)
     features, skin, points, camera = geometry(identity, nuisance)
     landmarks = render(identity, nuisance)[1]
-    sight = head.look(skin, camera, 112)
-    turned = points @ head.pose(yaw, pitch).T
+    sight = look(skin, camera, 112)
+    turned = points @ pose(yaw, pitch).T
     for (u, v), (x, y), point in zip(features.landmarks, landmarks, turned, strict=True):
         column, row = round(float(x)), round(float(y))
         if not (2 <= column < 110 and 2 <= row < 110) or sight.alpha[row, column] < 1:
@@ -154,7 +156,7 @@ def test_landmarks_are_where_the_rays_see_the_features(seed, yaw, pitch):
 
 def test_frontal_landmarks_lie_where_the_chart_says():
     features, skin, _, camera = geometry(SYMMETRIC, Nuisance())
-    sight = head.look(skin, camera, 112)
+    sight = look(skin, camera, 112)
     landmarks = render(SYMMETRIC, Nuisance())[1]
     for (u, v), mark in zip(features.landmarks, landmarks, strict=True):
         distance = np.hypot(sight.u - u, sight.v - v)
@@ -233,7 +235,7 @@ def test_the_far_eye_hides_behind_the_nose():
         dataclasses.replace(SYMMETRIC, bridge_height=0.15), Nuisance(yaw=70.0)
     )
     x, y = np.rint(camera.project(points)[1]).astype(int)
-    sight = head.look(skin, camera, 112)
+    sight = look(skin, camera, 112)
     assert np.hypot(sight.u[y, x] - features.eye_u, sight.v[y, x] - features.eye_v) > 0.1
 
 
@@ -265,7 +267,7 @@ def test_expressions_and_covers_change_their_own_region(change, region):
 
 
 def test_a_smile_widens_the_mouth_and_lifts_its_corners():
-    plain, smiling = (head.Features.of(SYMMETRIC, Nuisance(smile=smile)) for smile in (0.0, 1.0))
+    plain, smiling = (Features.of(SYMMETRIC, Nuisance(smile=smile)) for smile in (0.0, 1.0))
     assert np.ptp(smiling.landmarks[3:, 0]) > 1.1 * np.ptp(plain.landmarks[3:, 0])
     assert np.all(smiling.landmarks[3:, 1] < plain.landmarks[3:, 1] - 0.03)
     eyes, mouth = (
@@ -328,9 +330,9 @@ def test_any_face_renders_without_warnings_and_shows_something(seed, difficulty)
 def test_rays_find_what_a_slow_search_finds():
     identity = draw_identity(np.random.default_rng(4))
     _, skin, _, camera = geometry(identity, Nuisance(yaw=40.0))
-    sight = head.look(skin, camera, 56)
+    sight = look(skin, camera, 56)
     start, run = camera.rays(56)
-    walk = head._Walk(start, run, np.zeros_like(start[0]))
+    walk = head_sight._Walk(start, run, np.zeros_like(start[0]))
     first = np.full(sight.lift.shape, np.nan)
     for lift in np.arange(1.6, -1.0, -0.01):
         walk.lift[:] = lift

@@ -28,7 +28,7 @@ class Identity:
     """The traits of one person; `Identity()` is the average face.
 
     Lengths are in decimetres on the head. Positions on the face are chart coordinates (see
-    `head_geometry`), about decimetres too: x to the image's right, y downwards, origin 15 mm below
+    `head_chart`), about decimetres too: x to the image's right, y downwards, origin 15 mm below
     the middle between the eyes. Ranges stand at each field as `trait(low, high)`.
     """
 
