@@ -5,7 +5,7 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.labels import Subset
 from facedistill.experiments.measurement import fingerprint
-from tests.data.formats.test_landmark_list import CROP, write_images
+from tests.data.formats.landmark_files import CROP, write_images
 
 
 @pytest.mark.parametrize("view", [lambda faces: faces, lambda faces: Subset(faces, range(150))])
