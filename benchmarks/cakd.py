@@ -16,7 +16,7 @@ import torch
 from step_cost import Terms, Trainer, compare, options_of, training_step
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Setting
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.prompted import PromptedNetwork, TrainableTeacher
@@ -42,19 +42,20 @@ def trainer(terms: Terms, prompts: int, options: argparse.Namespace) -> Trainer:
     student = FaceNetwork.create("mobilefacenet", spec, width=options.width)
     pixels = find_pixel_features(plain)
     assert pixels is not None
-    setting = Setting(
+    context = RunContext(
         student.embedding_size,
         plain.embedding_size,
         options.identities,
-        student_pixels=find_pixel_features(student),
-        teacher_pixels=pixels,
-        saliency=lambda: torch.rand(pixels.side, pixels.side),
+        {
+            "run.pixel_features": lambda: (find_pixel_features(student), pixels),
+            "run.saliency": lambda: torch.rand(pixels.side, pixels.side),
+        },
     )
     if prompts:
         prompted = TrainableTeacher(PromptedNetwork(plain, prompts), plain)
-        step = training_step(student, terms, setting, prompted)
+        step = training_step(student, terms, context, prompted)
         return Trainer(step, lambda batch: Outputs(), options)
-    teacher, step = NetworkTeacher(plain), training_step(student, terms, setting)
+    teacher, step = NetworkTeacher(plain), training_step(student, terms, context)
 
     def teach(batch: Batch) -> Outputs:
         return teacher(batch, step.teacher_needs)

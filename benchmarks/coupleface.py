@@ -17,7 +17,7 @@ from step_cost import Terms, Trainer, compare, options_of, training_step
 from torch.nn import functional as F
 
 from facedistill.distill.bank.mining import Neighbours, nearest
-from facedistill.distill.objectives.base import Setting
+from facedistill.distill.objectives.context import RunContext
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
@@ -34,11 +34,11 @@ TERMS: dict[str, Terms] = {
 def trainer(terms: Terms, options: argparse.Namespace) -> Trainer:
     torch.manual_seed(0)
     prototypes = F.normalize(torch.randn(options.identities, options.dimension))
-    setting = Setting(
+    context = RunContext(
         options.dimension,
         options.dimension,
         options.identities,
-        lambda count: Neighbours(prototypes, *nearest(prototypes, count)),
+        {"run.neighbours": lambda count: Neighbours(prototypes, *nearest(prototypes, count))},
     )
     student = FaceNetwork.create(
         "mobilefacenet",
@@ -48,7 +48,7 @@ def trainer(terms: Terms, options: argparse.Namespace) -> Trainer:
     )
     rows = torch.randn(options.batch_size, options.dimension, device=options.device)
     said = Outputs(embedding=rows)
-    return Trainer(training_step(student, terms, setting), lambda batch: said, options)
+    return Trainer(training_step(student, terms, context), lambda batch: said, options)
 
 
 def main() -> None:

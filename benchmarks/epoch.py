@@ -26,7 +26,8 @@ from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import import_embeddings
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.models.face_network import FaceNetwork
@@ -106,7 +107,7 @@ def train(loader: Loader, teacher: BankTeacher, options: argparse.Namespace) -> 
         width=options.width,
         embedding_size=512,
     ).train()
-    objective = create_objective("fcd", Setting(student_size=512, teacher_size=512, identities=1))
+    objective = create_objective("fcd", RunContext(512, 512))
     optimizer = create_optimizer(student, "adamw", lr=1e-3, weight_decay=0.01)
     batches = loader.batches(0, options.steps + 2)
     for step in range(options.steps + 2):

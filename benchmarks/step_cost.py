@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.step import TrainingStep
@@ -41,9 +42,9 @@ def options_of(description: str, identities: int, batch_size: int) -> argparse.A
 
 
 def training_step(
-    student: FaceNetwork, terms: Terms, setting: Setting, teacher: TrainableTeacher | None = None
+    student: FaceNetwork, terms: Terms, context: RunContext, teacher: TrainableTeacher | None = None
 ) -> TrainingStep:
-    objectives = {name: create_objective(name, setting, **more) for name, more in terms.items()}
+    objectives = {name: create_objective(name, context, **more) for name, more in terms.items()}
     return TrainingStep(student, objectives, {name: Weight() for name in terms}, teacher=teacher)
 
 

@@ -32,7 +32,8 @@ from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import import_embeddings
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.engine.loop import Fit, LoopOptions
@@ -104,12 +105,12 @@ def our_loop(
     compiled: bool,
 ) -> Step:
     name = "fcd" if teacher else "margin_softmax"
-    setting = Setting(
+    context = RunContext(
         student_size=network.embedding_size,
         teacher_size=teacher.embedding_size if teacher else None,
         identities=int(faces.labels.max()) + 1,
     )
-    training = TrainingStep(network, {name: create_objective(name, setting)}, {name: Weight()})
+    training = TrainingStep(network, {name: create_objective(name, context)}, {name: Weight()})
     optimizer = create_optimizer(training, "sgd", lr=0.02)
     options = LoopOptions(steps=10**9, evaluate_every=10**9, clip=5, compile=compiled)
     fit = Fit(

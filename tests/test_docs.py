@@ -8,12 +8,10 @@ import shlex
 import sys
 import tomllib
 import typing
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
-import torch
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
@@ -24,10 +22,8 @@ from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.bin_pairs import write_bin
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.distill.bank.mining import Neighbours
-from facedistill.distill.objectives import base as objective
-from facedistill.distill.objectives.base import Setting, create_objective
-from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective, objectives
 from facedistill.export.export import export_network
 from facedistill.export.target import TARGETS
 from facedistill.models.face_network import FaceNetwork
@@ -37,6 +33,7 @@ from facedistill.recipe.comparison import load_comparison, plan, shipped_compari
 from facedistill.recipe.loading import load_recipe, shipped_recipes
 from facedistill.recipe.schema import Recipe
 from facedistill.runtime.input_spec import InputSpec
+from tests.distill.objectives.contexts import everything
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -198,44 +195,30 @@ def keys(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 def shipped_objectives() -> list[str]:
     """Names of the package's own objectives: other tests register some too."""
-    registered = {name: objective._registry[name] for name in objective.objective_names()}
+    registered = dict(objectives.items())
     return [name for name, kind in registered.items() if kind.__module__.startswith("facedistill")]
 
 
-def everything() -> Setting:
-    """What every objective asks of a run."""
-    people = Neighbours(torch.eye(3, 8), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
-    return Setting(
-        8, 8, 3, lambda count: people, student_channels=8, teacher_channels=8,
-        student_pixels=PixelFeatures("feature_map", 8, 7),
-        teacher_pixels=PixelFeatures("tokens", 8, 7),
-        saliency=lambda: torch.rand(7, 7),
-        teacher_centres=lambda: torch.eye(3, 8),
-    )  # fmt: skip
-
-
-def refused(name: str, setting: Setting) -> bool:
+def refused(name: str, context: RunContext) -> bool:
     try:
-        create_objective(name, setting)
+        create_objective(name, context)
     except FacedistillError:
         return True
     return False
 
 
 def test_what_a_method_needs_is_documented():
-    table, whole = (ROOT / "docs" / "methods.md").read_text(), everything()
-    no_pixels = replace(
-        whole, student_pixels=None, teacher_pixels=None, teacher_channels=None, saliency=None
-    )
+    table, whole = (ROOT / "docs" / "methods.md").read_text(), everything(8, 8, 3)
+    no_pixels = everything(8, 8, 3, pixel_features=None, channels=None, saliency=None)
     plain = {"embedding", "logits"}
     for name in shipped_objectives():
         (needs,) = re.findall(rf"^\| `{name}` \|(.*?)\|", table, re.M)
         reads = create_objective(name, whole).needs
         asked = {need.removeprefix("teacher.") for need in reads if need.startswith("teacher.")}
         wanted = {
-            "labels": refused(name, replace(whole, identities=0)),
+            "labels": refused(name, everything(8, 8, 0)),
             "landmarks": "batch.landmarks" in reads,
-            "bank": refused(name, replace(whole, mine=None)),
+            "bank": refused(name, everything(8, 8, 3, neighbours=None)),
             "online": refused(name, no_pixels) or bool(asked - plain),
             "logits": "logits" in asked,
             "class loss": "student.logits" in reads,
@@ -262,7 +245,7 @@ def test_every_option_of_an_objective_is_documented():
     text = (ROOT / "docs" / "recipes.md").read_text()
     for name in shipped_objectives():
         (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
-        makers = [type(create_objective(name, everything()))]
+        makers = [type(create_objective(name, everything(8, 8, 3)))]
         if name == "margin_softmax":
             makers += [MarginHead, *HEADS.values()]
         for maker in makers:

@@ -8,7 +8,9 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.loading.loader import Loader, Order
-from facedistill.distill.objectives.base import Objective, Setting, create_objective, objective
+from facedistill.distill.objectives.base import Objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective, objective
 from facedistill.engine.metrics_log import MetricsLog, read_metrics
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.schedule import create_schedule
@@ -46,7 +48,7 @@ def naive(recipe):
     student = create_student(recipe.student)
     head = create_objective(
         "margin_softmax",
-        Setting(student.embedding_size, None, 8),
+        RunContext(student.embedding_size, None, 8),
         **recipe.objectives["margin_softmax"].arguments,
     )
     both = torch.nn.ModuleList([student, head])

@@ -27,6 +27,8 @@ class Term(Objective):
 
 
 class Twice(Term, Classifier):
+    scale = 1.0
+
     def logits(self, embedding):
         return 2 * embedding
 

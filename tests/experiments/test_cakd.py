@@ -18,7 +18,7 @@ from facedistill.engine.signals import StopRequest
 from facedistill.experiments import run as run_module
 from facedistill.experiments.build.teacher import open_teacher
 from facedistill.experiments.run import run
-from facedistill.experiments.run_figures import Pictures, write_pictures
+from facedistill.experiments.run_figures import RunFigures, write_figures
 from facedistill.export.export import export_network
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model, save_model
@@ -68,7 +68,7 @@ def silent(line):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Drawing takes longer than training here."""
-    monkeypatch.setattr(run_module, "write_pictures", lambda *anything: Pictures())
+    monkeypatch.setattr(run_module, "write_figures", lambda *anything: RunFigures())
 
 
 @pytest.mark.parametrize("stop", [1, 2])
@@ -270,9 +270,9 @@ def test_pictures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
     def remember(folder, step, student, *others):
         students.append(copy.deepcopy(student))
         assert not torch.equal(step.student.backbone.head.weight, student.backbone.head.weight)
-        return write_pictures(folder, step, student, *others)
+        return write_figures(folder, step, student, *others)
 
-    monkeypatch.setattr(run_module, "write_pictures", remember)
+    monkeypatch.setattr(run_module, "write_figures", remember)
     summary = run(recipe("training.steps=2"), folder, lines.append)
     for name in ("receptive_fields.png", "saliency.png"):
         assert cv2.imread(str(folder / name)) is not None

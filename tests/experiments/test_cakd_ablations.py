@@ -16,7 +16,7 @@ from facedistill.distill.teachers.prompted import load_prompts
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.experiments import run as run_module
 from facedistill.experiments.run import run
-from facedistill.experiments.run_figures import Pictures
+from facedistill.experiments.run_figures import RunFigures
 from facedistill.models.backbones.base import EmbeddingSize, InputSize
 from facedistill.models.backbones.vit import ViT
 from facedistill.models.face_network import FaceNetwork
@@ -56,7 +56,7 @@ def teachers(tmp_path_factory):
 @pytest.fixture
 def cakd(teachers, monkeypatch):
     """The shipped recipe on few small faces."""
-    monkeypatch.setattr(run_module, "write_pictures", lambda *anything: Pictures())
+    monkeypatch.setattr(run_module, "write_figures", lambda *anything: RunFigures())
 
     def make(*settings, teacher="swin_nano"):
         return load_recipe(

@@ -26,7 +26,7 @@ class TrainingStep(nn.Module):
         student: The network to train.
         objectives: By name.
         weights: By the same names.
-        taught_by: Of objectives that learn from another than the run's teacher: its name.
+        teacher_of: Of objectives that learn from another than the run's teacher: its name.
         teacher: The run's teacher if something of it trains too; it is then asked in `forward`.
 
     Raises:
@@ -39,7 +39,7 @@ class TrainingStep(nn.Module):
         student: FaceNetwork,
         objectives: dict[str, Objective],
         weights: dict[str, Weight],
-        taught_by: Mapping[str, str] | None = None,
+        teacher_of: Mapping[str, str] | None = None,
         teacher: TrainableTeacher | None = None,
     ) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class TrainingStep(nn.Module):
         self.objectives = nn.ModuleDict(objectives)
         self.weights = weights
         self.auto = AutoScales(weights, silent=self._silent())
-        self.taught_by = dict(taught_by or {})
+        self.teacher_of = dict(teacher_of or {})
         self.student_needs = self._needs("student")
         self.teacher_needs = self.needs_of(None)
         self._check_needs()
@@ -66,19 +66,19 @@ class TrainingStep(nn.Module):
 
         Args:
             batch: The samples.
-            teacher: What the teacher says of them; passed over where it trains.
+            teacher: The teacher's outputs for them; passed over where it trains.
             done: Share of training that lies behind, 0 to 1, for the weights' schedules.
-            others: What further teachers say of them, by name.
+            others: Outputs of further teachers, by name.
         """
         if self._trainable is not None:
             teacher = self._trainable(batch, self.teacher_needs)
         student = self._ask_student(batch, done)
-        said = {
-            name: others[self.taught_by[name]] if others and name in self.taught_by else teacher
+        outputs = {
+            name: others[self.teacher_of[name]] if others and name in self.teacher_of else teacher
             for name in self.objectives
         }
         for name, objective in zip(self.objectives, self._each(), strict=True):
-            objective.observe(student, said[name], batch)
+            objective.observe(student, outputs[name], batch)
         # Only now: to observe may move the class centres.
         if "logits" in self.student_needs:
             classifier, embedding = self.classifier, student.embedding
@@ -89,7 +89,7 @@ class TrainingStep(nn.Module):
         for name, objective in zip(self.objectives, self._each(), strict=True):
             if not self.weights[name].on(done):
                 continue
-            loss, details = objective(student, said[name], batch)
+            loss, details = objective(student, outputs[name], batch)
             losses[name] = loss
             parts[name] = loss.detach()
             parts |= {f"{name}.{key}": value for key, value in details.items()}
@@ -117,11 +117,6 @@ class TrainingStep(nn.Module):
     def needs_of(self, other: str | None) -> frozenset[str]:
         """Return what the objectives ask of the teacher `other`; None is the run's own."""
         return self._needs("teacher", self._listeners(other))
-
-    def compares_classes(self, other: str | None) -> bool:
-        """Whether an objective compares the logits of the teacher `other` with the student's."""
-        both = {"student.logits", "teacher.logits"}
-        return any(both <= objective.needs for objective in self._listeners(other))
 
     @property
     def classifier(self) -> Classifier | None:
@@ -161,7 +156,7 @@ class TrainingStep(nn.Module):
             teacher.check(self.needs_of(name))
 
     def check_teacher(self, teacher: Teacher | None) -> None:
-        """Refuse objectives and a teacher that have nothing to say to each other.
+        """Refuse objectives and a teacher that have nothing to do with each other.
 
         Raises:
             FacedistillError: If there is no teacher and one is needed, it does not give what is
@@ -195,7 +190,7 @@ class TrainingStep(nn.Module):
 
     def _listeners(self, other: str | None) -> list[Objective]:
         each = zip(self.objectives, self._each(), strict=True)
-        return [o for name, o in each if self.taught_by.get(name) == other]
+        return [o for name, o in each if self.teacher_of.get(name) == other]
 
     def _needs(self, whose: str, of: list[Objective] | None = None) -> frozenset[str]:
         asked = frozenset[str]().union(*(o.needs for o in (self._each() if of is None else of)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.distill.objectives.classification.margin_softmax import MarginSoftmax
+from facedistill.distill.objectives.base import Objective
 from facedistill.distill.teachers.base import Teacher
 from facedistill.engine.loop import Save
 from facedistill.engine.step import TrainingStep
@@ -15,7 +15,6 @@ from facedistill.experiments.build.teacher import origin, stated
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
 from facedistill.models.files.model_metadata import ModelMetadata
-from facedistill.models.heads.class_head import ClassHead, head_path, save_head
 from facedistill.recipe.schema import Recipe
 
 
@@ -26,18 +25,18 @@ def saver(
     step: TrainingStep,
     faces: FaceDataset,
 ) -> Save:
-    """Return what saves the student as a model file, with the class head beside it if there is one.
+    """Return what saves the student as a model file, with what objectives leave beside it.
 
     Args:
         recipe: Of the run.
         folder: Where to.
         teachers: As `origin` takes them.
-        step: Whose objectives may have class heads.
-        faces: What the student learns from; its people are the classes.
+        step: Whose objectives may leave files, such as a class head.
+        faces: What the student learns from.
     """
     teacher_name, teacher_licence = origin(recipe, teachers)
-    classifiers = [each for each in step.objectives.values() if isinstance(each, MarginSoftmax)]
-    heads = [ClassHead(each.head, faces.fingerprint, faces.name) for each in classifiers]
+    objectives = [each for each in step.objectives.values() if isinstance(each, Objective)]
+    artifacts = [artifact for each in objectives for artifact in each.artifacts()]
 
     def save(network: FaceNetwork, name: str, report: Report | None) -> None:
         figures = report.figures if report else {}
@@ -53,14 +52,14 @@ def saver(
         )
         path = folder / f"{name}.safetensors"
         save_model(network, path, metadata=metadata)
-        for head in heads:
-            save_head(head, head_path(path), network)
+        for artifact in artifacts:
+            artifact.save(path, network)
 
     return save
 
 
 def _called(source: str, faces: FaceDataset) -> str:
     """Return what training data is called; of a path only what tells nothing of the machine."""
-    people = int(faces.labels.max()) + 1
+    identities = int(faces.labels.max()) + 1
     text = f"{Path(source).resolve().name}: {len(faces):,} images"
-    return f"{text} of {people:,} people" if people else text
+    return f"{text} of {identities:,} people" if identities else text

@@ -39,7 +39,7 @@ from facedistill.experiments.folder import BEST, PROMPTS, RECIPE, claim
 from facedistill.experiments.measurement import evaluate_best, protocol_of
 from facedistill.experiments.model_saving import saver
 from facedistill.experiments.run_card import write_run_card
-from facedistill.experiments.run_figures import write_pictures
+from facedistill.experiments.run_figures import write_figures
 from facedistill.experiments.summary import Summary, check_owner, read_summary, write_summary
 from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe.schema import Recipe
@@ -127,10 +127,11 @@ class Run:
         if isinstance(self.step.teacher, PromptedNetwork):
             save_prompts(self.step.teacher, self.folder / PROMPTS)
         teachers = self.teachers
-        mapped_by = teachers.others.get(self.step.taught_by.get("urfm", ""), teachers.own)
-        pictures = write_pictures(self.folder, self.step, self.fit.shipped(), mapped_by, self.faces)
-        for picture in pictures.files:
-            self.say(f"picture: {picture}")
+        figures = write_figures(
+            self.folder, self.step, self.fit.shipped(), teachers.own, teachers.others, self.faces
+        )
+        for figure in figures.files:
+            self.say(f"figure: {figure}")
         summary = Summary(
             self.folder,
             self.folder / BEST,
@@ -140,7 +141,7 @@ class Run:
             sorted(position.skipped),
             self.fit.images_per_second,
             self.fit.seconds_per_step,
-            pictures.figures,
+            figures.numbers,
         )
         write_run_card(self.recipe, self.folder, summary.evaluation)
         write_summary(summary, self.recipe)
@@ -191,7 +192,7 @@ class Run:
         # One process mines for all, which then find its result beside the bank.
         with self.accelerator.main_process_first():
             student = create_student(recipe.student, self.say)
-            step = create_training_step(
+            step, own, others = create_training_step(
                 recipe, student, faces, own, others, self.accelerator.device
             )
         return step, Teachers(own, others)

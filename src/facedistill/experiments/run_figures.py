@@ -1,69 +1,78 @@
-"""Pictures that a finished run leaves in its folder."""
+"""Figures that a finished run leaves in its folder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.distill.objectives.cross_architecture.urfm import (
-    UnifiedReceptiveFields,
-    agreement,
-    correlation,
-)
+from facedistill.distill.objectives.base import Objective
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.teacher_pass import sample_faces
 from facedistill.engine.step import TrainingStep
-from facedistill.experiments.folder import RECEPTIVE_FIELDS, SALIENCY
 from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.face_network import FaceNetwork
 
 FACES = 64
-"""Faces over which the pictures are means."""
+"""Faces over which the figures are means."""
 
 
 @dataclass(frozen=True)
-class Pictures:
+class RunFigures:
     """What was drawn.
 
     Attributes:
-        files: The pictures.
-        figures: How alike student and teacher look on the faces shown: `agreement` and
-            `correlation` of `urfm`.
+        files: The figures.
+        numbers: What they show in short, such as how alike student and teacher look.
     """
 
     files: list[Path] = field(default_factory=list)
-    figures: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
 
 
-def write_pictures(
+def write_figures(
     folder: Path,
     step: TrainingStep,
     student: FaceNetwork,
     teacher: Teacher | None,
+    others: Mapping[str, Teacher],
     faces: FaceDataset,
-) -> Pictures:
-    """Draw what the local centres of a run look at, if it has such.
+) -> RunFigures:
+    """Draw what the objectives of a run can show of its networks.
 
     Args:
         folder: Of the run.
         step: As it is after training.
         student: The trained network as it is shipped.
-        teacher: The one that teaches `urfm`.
+        teacher: The run's teacher.
+        others: Further ones by name.
         faces: The training faces; some of them are shown.
 
     Returns:
-        The pictures; none for a run without `urfm`.
+        The figures; none where no objective has something to show.
     """
-    everything = step.objectives.values()
-    mappings = [each for each in everything if isinstance(each, UnifiedReceptiveFields)]
-    if not mappings:
-        return Pictures()
-    (objective,) = mappings
-    assert isinstance(teacher, NetworkTeacher)
+    drawn = RunFigures()
+    for name, objective in step.objectives.items():
+        own = others.get(step.teacher_of.get(name, ""), teacher)
+        # Few objectives have something to show: faces are read for those alone.
+        assert isinstance(objective, Objective)
+        if type(objective).figures is not Objective.figures and isinstance(own, NetworkTeacher):
+            _draw(folder, objective, student, own, faces, drawn)
+    return drawn
+
+
+def _draw(
+    folder: Path,
+    objective: Objective,
+    student: FaceNetwork,
+    teacher: NetworkTeacher,
+    faces: FaceDataset,
+    drawn: RunFigures,
+) -> None:
     # matplotlib takes its time, and most runs have nothing to draw.
     from facedistill.report.figures import receptive_fields as report
 
@@ -72,14 +81,11 @@ def write_pictures(
         network.to(student.device)
     shown = sample_faces(faces, FACES, max(student.input.size, network.input.size))
     with evaluation_mode(student):
-        ours, theirs = report.attention_maps(objective, student, network, shown)
-    written = [folder / RECEPTIVE_FIELDS]
-    report.plot_receptive_fields(ours, theirs, shown, written[0])
-    if objective.saliency is not None:
-        written.append(folder / SALIENCY)
-        report.plot_saliency(objective.saliency, shown, written[1])
-    alike = {
-        "agreement": float(agreement(ours, theirs).mean()),
-        "correlation": float(correlation(ours, theirs)),
-    }
-    return Pictures(written, alike)
+        figures = objective.figures(student, network, torch.from_numpy(shown).to(student.device))
+    for name, maps in figures.maps.items():
+        drawn.files.append(folder / f"{name}.png")
+        report.plot_receptive_fields(maps.student, maps.teacher, shown, drawn.files[-1])
+    for name, face_map in figures.face_maps.items():
+        drawn.files.append(folder / f"{name}.png")
+        report.plot_face_map(name, face_map, shown, drawn.files[-1])
+    drawn.numbers.update(figures.numbers)

@@ -2,10 +2,11 @@
 
 import torch
 
-from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.objectives.relations.relation import unit
 from tests.distill.objectives.by_hand import batch_of, said
+from tests.distill.objectives.contexts import context
 
 STUDENT, TEACHER, PEOPLE = 5, 3, 4
 LABELS = [0, 0, 1, 2, 2, 3, 1, 0]
@@ -19,23 +20,24 @@ WHOLE_BATCH = [*RELATIONS, "triplet", *LABELLED, "margin_distillation", "adadist
 """Those whose value depends on the batch as a whole."""
 
 
-PIXELS = Setting(
-    STUDENT, TEACHER, PEOPLE,
-    student_pixels=PixelFeatures("feature_map", 5, 2),
-    teacher_pixels=PixelFeatures("tokens", 3, 3),
-)  # fmt: skip
+def seeing(student, teacher):
+    """A run with these pixel features."""
+    return context(STUDENT, TEACHER, PEOPLE, pixel_features=(student, teacher))
+
+
+PIXELS = seeing(PixelFeatures("feature_map", 5, 2), PixelFeatures("tokens", 3, 3))
 """A CNN's map of 2 x 2 pixels and a Transformer's of 3 x 3, with two prompts behind them."""
 
 
 def setting(student=STUDENT, teacher=TEACHER, people=PEOPLE):
     generator = torch.Generator().manual_seed(1)
     centres = unit(torch.randn(people, teacher or 1, generator=generator))
-    return Setting(student, teacher, people, teacher_centres=lambda: centres)
+    return context(student, teacher, people, class_centres=centres)
 
 
-def made(name, context=None, **options):
+def made(name, run=None, **options):
     torch.manual_seed(2)
-    return create_objective(name, context or setting(), **options)
+    return create_objective(name, run or setting(), **options)
 
 
 def spoken(student=STUDENT, teacher=TEACHER, count=8):

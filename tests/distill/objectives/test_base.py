@@ -1,49 +1,35 @@
+import ast
+import doctest
 import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.bank.mining import Neighbours
-from facedistill.distill.objectives import base as room
-from facedistill.distill.objectives.base import (
-    Classifier,
-    Objective,
-    Setting,
+from facedistill.distill.objectives import base
+from facedistill.distill.objectives.base import Classifier, Objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import (
     create_objective,
     objective,
     objective_names,
+    objectives,
 )
-from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.recipe.schema import ObjectiveRecipe
+from tests.distill.objectives.contexts import everything
 
-
-def mine(count):
-    return Neighbours(torch.eye(3, 4), torch.tensor([[1], [2], [0]]), torch.zeros(3, 1))
-
-
-SETTING = Setting(
-    student_size=4,
-    teacher_size=4,
-    identities=3,
-    mine=mine,
-    teacher_centres=lambda: torch.eye(3, 4),
-    student_channels=5,
-    teacher_channels=5,
-    student_pixels=PixelFeatures("feature_map", 5, 2),
-    teacher_pixels=PixelFeatures("tokens", 5, 2),
-    saliency=lambda: torch.rand(2, 2),
-)
+CONTEXT = everything(4, 4, 3)
 
 
 @pytest.fixture
 def registry(monkeypatch):
-    monkeypatch.setattr(room, "_registry", dict(room._registry))
-    return room._registry
+    monkeypatch.setattr(objectives, "_entries", dict(objectives._entries))
+    return objectives
 
 
 def test_every_method_of_the_room_is_registered_under_its_own_name():
@@ -51,22 +37,24 @@ def test_every_method_of_the_room_is_registered_under_its_own_name():
     assert names == sorted(names)
     assert {"embedding_mse", "fcd", "kd", "margin_softmax", "mrd", "rad"} <= set(names)
     for name in names:
-        made = create_objective(name, SETTING)
+        made = create_objective(name, CONTEXT)
         assert made.name == name
         assert isinstance(made, Objective)
         assert made.needs
-        assert all(need.split(".")[0] in ("student", "teacher", "batch") for need in made.needs)
+        assert all(
+            need.split(".")[0] in ("student", "teacher", "batch", "run") for need in made.needs
+        )
 
 
 def test_only_classifiers_give_logits():
-    assert isinstance(create_objective("margin_softmax", SETTING), Classifier)
-    assert not isinstance(create_objective("fcd", SETTING), Classifier)
+    assert isinstance(create_objective("margin_softmax", CONTEXT), Classifier)
+    assert not isinstance(create_objective("fcd", CONTEXT), Classifier)
 
 
 def test_no_objectives_option_is_hidden_by_a_key_of_every_objective():
     assert len(objective_names()) > 20
     for name in objective_names():
-        options = set(inspect.signature(room._registry[name]).parameters)
+        options = set(inspect.signature(objectives.get(name)).parameters)
         assert not options & set(ObjectiveRecipe.model_fields), name
 
 
@@ -75,7 +63,7 @@ def test_no_objectives_option_is_hidden_by_a_key_of_every_objective():
 )
 def test_an_unknown_name_names_the_nearest(name, hint):
     with pytest.raises(FacedistillError, match=f"unknown objective '{name}': {hint}"):
-        create_objective(name, SETTING)
+        create_objective(name, CONTEXT)
 
 
 def test_an_unknown_option_names_the_nearest():
@@ -83,21 +71,21 @@ def test_an_unknown_option_names_the_nearest():
         FacedistillError,
         match="unknown option 'normalize' of objective 'embedding_mse': did you mean 'normalise'",
     ):
-        create_objective("embedding_mse", SETTING, normalize=True)
+        create_objective("embedding_mse", CONTEXT, normalize=True)
 
 
 def test_an_unknown_option_of_a_head_is_named():
     with pytest.raises(FacedistillError, match="'sclae'"):
-        create_objective("margin_softmax", SETTING, sclae=32)
+        create_objective("margin_softmax", CONTEXT, sclae=32)
     with pytest.raises(FacedistillError, match="did you mean 'arcface'"):
-        create_objective("margin_softmax", SETTING, head="arcfaec")
+        create_objective("margin_softmax", CONTEXT, head="arcfaec")
 
 
 def test_a_value_out_of_range_is_one_line():
     with pytest.raises(FacedistillError, match=r"objective 'kd': tau is -1"):
-        create_objective("kd", SETTING, tau=-1)
+        create_objective("kd", CONTEXT, tau=-1)
     with pytest.raises(FacedistillError, match="objective 'kd'"):
-        create_objective("kd", SETTING, tau="warm")
+        create_objective("kd", CONTEXT, tau="warm")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +104,7 @@ def test_a_value_out_of_range_is_one_line():
 )
 def test_a_value_of_another_kind_is_named_with_what_it_must_be(name, options, said):
     with pytest.raises(FacedistillError, match=re.escape(f"objective '{name}': {said}")):
-        create_objective(name, SETTING, **options)
+        create_objective(name, CONTEXT, **options)
 
 
 def test_registering_twice_is_a_mistake_of_the_programmer(registry):
@@ -127,21 +115,22 @@ def test_registering_twice_is_a_mistake_of_the_programmer(registry):
         def forward(self, student, teacher, batch):
             return torch.zeros(()), {}
 
-    assert registry["once"] is Once
-    with pytest.raises(ValueError, match="'once' is registered twice"):
+    assert registry.get("once") is Once
+    with pytest.raises(ValueError, match="two objectives are named 'once'"):
         objective("once")(Once)
 
 
 def test_a_new_file_in_the_room_registers_itself(tmp_path):
     (tmp_path / "brand_new.py").write_text(
         dedent("""
-            from facedistill.distill.objectives.base import Objective, objective
+            from facedistill.distill.objectives.base import Objective
+            from facedistill.distill.objectives.registry import objective
 
             @objective("brand_new")
             class BrandNew(Objective):
                 needs = frozenset({"student.embedding"})
 
-                def __init__(self, setting, *, power=1.0):
+                def __init__(self, context, *, power=1.0):
                     super().__init__()
                     self.power = power
 
@@ -153,8 +142,9 @@ def test_a_new_file_in_the_room_registers_itself(tmp_path):
         import sys
         import facedistill.distill.objectives
         facedistill.distill.objectives.__path__.append(sys.argv[1])
-        from facedistill.distill.objectives.base import Setting, create_objective, objective_names
-        made = create_objective("brand_new", Setting(4, None, 0), power=3)
+        from facedistill.distill.objectives.context import RunContext
+        from facedistill.distill.objectives.registry import create_objective, objective_names
+        made = create_objective("brand_new", RunContext(4, None, 0), power=3)
         print(made.power, "brand_new" in objective_names())
     """)
     done = subprocess.run(
@@ -166,10 +156,47 @@ def test_a_new_file_in_the_room_registers_itself(tmp_path):
 @pytest.mark.parametrize("name", ["fcd", "embedding_mse", "kd"])
 def test_without_a_teacher_is_refused(name):
     with pytest.raises(FacedistillError, match=f"'{name}' needs a teacher: give teacher.bank"):
-        create_objective(name, Setting(student_size=4, teacher_size=None, identities=3))
+        create_objective(name, RunContext(student_size=4, teacher_size=None, identities=3))
 
 
 @pytest.mark.parametrize("name", ["margin_softmax", "kd"])
 def test_without_labels_is_refused(name):
     with pytest.raises(FacedistillError, match=f"'{name}' needs labels"):
-        create_objective(name, Setting(student_size=4, teacher_size=4, identities=0))
+        create_objective(name, RunContext(student_size=4, teacher_size=4, identities=0))
+
+
+def test_the_example_of_the_contract_runs(registry):
+    assert doctest.testmod(base).failed == 0
+
+
+def test_the_contract_imports_torch_and_what_it_speaks_of_alone():
+    allowed = {"torch", "facedistill.data.batch", "facedistill.models.outputs"}
+    tree = ast.parse(Path(base.__file__).read_text())
+    found = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    found |= {
+        name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names
+    }
+    assert {name for name in found if name.split(".")[0] not in sys.stdlib_module_names} == allowed
+
+
+@pytest.mark.parametrize(
+    ("needs", "reason"),
+    [
+        ({"student.embeding"}, r"'student\.embeding'.*did you mean 'student\.embedding'"),
+        ({"run.neighbors"}, r"did you mean 'run\.neighbours'"),
+        ({"student.embedding"}, "asks for run.identities and does not say so"),
+    ],
+)
+def test_needs_must_be_known_and_stated(registry, needs, reason):
+    @objective("needy")
+    class Needy(Objective):
+        def __init__(self, context):
+            super().__init__()
+            self.needs = frozenset(needs)
+            context.require_identities()
+
+        def forward(self, student, teacher, batch):
+            return torch.zeros(()), {}
+
+    with pytest.raises(FacedistillError, match=reason):
+        create_objective("needy", CONTEXT)

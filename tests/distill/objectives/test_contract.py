@@ -5,7 +5,9 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Classifier, Setting, create_objective
+from facedistill.distill.objectives.base import Classifier
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from tests.distill.objectives.by_hand import said
 from tests.distill.objectives.methods import (
     CENTRES,
@@ -115,7 +117,7 @@ def test_images_that_a_network_does_not_tell_apart_give_no_nan(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_without_a_teacher_is_refused(name):
     with pytest.raises(FacedistillError, match=f"'{name}' needs a teacher"):
-        create_objective(name, Setting(STUDENT, None, PEOPLE))
+        create_objective(name, RunContext(STUDENT, None, PEOPLE))
 
 
 @pytest.mark.parametrize("name", [*LABELLED, *CENTRES, "gkd"])
@@ -130,7 +132,7 @@ def test_without_labels_is_refused(name):
 )
 def test_without_centres_is_refused(name, options):
     with pytest.raises(FacedistillError, match=f"'{name}' takes class centres"):
-        create_objective(name, Setting(STUDENT, 3, PEOPLE), **options)
+        create_objective(name, RunContext(STUDENT, 3, PEOPLE), **options)
 
 
 @pytest.mark.parametrize("name", CENTRES)

@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.projection import linear_projection
+from facedistill.distill.objectives.registry import create_objective
 
 
 def test_equal_dimensions_need_no_map():
@@ -26,4 +27,4 @@ def test_where_it_is_not_wanted_the_remedy_is_named(name):
         FacedistillError,
         match=f"'{name}': the student gives 3 .* set projection: true or student.embedding_size: 5",
     ):
-        create_objective(name, Setting(3, 5, 0), projection=False)
+        create_objective(name, RunContext(3, 5, 0), projection=False)

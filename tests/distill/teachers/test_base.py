@@ -6,8 +6,9 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
 from facedistill.distill.bank.bank import stack_keys
 from facedistill.distill.bank.writing import embed_bank
-from facedistill.distill.objectives.base import Setting, create_objective
-from facedistill.distill.teachers.from_bank import BankTeacher
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
+from facedistill.distill.teachers.from_bank import BankTeacher, prototypes_of
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.models.face_network import FaceNetwork
@@ -82,9 +83,7 @@ def test_a_bank_names_itself(bank):
 
 
 def test_logits_are_scaled_cosines_with_each_identitys_mean(bank, faces):
-    teacher = BankTeacher(bank)
-    teacher.scale = 16.0
-    teacher.learn_prototypes(faces)
+    teacher = BankTeacher(bank, "same", prototypes_of(bank, faces), 16.0)
     teacher.check({"embedding", "logits"})
     logits = teacher(batch_of(faces), {"embedding", "logits"}).logits
     rows = bank.embeddings(np.arange(10))
@@ -101,19 +100,17 @@ def test_logits_are_scaled_cosines_with_each_identitys_mean(bank, faces):
 
 def test_prototypes_are_of_the_training_faces_alone(bank, faces):
     some = Faces([3, 4, 5], labels=[1, 0, 1])
-    teacher = BankTeacher(bank)
-    teacher.learn_prototypes(some)
+    prototypes = prototypes_of(bank, some)
     first = bank.embeddings(np.array([4]))[0]
-    assert teacher.prototypes.shape == (2, DIMENSION)
-    np.testing.assert_allclose(teacher.prototypes[0], first / np.linalg.norm(first), atol=1e-5)
+    assert prototypes.shape == (2, DIMENSION)
+    np.testing.assert_allclose(prototypes[0], first / np.linalg.norm(first), atol=1e-5)
 
 
 def test_soft_targets_can_be_taught_from_a_bank(bank, faces):
-    teacher = BankTeacher(bank)
-    teacher.learn_prototypes(faces)
+    teacher = BankTeacher(bank, prototypes=prototypes_of(bank, faces))
     batch = batch_of(faces)
     said = teacher(batch, {"logits"})
-    objective = create_objective("kd", Setting(4, DIMENSION, 3))
+    objective = create_objective("kd", RunContext(4, DIMENSION, 3))
     loss, _ = objective(Outputs(logits=said.logits.clone()), said, batch)
     assert loss.item() == pytest.approx(0, abs=1e-5)
 
@@ -121,7 +118,7 @@ def test_soft_targets_can_be_taught_from_a_bank(bank, faces):
 def test_faces_that_the_bank_does_not_know_are_refused(bank):
     strangers = Faces([500, 501])
     with pytest.raises(FacedistillError, match="knows nothing of 2 of 2"):
-        BankTeacher(bank).learn_prototypes(strangers)
+        prototypes_of(bank, strangers)
 
 
 def test_mirrored_images_need_the_flipped_view_unless_clean(faces, tmp_path):

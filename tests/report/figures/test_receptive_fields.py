@@ -4,16 +4,17 @@ import pytest
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.base import MapOfFace
 from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.face_network import FaceNetwork
 from facedistill.report.figures import receptive_fields
 from facedistill.report.figures.receptive_fields import (
-    attention_maps,
+    plot_face_map,
     plot_receptive_fields,
-    plot_saliency,
 )
 from facedistill.runtime.input_spec import InputSpec
+from tests.distill.objectives.contexts import context
 
 FACES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
 
@@ -28,14 +29,14 @@ def networks():
 @pytest.mark.parametrize("centres", [1, 16])
 def test_maps_of_both_networks_come_on_their_own_grids(networks, tmp_path, centres):
     student, teacher = networks
-    setting = Setting(
-        512, 16, 0,
-        student_pixels=find_pixel_features(student), teacher_pixels=find_pixel_features(teacher),
-    )  # fmt: skip
-    objective = create_objective(
-        "urfm", setting, centres=centres, width=8, heads=2, position="euclid"
-    )
-    ours, theirs = attention_maps(objective, student, teacher, FACES)
+    pixels = find_pixel_features(student), find_pixel_features(teacher)
+    run = context(512, 16, pixel_features=pixels)
+    objective = create_objective("urfm", run, centres=centres, width=8, heads=2, position="euclid")
+    figures = objective.figures(student, teacher, torch.from_numpy(FACES))
+    maps = figures.maps["receptive_fields"]
+    ours, theirs = maps.student, maps.teacher
+    assert set(figures.numbers) == {"agreement", "correlation"}
+    assert not figures.face_maps
     assert ours.shape == (5, centres, 2, 2)
     assert theirs.shape == (5, centres, 3, 3)
     seen = objective.looks_at(
@@ -63,10 +64,11 @@ def test_what_centres_look_at_is_bright_in_its_place():
 
 
 def test_saliency_is_drawn(tmp_path):
-    plot_saliency(torch.rand(7, 7) * 6, FACES, tmp_path / "saliency.png")
+    saliency = MapOfFace(torch.rand(7, 7) * 6, 6.0, "mean feature norm")
+    plot_face_map("saliency", saliency, FACES, tmp_path / "saliency.png")
     assert cv2.imread(str(tmp_path / "saliency.png")).std() > 10
     with pytest.raises(FacedistillError, match=r"ends in \.png"):
-        plot_saliency(torch.rand(7, 7) * 6, FACES, tmp_path / "saliency.jpg")
+        plot_face_map("saliency", saliency, FACES, tmp_path / "saliency.jpg")
 
 
 def test_without_faces_there_is_nothing_to_draw(tmp_path):

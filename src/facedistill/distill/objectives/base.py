@@ -1,28 +1,51 @@
-"""What an objective is: the contract every method of this room fulfils, and their registry."""
+"""What an objective is: the contract that every method of this room fulfils.
+
+Together with `context`, which says what an objective may ask of the run, this is all that a method
+has to know. `registry` makes it known under the name that recipes use.
+
+Example:
+    A method in a file of its own, which trains as it stands:
+
+    >>> from facedistill.distill.objectives.registry import create_objective, objective
+    >>> @objective("example_distance")
+    ... class ExampleDistance(Objective):
+    ...     '''Mean Euclidean distance of the embeddings.'''
+    ...
+    ...     needs = frozenset({"student.embedding", "teacher.embedding"})
+    ...
+    ...     def __init__(self, context, *, power: float = 1.0):
+    ...         super().__init__()
+    ...         if context.student_size != context.require_teacher():
+    ...             raise ValueError("the embeddings differ in dimension")
+    ...         self.power = power
+    ...
+    ...     def forward(self, student, teacher, batch):
+    ...         distance = (student.embedding - teacher.embedding).norm(dim=1)
+    ...         return (distance ** self.power).mean(), {"distance": distance.mean().detach()}
+    >>> from facedistill.distill.objectives.context import RunContext
+    >>> made = create_objective("example_distance", RunContext(2, 2), power=2.0)
+    >>> ones, zeros = Outputs(embedding=torch.ones(3, 2)), Outputs(embedding=torch.zeros(3, 2))
+    >>> loss, parts = made(ones, zeros, None)
+    >>> round(loss.item(), 4), list(parts)
+    (2.0, ['distance'])
+"""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import NoneType
-from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from facedistill.core.errors import FacedistillError
-from facedistill.core.suggestion import did_you_mean
 from facedistill.data.batch import Batch
-from facedistill.distill.bank.mining import Neighbours
-from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
-from facedistill.models.heads.class_head import ClassHead
-from facedistill.models.heads.margin import MarginHead
 from facedistill.models.outputs import Outputs
+
+if TYPE_CHECKING:
+    from facedistill.distill.objectives.context import RunContext
 
 Parts = dict[str, torch.Tensor]
 """Detached scalars by name, to log."""
@@ -30,147 +53,85 @@ Parts = dict[str, torch.Tensor]
 Loss = tuple[torch.Tensor, Parts]
 """A scalar to minimise, and its parts."""
 
-Mine = Callable[[int], Neighbours]
-"""Gives each training identity's K nearest others by the teacher."""
-
-Centres = Callable[[], torch.Tensor]
-"""Gives the teacher's class centres: its mean unit embedding (M, D) of each training identity."""
-
-Head = Callable[[], ClassHead | None]
-"""Gives the class head the teacher was trained with, if it has one of the training identities."""
-
-Saliency = Callable[[], torch.Tensor]
-"""Gives the teacher's saliency map (side, side), 0 to 6."""
-
 Gather = Callable[[torch.Tensor], torch.Tensor]
 """Gives the rows of all processes for this one's, in the order of the whole batch."""
 
-_registry: dict[str, type[Objective]] = {}
+
+class AskedNetwork(Protocol):
+    """A network that gives outputs for images."""
+
+    def __call__(self, images: torch.Tensor, needs: Collection[str] = ...) -> Outputs:
+        """Return the outputs named in `needs` for uint8 RGB (B, H, W, 3)."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What every objective may know about the run when it is built.
+class Artifact:
+    """A file that an objective leaves beside every model file of a run.
 
     Attributes:
-        student_size: Dimension of the student's embedding.
-        teacher_size: Dimension of the teacher's embedding; None when there is no teacher.
-        identities: Number of classes M in the training labels; 0 when the data has no labels.
-        mine: Finds the identities that the teacher confuses; None when there is no bank.
-        teacher_centres: Gives the teacher's class centres; None when there is no teacher to take
-            them from, or the data has no labels.
-        teacher_head: Gives the class head that the teacher was trained with; None when there is no
-            online teacher.
-        student_channels: Channels of the student's feature map.
-        teacher_channels: Channels of the teacher's feature map; None when it gives none.
-        teacher_classes: Classes of which the teacher can give logits; None when there are none.
-        student_pixels: Where the student's last pixel features are.
-        teacher_pixels: Where the teacher's are; None when it gives embeddings only.
-        saliency: Gives the teacher's saliency map; None when it gives embeddings only.
+        name: What it is, for messages.
+        save: Writes it; told the model file's path and the network that was saved there.
     """
 
-    student_size: int
-    teacher_size: int | None
-    identities: int
-    mine: Mine | None = None
-    teacher_centres: Centres | None = None
-    teacher_head: Head | None = None
-    student_channels: int = 0
-    teacher_channels: int | None = None
-    teacher_classes: int | None = None
-    student_pixels: PixelFeatures | None = None
-    teacher_pixels: PixelFeatures | None = None
-    saliency: Saliency | None = None
+    name: str
+    save: Callable[[Path, Any], None]
 
-    def require_teacher(self, objective: str) -> int:
-        """Return the teacher's dimension.
 
-        Raises:
-            FacedistillError: If the run has no teacher.
-        """
-        if self.teacher_size is None:
-            raise FacedistillError(
-                f"objective '{objective}' needs a teacher: give teacher.bank or teacher.model"
-            )
-        return self.teacher_size
+@dataclass(frozen=True)
+class MapsOverFaces:
+    """Where both networks look, in the same faces.
 
-    def require_labels(self, objective: str) -> int:
-        """Return the number of identities.
+    Attributes:
+        student: float32 (B, L, side, side) on the CPU: L maps of each of B faces; L is square.
+        teacher: The same of the teacher, on the grid of its own.
+    """
 
-        Raises:
-            FacedistillError: If the training data is unlabelled.
-        """
-        if self.identities < 1:
-            raise FacedistillError(
-                f"objective '{objective}' needs labels and the training data has none: "
-                "remove it or give labelled data"
-            )
-        return self.identities
+    student: torch.Tensor
+    teacher: torch.Tensor
 
-    def require_neighbours(self, objective: str, count: int) -> Neighbours:
-        """Return each identity's `count` nearest others by the teacher.
 
-        Raises:
-            FacedistillError: If the run has no bank to find them in.
-        """
-        if self.mine is None:
-            raise FacedistillError(
-                f"objective '{objective}' finds similar people in a bank and the run has none: "
-                "make one with `facedistill embed` and give teacher.bank"
-            )
-        return self.mine(count)
+@dataclass(frozen=True)
+class MapOfFace:
+    """One map that lies over the mean face.
 
-    def require_centres(self, objective: str) -> torch.Tensor:
-        """Return the teacher's class centres, float32 (M, D) of unit length.
+    Attributes:
+        values: float32 (side, side) on the CPU, 0 to `top`.
+        top: Highest value that it can have.
+        caption: What the values are.
+    """
 
-        Raises:
-            FacedistillError: If the run has no teacher, or no labels, to take them from.
-        """
-        if self.teacher_centres is None:
-            raise FacedistillError(
-                f"objective '{objective}' takes class centres from a teacher of labelled faces and "
-                "the run has none: give labelled data, and teacher.bank or teacher.model"
-            )
-        return self.teacher_centres()
+    values: torch.Tensor
+    top: float
+    caption: str
 
-    def require_pixels(self, objective: str) -> tuple[PixelFeatures, PixelFeatures]:
-        """Return where the pixel features of student and teacher are.
 
-        Raises:
-            FacedistillError: If either network gives embeddings only.
-        """
-        self.require_teacher(objective)
-        if self.student_pixels is None or self.teacher_pixels is None:
-            raise FacedistillError(
-                f"objective '{objective}' compares pixel features and the run's teacher gives "
-                "embeddings only (as a bank and an ONNX file do): give teacher.model: a "
-                ".safetensors, .pt, .pth or .ckpt file, and no teacher.bank"
-            )
-        return self.student_pixels, self.teacher_pixels
+@dataclass(frozen=True)
+class Figures:
+    """What an objective can show after training; whoever draws it knows no method.
 
-    def require_saliency(self, objective: str) -> torch.Tensor:
-        """Return the teacher's saliency map, float32 (side, side), 0 to 6.
+    Attributes:
+        maps: By the name of the figure's file, without suffix.
+        face_maps: Likewise.
+        numbers: Figures for the run's summary.
+    """
 
-        Raises:
-            FacedistillError: If there is no teacher to estimate it from.
-        """
-        if self.saliency is None:
-            raise FacedistillError(
-                f"objective '{objective}' needs the teacher's saliency map and there is no online "
-                "teacher: give teacher.model, or take position: relative"
-            )
-        return self.saliency()
+    maps: Mapping[str, MapsOverFaces] = field(default_factory=dict)
+    face_maps: Mapping[str, MapOfFace] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 class Objective(nn.Module, ABC):
-    """One term of the loss.
+    """One term of the loss. It is built as `cls(context, **options)`, see `RunContext`.
 
-    An objective owns whatever trains with it (class centres, projections) and says in `needs`
-    which outputs it reads: `student.embedding`, `student.feature_map`, `student.logits`,
-    `teacher.embedding`, `teacher.logits`, ... The loop asks the networks for just those.
+    An objective owns whatever trains with it (class centres, projections). In `needs` it says which
+    outputs it reads (`student.embedding`, `student.feature_map`, `student.logits`,
+    `teacher.embedding`, `teacher.logits`, ..., fields of `Outputs`), what else of the batch
+    (`batch.landmarks`), and what it asks of the run (`run.neighbours`, ..., keys of
+    `context.NEEDS`). The loop asks the networks for just those.
 
     Attributes:
-        needs: Those outputs.
+        name: The registered name, which is its file's.
+        needs: Those, of the class or, where they depend on options, of the instance.
         adapts_teacher: Whether its gradient brings what trains of a teacher (prompts) towards the
             student, through the teacher's outputs that it needs.
     """
@@ -196,102 +157,36 @@ class Objective(nn.Module, ABC):
             gather: Brings the rows of all processes together; every process must call it alike.
         """
 
+    def check(self, context: RunContext) -> None:
+        """Refuse a run that does not suit it, before training; by default every run does.
+
+        Raises:
+            FacedistillError: Saying what does not suit and what to do.
+        """
+
+    def artifacts(self) -> Sequence[Artifact]:
+        """Return what it leaves beside every model file: by default nothing."""
+        return ()
+
+    def figures(self, student: AskedNetwork, teacher: AskedNetwork, faces: torch.Tensor) -> Figures:
+        """Return what it can show of the trained networks; by default nothing.
+
+        Args:
+            student: As it is shipped, in evaluation mode.
+            teacher: As it is after training, prompts included.
+            faces: uint8 RGB (B, H, H, 3), on the networks' device.
+        """
+        return Figures()
+
 
 class Classifier(Objective):
-    """An objective that classifies identities and so can give the student's logits to others.
+    """An objective that classifies identities and so can give the student's logits to others."""
 
-    Attributes:
-        head: Of which its logits are; its `scale` is what they multiply cosines by.
-    """
-
-    head: MarginHead
+    @property
+    @abstractmethod
+    def scale(self) -> float:
+        """What its logits multiply cosines by."""
 
     @abstractmethod
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return the (B, M) class scores of an embedding, without margin."""
-
-
-AnyObjective = TypeVar("AnyObjective", bound=type[Objective])
-
-
-def objective(name: str) -> Callable[[AnyObjective], AnyObjective]:
-    """Register an objective class under the name that recipes use."""
-
-    def register(cls: AnyObjective) -> AnyObjective:
-        if name in _registry:
-            raise ValueError(f"objective '{name}' is registered twice")
-        cls.name = name
-        _registry[name] = cls
-        return cls
-
-    return register
-
-
-def objective_names() -> list[str]:
-    """Return the names of all objectives, sorted."""
-    _import_methods()
-    return sorted(_registry)
-
-
-def create_objective(name: str, setting: Setting, **arguments: Any) -> Objective:
-    """Build the objective `name` for a run.
-
-    Args:
-        name: A registered name.
-        setting: Facts about the run.
-        **arguments: The objective's own options, by the names in its constructor.
-
-    Raises:
-        FacedistillError: If the name or an argument is unknown, or the run cannot serve it.
-    """
-    _import_methods()
-    if name not in _registry:
-        raise FacedistillError(f"unknown objective '{name}': {did_you_mean(name, _registry)}")
-    cls = _registry[name]
-    parameters = inspect.signature(cls).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    forwards = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    for key in arguments:
-        if key not in known and not forwards:
-            raise FacedistillError(
-                f"unknown option '{key}' of objective '{name}': {did_you_mean(key, known)}"
-            )
-    _check_kinds(name, cls, arguments)
-    try:
-        return cls(setting, **arguments)
-    except (TypeError, ValueError) as error:
-        raise FacedistillError(f"objective '{name}': {error}") from error
-
-
-_KINDS: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-}
-"""What an option of a type must be, in words."""
-
-
-def _check_kinds(name: str, cls: type[Objective], arguments: Mapping[str, Any]) -> None:
-    """Refuse what is not of its option's type, such as the text "false", which Python calls true.
-
-    Raises:
-        FacedistillError: Naming the option.
-    """
-    types = get_type_hints(cls.__init__)
-    for key in arguments.keys() & types.keys():
-        try:
-            TypeAdapter(types[key]).validate_python(arguments[key], strict=True)
-        except ValidationError:
-            of = [each for each in get_args(types[key]) or (types[key],) if each is not NoneType]
-            must = _KINDS.get(of[0]) or f"one of {', '.join(map(str, of))}"
-            raise FacedistillError(
-                f"objective '{name}': {key} is {arguments[key]!r}, it must be {must}"
-            ) from None
-
-
-def _import_methods() -> None:
-    """Import every file of this room once, so that a new method registers by being there."""
-    package = importlib.import_module("facedistill.distill.objectives")
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)

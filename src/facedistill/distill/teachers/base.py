@@ -10,7 +10,6 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
-from facedistill.data.dataset import FaceDataset
 from facedistill.models.heads.class_head import ClassHead
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
@@ -90,12 +89,3 @@ class Teacher(ABC):
                 f"only {', '.join(sorted(self.gives))}"
                 + (_NO_LOGITS if "logits" in missing else "")
             )
-
-    def check_classes(self, faces: FaceDataset) -> None:
-        """Refuse a run whose classes are others than those of the teacher's logits.
-
-        Raises:
-            FacedistillError: Naming both.
-        """
-        if self.head is not None:
-            self.head.check_identities(faces.fingerprint, faces.name, self.name)

@@ -17,42 +17,33 @@ from facedistill.models.outputs import Outputs
 class BankTeacher(Teacher):
     """The cached teacher: embeddings come from the bank, in microseconds.
 
-    They are raw, of the length that the network gave them, as an online teacher's are.
+    They are raw, of the length that the network gave them, as an online teacher's are. Logits are
+    s cos(f, prototype), of the training identities' prototypes.
 
     Args:
         bank: The bank.
         view: `same` teaches a mirrored image the flipped view and needs both in the bank;
             `clean` teaches every image the plain view, whatever augmentation did to it.
-
-    Attributes:
-        scale: Scale s of its logits s cos(f, prototype), had after `learn_prototypes`. A run sets
-            it to that of the student's, so that both mean the same by a temperature.
+        prototypes: float32 (M, D), each training identity's mean unit embedding; None for no
+            logits. See `prototypes_of`.
+        scale: s. A run gives that of the student's logits, so that both mean the same by a
+            temperature.
     """
 
-    def __init__(self, bank: Bank, view: View = "same") -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        view: View = "same",
+        prototypes: torch.Tensor | None = None,
+        scale: float = 64.0,
+    ) -> None:
         self.bank = bank
         self.view = view
+        self.prototypes, self.scale = prototypes, scale
         self.name = f"bank {bank.folder}"
         self.fingerprint = bank.info.teacher
         self.embedding_size = bank.info.dimension
-        self.gives = frozenset({"embedding"})
-        self.scale = 64.0
-        self.prototypes: torch.Tensor | None = None
-
-    def learn_prototypes(self, faces: FaceDataset) -> torch.Tensor:
-        """Take the mean unit embedding of each identity as its class centre, to give logits.
-
-        Args:
-            faces: The training faces, labelled 0..M-1.
-
-        Returns:
-            The centres, float32 (M, D), computed on the first call.
-        """
-        if self.prototypes is None:
-            rows = self.bank.rows_of(faces)
-            self.prototypes = torch.from_numpy(self.bank.prototypes(rows, faces.labels))
-            self.gives = self.gives | {"logits"}
-        return self.prototypes
+        self.gives = frozenset({"embedding"} if prototypes is None else {"embedding", "logits"})
 
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
         """Look the batch up by its keys."""
@@ -67,3 +58,19 @@ class BankTeacher(Teacher):
             with torch.autocast(embedding.device.type, enabled=False):
                 outputs.logits = self.scale * F.normalize(embedding, dim=1) @ self.prototypes.T
         return outputs
+
+
+def prototypes_of(bank: Bank, faces: FaceDataset) -> torch.Tensor:
+    """Return the mean unit embedding of each identity: the class centres of a bank's teacher.
+
+    Args:
+        bank: The bank.
+        faces: The training faces, labelled 0..M-1.
+
+    Returns:
+        float32 (M, D) of length 1.
+
+    Raises:
+        FacedistillError: If an image is not in the bank, or an identity has no mean.
+    """
+    return torch.from_numpy(bank.prototypes(bank.rows_of(faces), faces.labels))

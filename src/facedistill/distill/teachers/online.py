@@ -61,7 +61,7 @@ class NetworkTeacher(Teacher):
         if self.head is not None and "logits" in needs:
             outputs.logits = self.head.to(images.device)(embedding_of(outputs).to(images.device))
         # An ONNX network answers on the CPU whatever the batch is on.
-        return _each(outputs, lambda said: said.to(images.device))
+        return _each(outputs, lambda tensor: tensor.to(images.device))
 
     def _ask(self, images: torch.Tensor, needs: Collection[str]) -> Outputs:
         """Run the network in its own precision, or in the run's."""
@@ -82,11 +82,11 @@ class NetworkTeacher(Teacher):
 
 
 def _each(outputs: Outputs, change: Callable[[torch.Tensor], torch.Tensor]) -> Outputs:
-    """Change every tensor of what a network said."""
+    """Change every tensor of a network's outputs."""
 
-    def changed(said: Any) -> Any:
-        if isinstance(said, list):
-            return [change(each) for each in said]
-        return None if said is None else change(said)
+    def changed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [change(each) for each in value]
+        return None if value is None else change(value)
 
-    return Outputs(**{key: changed(said) for key, said in vars(outputs).items()})
+    return Outputs(**{key: changed(value) for key, value in vars(outputs).items()})

@@ -1,4 +1,4 @@
-"""Pictures of unified receptive fields: what each local centre looks at, and where faces speak."""
+"""Figures of unified receptive fields: what each local centre looks at, and where faces speak."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.cross_architecture.urfm import UnifiedReceptiveFields, agreement
-from facedistill.distill.teachers.base import Network
-from facedistill.distill.teachers.saliency import TOP
+from facedistill.distill.objectives.base import MapOfFace
+from facedistill.distill.objectives.cross_architecture.map_similarity import agreement
 from facedistill.report.figures.curves import save_figure
 
 COLOURS = "inferno"
@@ -26,31 +25,6 @@ _FACES = 3
 """Faces that are shown."""
 _TILE = 32
 """Side of a face in the mosaic, pixels."""
-
-
-@torch.no_grad()
-def attention_maps(
-    objective: UnifiedReceptiveFields, student: Network, teacher: Network, faces: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where the centres look in sample faces.
-
-    Args:
-        objective: With trained centres.
-        student: In evaluation mode.
-        teacher: As it is after training, prompts included.
-        faces: uint8 RGB (B, H, H, 3).
-
-    Returns:
-        float32 (B, L, side, side) of student and teacher on the CPU, each on the network's own grid
-        of pixels; what prompts get left out.
-    """
-    device = objective.student_centres.centres.device
-    images = torch.from_numpy(np.ascontiguousarray(faces)).to(device)
-    seen = objective.looks_at(
-        student(images, {objective.student.output}), teacher(images, {objective.teacher.output})
-    )
-    ours, theirs = (maps.float().cpu() for maps in seen)
-    return ours, theirs
 
 
 def plot_receptive_fields(
@@ -97,11 +71,12 @@ def plot_receptive_fields(
     save_figure(figure, path)
 
 
-def plot_saliency(saliency: torch.Tensor, faces: np.ndarray, path: str | Path) -> None:
-    """Draw the teacher's saliency map beside the mean face it lies on.
+def plot_face_map(name: str, drawn: MapOfFace, faces: np.ndarray, path: str | Path) -> None:
+    """Draw a map of the face, such as the teacher's saliency, beside the mean face it lies on.
 
     Args:
-        saliency: (side, side), 0 to 6.
+        name: What the map is called.
+        drawn: The map.
         faces: uint8 RGB (B, H, H, 3).
         path: A name that ends in .png.
     """
@@ -110,11 +85,11 @@ def plot_saliency(saliency: torch.Tensor, faces: np.ndarray, path: str | Path) -
     average = faces.mean(axis=0).astype(np.uint8)
     left.imshow(average)
     left.set_title("mean face")
-    middle.imshow(_overlay(average, saliency / TOP))
-    middle.set_title("saliency on it")
+    middle.imshow(_overlay(average, drawn.values / drawn.top))
+    middle.set_title(f"{name} on it")
     for axes in (left, middle):
         axes.axis("off")
-    _grid(right, saliency, "mean feature norm, scaled to 0..6", TOP)
+    _grid(right, drawn.values, drawn.caption, drawn.top)
     save_figure(figure, path)
 
 

@@ -36,7 +36,7 @@ def test_is_cross_entropy_on_the_teachers_centres(options, own, scale):
     context = setting(student=3)
     ours, theirs = spoken(student=3)
     loss, parts = made("arcdistill", context, **options)(ours, theirs, batch())
-    centres = context.teacher_centres().tolist()
+    centres = context.class_centres.tolist()
     expected = cross_entropy(ours.embedding.tolist(), centres, LABELS, own, scale)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     assert set(parts) == {"accuracy"}

@@ -5,8 +5,9 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.classification.kd import soft_target_loss
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from tests.distill.objectives.by_hand import batch_of, said, softmax
 
 BATCH = batch_of([0, 1, 2, 0, 1, 2, 0])
@@ -17,7 +18,7 @@ def logits(count=7, classes=6):
 
 
 def made(**options):
-    return create_objective("kd", Setting(4, 4, 6), **options)
+    return create_objective("kd", RunContext(4, 4, 6), **options)
 
 
 def by_hand(ours, theirs, tau):

@@ -12,7 +12,7 @@ from tests.distill.objectives.methods import LABELS, batch, made, setting, spoke
 def test_every_image_has_its_margin():
     context = setting(student=3)
     ours, theirs = spoken(student=3)
-    centres = context.teacher_centres().tolist()
+    centres = context.class_centres.tolist()
     # One image is surely on the far side of its centre: there the margin is the smallest.
     theirs.embedding[3] = -torch.tensor(centres[LABELS[3]])
     theirs.embedding[0] = torch.tensor(centres[0])

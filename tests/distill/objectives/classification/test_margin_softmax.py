@@ -5,7 +5,8 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.heads.margin import HEADS
 from tests.distill.objectives.by_hand import batch_of, dot, said, softmax, unit
 
@@ -24,7 +25,7 @@ MARGINS = {
 def made(head, **options):
     objective = create_objective(
         "margin_softmax",
-        Setting(5, None, 4),
+        RunContext(5, None, 4),
         head=head,
         scale=SCALE,
         **MARGINS[head],

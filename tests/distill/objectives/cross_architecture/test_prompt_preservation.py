@@ -6,8 +6,8 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.cross_architecture.prompt_preservation import divergence
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.teachers.prompted import PromptedNetwork
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.heads.class_head import ClassHead
@@ -15,6 +15,7 @@ from facedistill.models.heads.margin import create_head
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
 from tests.distill.objectives.by_hand import batch_of, dot, softmax, times, unit
+from tests.distill.objectives.contexts import context, outputs_asked
 
 LABELS = [0, 1, 2, 0, 3]
 BATCH = batch_of(LABELS)
@@ -25,10 +26,8 @@ def centres(classes=4, size=5):
 
 
 def made(by, known=None, identities=4, **options):
-    setting = Setting(
-        5, 5, identities, teacher_centres=(lambda: known) if known is not None else None
-    )
-    return create_objective("prompt_preservation", setting, by=by, **options)
+    run = context(5, 5, identities, class_centres=known)
+    return create_objective("prompt_preservation", run, by=by, **options)
 
 
 def answers(count=5, size=5):
@@ -80,9 +79,9 @@ def test_classes_is_the_margin_softmax_with_the_given_centres():
 def test_the_teachers_own_centres_come_before_its_means(by, sub_centres):
     own = create_head("arcface", 5, 4, sub_centres=sub_centres, scale=7.0)
 
-    def preservation(teacher_head):
-        setting = Setting(5, 5, 4, teacher_centres=centres, teacher_head=teacher_head)
-        return create_objective("prompt_preservation", setting, by=by, scale=8.0)
+    def preservation(head):
+        run = context(5, 5, 4, class_centres=centres, class_head=head)
+        return create_objective("prompt_preservation", run, by=by, scale=8.0)
 
     objective = preservation(lambda: ClassHead(own, "people", "faces"))
     assert torch.equal(objective.head.weight, own.weight)
@@ -106,7 +105,7 @@ def test_nothing_of_it_trains():
     ],
 )
 def test_needs(by, needs):
-    assert made(by, centres()).needs == needs
+    assert outputs_asked(made(by, centres())) == needs
 
 
 def test_gradient_goes_to_the_prompted_side():
@@ -122,7 +121,7 @@ def test_what_it_cannot_do_without(by):
     with pytest.raises(FacedistillError, match="needs labels"):
         made(by, centres(), identities=0)
     with pytest.raises(FacedistillError, match="needs a teacher"):
-        create_objective("prompt_preservation", Setting(5, None, 4), by=by)
+        create_objective("prompt_preservation", context(5, None, 4), by=by)
 
 
 @pytest.mark.parametrize("options", [{"by": "kl"}, {"by": "embedding-kl", "scale": 0.0}])

@@ -5,17 +5,19 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.cross_architecture.facial_position import (
     bucket_index,
     facial_distance,
     grid_points,
 )
+from facedistill.distill.objectives.cross_architecture.map_similarity import agreement, correlation
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.distill.objectives.cross_architecture.place_features import place_features
-from facedistill.distill.objectives.cross_architecture.urfm import agreement, correlation, spread
+from facedistill.distill.objectives.cross_architecture.urfm import spread
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
 from tests.distill.objectives.by_hand import batch_of, dot, softmax, times
+from tests.distill.objectives.contexts import context, outputs_asked
 
 CNN, TRANSFORMER = PixelFeatures("feature_map", 3, 3), PixelFeatures("tokens", 5, 2)
 SALIENCY = torch.tensor([[0.0, 6.0], [1.0, 2.0]])
@@ -26,11 +28,8 @@ SMALL = {"centres": 4, "width": 4, "heads": 2}
 
 
 def made(student=CNN, teacher=TRANSFORMER, **options):
-    setting = Setting(
-        8, 8, 0,
-        student_pixels=student, teacher_pixels=teacher, saliency=lambda: SALIENCY,
-    )  # fmt: skip
-    objective = create_objective("urfm", setting, **{**SMALL, **options}).double()
+    run = context(8, 8, pixel_features=(student, teacher), saliency=SALIENCY)
+    objective = create_objective("urfm", run, **{**SMALL, **options}).double()
     for name, parameter in objective.named_parameters():
         if name.endswith(("table", "bias")):  # they start at 0
             torch.nn.init.normal_(parameter)
@@ -305,7 +304,7 @@ def loss_with(objective, centres, values, table, student, teacher):
 )
 def test_any_two_networks_are_compared(student, teacher):
     objective = made(student, teacher)
-    assert objective.needs == {f"student.{student.output}", f"teacher.{teacher.output}"}
+    assert outputs_asked(objective) == {f"student.{student.output}", f"teacher.{teacher.output}"}
     (ours, rows), (theirs, others) = pixels(student), pixels(teacher)
     loss, _ = objective(ours, theirs, None)
     assert loss.item() == pytest.approx(sum(loss_by_hand(objective, rows, others, "images")))
@@ -435,9 +434,9 @@ def test_bad_options_are_refused(options, reason):
 
 def test_a_teacher_of_embeddings_alone_is_refused():
     with pytest.raises(FacedistillError, match=r"'urfm' compares pixel features .* teacher\.bank"):
-        create_objective("urfm", Setting(8, 8, 0, student_pixels=CNN))
+        create_objective("urfm", context(8, 8))
     with pytest.raises(FacedistillError, match=r"'urfm' needs a teacher"):
-        create_objective("urfm", Setting(8, None, 0))
+        create_objective("urfm", context(8, None, 0))
 
 
 def test_one_image_alone_has_nothing_to_be_standardised_over():
@@ -463,13 +462,10 @@ def trained(learns, steps=60, normalise="images"):
         torch.nn.Conv2d(3, 8, 3, 2), torch.nn.PReLU(), torch.nn.Conv2d(8, 16, 3), torch.nn.PReLU()
     )
     head = torch.nn.Linear(16, 8)
-    setting = Setting(
-        16, 12, 8,
-        student_pixels=PixelFeatures("feature_map", 16, 3),
-        teacher_pixels=PixelFeatures("tokens", 12, 3),
-    )  # fmt: skip
+    pixels = PixelFeatures("feature_map", 16, 3), PixelFeatures("tokens", 12, 3)
+    run = context(16, 12, 8, pixel_features=pixels)
     objective = create_objective(
-        "urfm", setting, centres=9, width=32, heads=4, position="relative", learns=learns,
+        "urfm", run, centres=9, width=32, heads=4, position="relative", learns=learns,
         normalise=normalise,
     )  # fmt: skip
     modules = torch.nn.ModuleList([student, head, objective])

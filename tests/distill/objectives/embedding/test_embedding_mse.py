@@ -3,7 +3,8 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from tests.distill.objectives.by_hand import batch_of, said, times, unit
 from tests.distill.objectives.embedding.test_fcd import pair
 
@@ -11,7 +12,7 @@ BATCH = batch_of([0] * 7)
 
 
 def made(student_size=5, teacher_size=5, **options):
-    return create_objective("embedding_mse", Setting(student_size, teacher_size, 0), **options)
+    return create_objective("embedding_mse", RunContext(student_size, teacher_size, 0), **options)
 
 
 def by_hand(ours, theirs, normalise, distance):
@@ -47,7 +48,7 @@ def test_is_the_mean_over_batch_and_dimensions(normalise, distance, student_size
 def test_on_unit_vectors_it_is_two_over_d_of_fcd():
     ours, theirs = pair()
     squared, _ = made(normalise=True)(said(ours), said(theirs), BATCH)
-    fcd, _ = create_objective("fcd", Setting(5, 5, 0))(said(ours), said(theirs), BATCH)
+    fcd, _ = create_objective("fcd", RunContext(5, 5, 0))(said(ours), said(theirs), BATCH)
     assert squared.item() == pytest.approx(2 * fcd.item() / 5, abs=1e-12)
 
 

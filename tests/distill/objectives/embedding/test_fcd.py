@@ -3,8 +3,9 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.embedding.fcd import cosine_distance
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
 from tests.distill.objectives.by_hand import batch_of, dot, said, times, unit
 
@@ -17,7 +18,7 @@ def pair(student_size=5, teacher_size=5, count=7):
 
 
 def made(student_size=5, teacher_size=5, **options):
-    setting = Setting(student_size, teacher_size, 0)
+    setting = RunContext(student_size, teacher_size, 0)
     return create_objective("fcd", setting, **options)
 
 

@@ -3,16 +3,16 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
 from tests.distill.objectives.by_hand import batch_of, said, times
+from tests.distill.objectives.contexts import context
 
 BATCH = batch_of([0] * 5)
 
 
 def made(student=6, teacher=6):
-    setting = Setting(4, 4, 0, student_channels=student, teacher_channels=teacher)
-    return create_objective("hidden_layer", setting).double()
+    return create_objective("hidden_layer", context(4, 4, channels=(student, teacher))).double()
 
 
 def maps(channels, side=3, count=5):
@@ -72,8 +72,8 @@ def test_half_precision_maps_are_compared_in_float32():
 
 def test_a_teacher_without_hidden_layer_is_refused():
     with pytest.raises(FacedistillError, match=r"has no hidden layer to look at .*a run's folder"):
-        create_objective("hidden_layer", Setting(4, 4, 0, student_channels=6))
+        create_objective("hidden_layer", context(4, 4))
     with pytest.raises(FacedistillError, match="'hidden_layer' needs a teacher"):
-        create_objective("hidden_layer", Setting(4, None, 0))
+        create_objective("hidden_layer", context(4, None))
     with pytest.raises(FacedistillError, match="no feature map"):
         made()(said(), shown(maps(6)), BATCH)

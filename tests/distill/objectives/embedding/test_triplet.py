@@ -5,7 +5,8 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from tests.distill.objectives.by_hand import batch_of, said, unit
 
 LABELS = [0, 1, 0, 2, 1, 0, 3]
@@ -14,7 +15,7 @@ SAMPLINGS = ["batch_hard", "semi_hard", "all"]
 
 
 def made(**options):
-    return create_objective("triplet", Setting(4, None, 4), **options)
+    return create_objective("triplet", RunContext(4, None, 4), **options)
 
 
 def embeddings(count=7):
@@ -130,4 +131,4 @@ def test_wrong_options_are_refused(options, reason):
     with pytest.raises(FacedistillError, match=reason):
         made(**options)
     with pytest.raises(FacedistillError, match="needs labels"):
-        create_objective("triplet", Setting(4, None, 0))
+        create_objective("triplet", RunContext(4, None, 0))

@@ -1,15 +1,15 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import create_objective
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
-from tests.distill.objectives.methods import PIXELS, batch, made, setting
+from tests.distill.objectives.contexts import outputs_asked
+from tests.distill.objectives.methods import PIXELS, batch, made, seeing, setting
 
 
 def maps(count=3):
@@ -43,11 +43,8 @@ def test_is_the_squared_difference_of_normalised_energies():
     assert loss_of(ours, theirs).item() == pytest.approx(expected / 3, abs=1e-12)
 
 
-STAGED = replace(
-    PIXELS,
-    student_pixels=PixelFeatures("feature_map", 5, 2, (4, 6, 5)),
-    teacher_pixels=PixelFeatures("feature_map", 3, 3, (2, 2, 4, 3)),
-)
+OURS = PixelFeatures("feature_map", 5, 2, (4, 6, 5))
+STAGED = seeing(OURS, PixelFeatures("feature_map", 3, 3, (2, 2, 4, 3)))
 
 
 def staged(sides, channels):
@@ -57,7 +54,7 @@ def staged(sides, channels):
 def test_stages_are_paired_from_the_last_and_summed():
     ours, theirs = staged((8, 4, 2), (4, 6, 5)), staged((12, 6, 4, 3), (2, 3, 4, 3))
     objective = create_objective("at", STAGED)
-    assert objective.needs == {"student.stage_maps", "teacher.stage_maps"}
+    assert outputs_asked(objective) == {"student.stage_maps", "teacher.stage_maps"}
     said = Outputs(stage_maps=ours), Outputs(stage_maps=theirs)
     loss, parts = objective(*said, batch(2))
     expected = [
@@ -73,19 +70,19 @@ def test_stages_are_paired_from_the_last_and_summed():
 
 
 def alone(mine, yours):
-    """A setting in which these are the last pixel features."""
-    return replace(
-        PIXELS,
-        student_pixels=PixelFeatures("feature_map", mine.shape[1], mine.shape[2]),
-        teacher_pixels=PixelFeatures("tokens", yours.shape[1], yours.shape[2]),
+    """A run in which these are the last pixel features."""
+    return seeing(
+        PixelFeatures("feature_map", mine.shape[1], mine.shape[2]),
+        PixelFeatures("tokens", yours.shape[1], yours.shape[2]),
     )
 
 
 def test_the_last_stage_alone_is_the_last_pixel_features():
     objective = create_objective("at", STAGED, stages=1)
-    assert objective.needs == {"student.feature_map", "teacher.feature_map"}
-    one_sided = replace(STAGED, teacher_pixels=PixelFeatures("tokens", 3, 3))
-    assert create_objective("at", one_sided).needs == {"student.feature_map", "teacher.tokens"}
+    assert outputs_asked(objective) == {"student.feature_map", "teacher.feature_map"}
+    one_sided = seeing(OURS, PixelFeatures("tokens", 3, 3))
+    single = create_objective("at", one_sided)
+    assert outputs_asked(single) == {"student.feature_map", "teacher.tokens"}
     with pytest.raises(FacedistillError, match="stages is 0, not 1 or more"):
         create_objective("at", STAGED, stages=0)
 
@@ -119,7 +116,7 @@ def test_is_computed_in_float32(dtype, autocast):
 def test_a_louder_copy_costs_nothing():
     ours = torch.randn(3, 5, 3, 3)
     theirs = torch.cat([ours.flatten(2).mT * 7, torch.randn(3, 2, 5)], dim=1)
-    alike = replace(PIXELS, student_pixels=PixelFeatures("feature_map", 5, 3))
+    alike = seeing(PixelFeatures("feature_map", 5, 3), PixelFeatures("tokens", 3, 3))
     assert loss_of(ours, theirs, alike).item() == pytest.approx(0, abs=1e-10)
 
 

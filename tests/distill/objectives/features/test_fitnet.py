@@ -5,22 +5,19 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
 from facedistill.distill.objectives.cross_architecture.pixel_features import (
     PixelFeatures,
     resampled,
 )
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
 from tests.distill.objectives.by_hand import batch_of, times
+from tests.distill.objectives.contexts import context, outputs_asked
 
 
 def made(student=2, teacher=2, **options):
-    setting = Setting(
-        4, 4, 0,
-        student_pixels=PixelFeatures("feature_map", 3, student),
-        teacher_pixels=PixelFeatures("tokens", 5, teacher),
-    )  # fmt: skip
-    return create_objective("fitnet", setting, **options).double()
+    pixels = PixelFeatures("feature_map", 3, student), PixelFeatures("tokens", 5, teacher)
+    return create_objective("fitnet", context(4, 4, pixel_features=pixels), **options).double()
 
 
 def by_hand(objective, grid, tokens, normalise):
@@ -67,16 +64,18 @@ def test_grids_meet_at_the_smaller_one(student, teacher):
     assert loss.item() == pytest.approx(wanted.item(), abs=1e-12)
 
 
-STAGED = Setting(
-    4, 4, 0,
-    student_pixels=PixelFeatures("feature_map", 3, 2, (2, 3, 6)),
-    teacher_pixels=PixelFeatures("feature_map", 5, 2, (4, 5)),
+STAGED = context(
+    4, 4,
+    pixel_features=(
+        PixelFeatures("feature_map", 3, 2, (2, 3, 6)),
+        PixelFeatures("feature_map", 5, 2, (4, 5)),
+    ),
 )  # fmt: skip
 
 
 def test_an_earlier_stage_is_a_hint_too():
     objective, last = create_objective("fitnet", STAGED, stage=2).double(), made()
-    assert objective.needs == {"student.stage_maps", "teacher.stage_maps"}
+    assert outputs_asked(objective) == {"student.stage_maps", "teacher.stage_maps"}
     assert objective.project.weight.shape == (4, 3, 1, 1)
     shapes = ((2, 8), (3, 4), (6, 2)), ((4, 2), (5, 1))
     ours, theirs = ([torch.randn(2, c, s, s).double() for c, s in each] for each in shapes)
@@ -141,4 +140,4 @@ def test_a_teacher_of_embeddings_alone_is_refused():
     with pytest.raises(
         FacedistillError, match=r"'fitnet' compares pixel features .* teacher\.bank"
     ):
-        create_objective("fitnet", Setting(4, 4, 0))
+        create_objective("fitnet", context(4, 4))

@@ -6,11 +6,13 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.landmarks.point_errors import regression_loss
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
+from tests.distill.objectives.contexts import outputs_asked
 
-SETTING = Setting(student_size=8, teacher_size=8, identities=0)
+SETTING = RunContext(student_size=8, teacher_size=8, identities=0)
 
 
 def points(count=4, number=5, seed=0):
@@ -61,8 +63,8 @@ def test_labels_and_the_teacher_teach_alike():
     student, wanted = Outputs(landmarks=points(seed=1)), points()
     by_labels = create_objective("landmark_regression", SETTING)
     by_teacher = create_objective("landmark_imitation", SETTING)
-    assert by_labels.needs == {"student.landmarks", "batch.landmarks"}
-    assert by_teacher.needs == {"student.landmarks", "teacher.landmarks"}
+    assert outputs_asked(by_labels) == {"student.landmarks", "batch.landmarks"}
+    assert outputs_asked(by_teacher) == {"student.landmarks", "teacher.landmarks"}
     loss, parts = by_labels(student, Outputs(), batch(wanted))
     other, _ = by_teacher(student, Outputs(landmarks=wanted), batch(None))
     difference = points(seed=1) - wanted
@@ -82,4 +84,4 @@ def test_what_cannot_be_compared_is_refused():
     ):
         create_objective("landmark_regression", SETTING, form="l2")
     with pytest.raises(FacedistillError, match="'landmark_imitation' needs a teacher"):
-        create_objective("landmark_imitation", Setting(8, None, 0))
+        create_objective("landmark_imitation", RunContext(8, None, 0))

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from facedistill.distill.objectives.relations.cckd import correlation
+from facedistill.distill.objectives.relations.cckd import gaussian_kernel
 from tests.distill.objectives.by_hand import dot, unit
 from tests.distill.objectives.methods import batch, made, spoken
 
@@ -35,4 +35,4 @@ def test_many_terms_are_the_gaussian_kernel():
     ours, _ = spoken()
     unit_rows = torch.nn.functional.normalize(ours.embedding)
     exact = torch.exp(-0.4 * torch.cdist(unit_rows, unit_rows).square())
-    torch.testing.assert_close(correlation(ours.embedding, 0.4, 10), exact, atol=1e-7, rtol=0)
+    torch.testing.assert_close(gaussian_kernel(ours.embedding, 0.4, 10), exact, atol=1e-7, rtol=0)

@@ -3,12 +3,13 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from tests.distill.objectives.by_hand import batch_of, dot, said, unit
 
 
 def made():
-    return create_objective("mrd", Setting(5, 3, 0))
+    return create_objective("mrd", RunContext(5, 3, 0))
 
 
 def pair(count=6):
@@ -65,4 +66,4 @@ def test_autocast_does_not_round_it():
 
 def test_needs_a_teacher():
     with pytest.raises(FacedistillError, match="'mrd' needs a teacher"):
-        create_objective("mrd", Setting(5, None, 0))
+        create_objective("mrd", RunContext(5, None, 0))

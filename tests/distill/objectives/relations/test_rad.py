@@ -4,10 +4,11 @@ from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank.mining import Neighbours, nearest
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.objectives.relations.rad import random_others
 from facedistill.distill.objectives.relations.relation import unit as units
 from tests.distill.objectives.by_hand import batch_of, dot, said, unit
+from tests.distill.objectives.contexts import context
 
 PEOPLE, STUDENT, TEACHER = 7, 5, 4
 LABELS = [0, 3, 3, 6, 1, 0]
@@ -19,13 +20,13 @@ def setting(student=STUDENT, **changes):
     def mine(count):
         return Neighbours(prototypes, *nearest(prototypes, min(count, PEOPLE - 1)))
 
-    return Setting(**{"student_size": student, "teacher_size": TEACHER, "identities": PEOPLE,
-                      "mine": mine, **changes})  # fmt: skip
+    return context(**{"student_size": student, "teacher_size": TEACHER, "identities": PEOPLE,
+                      "neighbours": mine, **changes})  # fmt: skip
 
 
-def made(context=None, **options):
+def made(run=None, **options):
     options = {"neighbours": 3, "storage": "fp32"} | options
-    return create_objective("rad", context or setting(), **options)
+    return create_objective("rad", run or setting(), **options)
 
 
 def embeddings(student=STUDENT, count=6):
@@ -87,8 +88,7 @@ def test_three_people_by_hand():
     def mine(count):
         return Neighbours(prototypes, torch.tensor([[1, 2], [0, 2], [0, 1]]), torch.zeros(3, 2))
 
-    context = Setting(2, TEACHER, 3, mine)
-    objective = made(context, neighbours=2, q=0.1)
+    objective = made(context(2, TEACHER, 3, neighbours=mine), neighbours=2, q=0.1)
     near_one = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
     objective.observe(said(near_one), said(prototypes[1:]), batch_of([1, 2]))
     objective.finish_step(lambda rows: rows)
@@ -100,9 +100,9 @@ def test_three_people_by_hand():
 
 
 def test_teachers_start_as_prototypes_and_students_unseen():
-    context = setting()
-    objective = made(context)
-    assert torch.equal(objective.teachers.rows, context.mine(1).prototypes)
+    run = setting()
+    objective = made(run)
+    assert torch.equal(objective.teachers.rows, run.neighbours(1).prototypes)
     assert not objective.students.seen.any()
     ours, theirs = embeddings()
     ours.requires_grad_()
@@ -186,7 +186,7 @@ def test_random_neighbours_take_the_place_of_mined_ones():
         made(context),
         *(made(context, neighbours_by="random", neighbours_seed=seed) for seed in (0, 1)),
     )
-    assert torch.equal(mined.neighbours, context.mine(3).indices)
+    assert torch.equal(mined.neighbours, context.neighbours(3).indices)
     assert torch.equal(drawn.neighbours, random_others(PEOPLE, 3, 0))
     near = [[{*row} for row in each.neighbours.tolist()] for each in (mined, drawn, other)]
     assert near[0] != near[1] != near[2]
@@ -228,8 +228,8 @@ def test_fp16_storage_changes_little():
 
 
 def test_a_checkpoint_keeps_the_banks():
-    context = setting()
-    first, second = made(context), made(context)
+    run = setting()
+    first, second = made(run), made(run)
     step(first, [1, 5, 5])
     second.load_state_dict(first.state_dict())
     ours, theirs = embeddings()
@@ -238,11 +238,11 @@ def test_a_checkpoint_keeps_the_banks():
 
 
 @pytest.mark.parametrize(
-    ("context", "options", "reason"),
+    ("run", "options", "reason"),
     [
         ({"teacher_size": None}, {}, "'rad' needs a teacher"),
         ({"identities": 0}, {}, "'rad' needs labels"),
-        ({"mine": None}, {}, r"'rad' finds similar people in a bank .*facedistill embed"),
+        ({"neighbours": None}, {}, r"'rad' finds similar identities in a bank .*facedistill embed"),
         ({}, {"reference": "prototype"}, "reference is 'prototype'"),
         ({}, {"reference": "teacher"}, "set student.embedding_size: 4"),
         ({}, {"q": 3}, "q is 3"),
@@ -252,6 +252,6 @@ def test_a_checkpoint_keeps_the_banks():
         ({}, {"neighbours_by": "chance"}, "neighbours_by is 'chance'"),
     ],
 )
-def test_what_cannot_be_is_refused(context, options, reason):
+def test_what_cannot_be_is_refused(run, options, reason):
     with pytest.raises(FacedistillError, match=reason):
-        made(setting(**context), **options)
+        made(setting(**run), **options)

@@ -3,7 +3,8 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import Setting, create_objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import create_objective
 from tests.distill.objectives.by_hand import batch_of, dot, said, unit
 
 STUDENT, TEACHER = 5, 4
@@ -11,7 +12,7 @@ STUDENT, TEACHER = 5, 4
 
 def made(**options):
     options = {"neighbours": 3, "queue": 8, "storage": "fp32"} | options
-    return create_objective("rad_queue", Setting(STUDENT, TEACHER, 0), **options)
+    return create_objective("rad_queue", RunContext(STUDENT, TEACHER, 0), **options)
 
 
 def embeddings(count=6):
@@ -127,4 +128,4 @@ def test_what_cannot_be_is_refused(options, reason):
 
 def test_needs_a_teacher():
     with pytest.raises(FacedistillError, match="'rad_queue' needs a teacher"):
-        create_objective("rad_queue", Setting(STUDENT, None, 0))
+        create_objective("rad_queue", RunContext(STUDENT, None, 0))

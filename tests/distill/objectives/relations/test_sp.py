@@ -3,9 +3,10 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.base import create_objective
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
 from tests.distill.objectives.by_hand import dot, unit
+from tests.distill.objectives.contexts import outputs_asked
 from tests.distill.objectives.methods import PIXELS, batch, made, spoken
 
 
@@ -27,7 +28,7 @@ def test_is_the_mean_over_both_images():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_of_maps_it_takes_the_pixels_alone(dtype):
     objective = create_objective("sp", PIXELS, layer="map")
-    assert objective.needs == {"student.feature_map", "teacher.tokens"}
+    assert outputs_asked(objective) == {"student.feature_map", "teacher.tokens"}
     maps, tokens = torch.randn(4, 5, 2, 2).to(dtype), torch.randn(4, 9 + 2, 3).to(dtype)
     loss, _ = objective(Outputs(feature_map=maps), Outputs(tokens=tokens), batch(4))
     ours = maps.double().flatten(1)

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import torch
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Setting, objective
 from facedistill.distill.objectives.classification.fixed_centres import FixedCentres
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import gathered
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.embedding_memory import last_occurrence
 from facedistill.distill.objectives.relations.relation import unit
 from facedistill.models.comparison_embedding import embedding_of
@@ -34,7 +35,7 @@ class AdaDistill(FixedCentres):
     Source: Boutros, Struc and Damer, "AdaDistill" (ECCV 2024).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         head: `arcface`, `cosface`, `adaface`, `combined` or `softmax`.
         centres: Where they start: `random` as in the source, or `teacher`, its mean
             embeddings.
@@ -44,7 +45,7 @@ class AdaDistill(FixedCentres):
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         head: str = "arcface",
         centres: Literal["random", "teacher"] = "random",
@@ -53,9 +54,10 @@ class AdaDistill(FixedCentres):
     ) -> None:
         if head == "arcface":
             options.setdefault("m", 0.45)
-        super().__init__(setting, head, projection, **options)
+        super().__init__(context, head, projection, **options)
         if centres == "teacher":
-            self.head.weight.copy_(setting.require_centres(self.name))
+            self.needs = self.needs | {"run.class_centres"}
+            self.head.weight.copy_(context.class_centres)
 
     @torch.no_grad()
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:

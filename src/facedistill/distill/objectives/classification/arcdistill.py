@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from facedistill.distill.objectives.base import Setting, objective
 from facedistill.distill.objectives.classification.fixed_centres import FixedCentres
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import objective
 
 
 @objective("arcdistill")
@@ -21,14 +22,16 @@ class ArcDistill(FixedCentres):
     CosDistill in AdaDistill (Boutros et al., ECCV 2024).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         head: `arcface`, `cosface`, `adaface`, `combined` or `softmax`.
         projection: Allow a learned linear map on the student side where the dimensions differ.
         **options: The head's own: scale (64), m (0.5), gradient, ...
     """
 
+    needs = FixedCentres.needs | {"run.class_centres"}
+
     def __init__(
-        self, setting: Setting, *, head: str = "arcface", projection: bool = True, **options: Any
+        self, context: RunContext, *, head: str = "arcface", projection: bool = True, **options: Any
     ) -> None:
-        super().__init__(setting, head, projection, **options)
-        self.head.weight.copy_(setting.require_centres(self.name))
+        super().__init__(context, head, projection, **options)
+        self.head.weight.copy_(context.class_centres)

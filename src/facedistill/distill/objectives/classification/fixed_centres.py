@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Classifier, Loss, Setting
+from facedistill.distill.objectives.base import Classifier, Loss
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.projection import linear_projection
 from facedistill.models.comparison_embedding import embedding_of
@@ -20,7 +21,7 @@ class FixedCentres(Classifier):
     """Cross-entropy with a margin, mean over the batch, on class centres no gradient reaches.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         head: A name of `facedistill.models.heads.margin.HEADS`.
         projection: Allow a learned linear map on the student side where the dimensions differ.
         **options: The head's own.
@@ -30,18 +31,18 @@ class FixedCentres(Classifier):
     """
 
     # The teacher is asked even where its centres say everything: a run has no idle teacher.
-    needs = frozenset({"student.embedding", "teacher.embedding"})
+    needs = frozenset({"student.embedding", "teacher.embedding", "run.identities"})
     adapts_teacher: ClassVar[bool] = False
 
     def __init__(
-        self, setting: Setting, head: str, projection: bool = True, **options: Any
+        self, context: RunContext, head: str, projection: bool = True, **options: Any
     ) -> None:
         super().__init__()
-        size = setting.require_teacher(self.name)
-        identities = setting.require_labels(self.name)
+        size = context.require_teacher()
+        identities = context.require_identities()
         if options.get("sub_centres", 1) != 1:
             raise ValueError("sub_centres must be 1: a person has one centre here")
-        self.project = linear_projection(setting.student_size, size, projection)
+        self.project = linear_projection(context.student_size, size, projection)
         self.head = create_head(head, size, identities, **options)
         self.head.weight.requires_grad_(False)
 
@@ -54,6 +55,11 @@ class FixedCentres(Classifier):
     def projected(self, student: Outputs) -> torch.Tensor:
         """Return the student's embedding in the teacher's dimension (B, E)."""
         return self.project(at_least_float32(embedding_of(student)))
+
+    @property
+    def scale(self) -> float:
+        """What the logits multiply cosines by."""
+        return self.head.scale
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return (B, M) scale times cosine, without margin."""

@@ -8,9 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
-from facedistill.distill.objectives.classification.kd import soft_target_loss
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.classification.kd import check_classes, soft_target_loss
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.outputs import Outputs
 
 _OUTSIDE = -1e4
@@ -49,18 +51,27 @@ class GroupedSoftTargets(Objective):
     student's logits are those of the run's classifier, the teacher's as in `kd`.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         tau: Temperature, > 0.
         share: Probability that a group has, above 0 and below 1.
         primary: Weight of the classes inside the group, 0 or more.
         binary: Weight of group against rest, 0 or more.
     """
 
-    needs = frozenset({"student.embedding", "student.logits", "teacher.logits"})
+    needs = frozenset(
+        {
+            "student.embedding",
+            "student.logits",
+            "teacher.logits",
+            "run.identities",
+            "run.faces",
+            "run.teacher",
+        }
+    )
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         tau: float = 4.0,
         share: float = 0.93,
@@ -68,8 +79,8 @@ class GroupedSoftTargets(Objective):
         binary: float = 1.0,
     ) -> None:
         super().__init__()
-        setting.require_teacher("gkd")
-        setting.require_labels("gkd")
+        context.require_teacher()
+        context.require_identities()
         if not 0 < tau < math.inf:
             raise ValueError(f"tau is {tau}, it must be above 0 and finite")
         if not 0 < share < 1:
@@ -78,6 +89,10 @@ class GroupedSoftTargets(Objective):
             raise ValueError(f"primary and binary are {primary} and {binary}: not below 0")
         self.tau, self.share = tau, share
         self.primary, self.binary = primary, binary
+
+    def check(self, context: RunContext) -> None:
+        """Refuse a teacher whose classes are others than the student's."""
+        check_classes(context)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, its two terms, and the mean share of classes in a group."""

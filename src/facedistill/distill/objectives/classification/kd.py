@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
 
@@ -20,6 +22,17 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, tau: float) -
     target = F.log_softmax(at_least_float32(teacher) / tau, dim=1)
     ours = F.log_softmax(at_least_float32(student) / tau, dim=1)
     return tau**2 * F.kl_div(ours, target, reduction="batchmean", log_target=True)
+
+
+def check_classes(context: RunContext) -> None:
+    """Refuse to compare logits of the teacher with those of a student of other identities.
+
+    Raises:
+        FacedistillError: Naming the data of both.
+    """
+    teacher, faces = context.teacher, context.faces
+    if teacher and faces and teacher.head:
+        teacher.head.check_identities(faces.fingerprint, faces.name, teacher.name)
 
 
 @objective("kd")
@@ -32,33 +45,33 @@ class SoftTargets(Objective):
     head of its run's folder.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         tau: Temperature, > 0.
         own_head: Learn a linear layer from the student's embedding to the teacher's classes. For
             tasks that do not classify and for data with other labels than the teacher's, or none.
     """
 
-    def __init__(self, setting: Setting, *, tau: float = 4.0, own_head: bool = False) -> None:
+    def __init__(self, context: RunContext, *, tau: float = 4.0, own_head: bool = False) -> None:
         super().__init__()
-        setting.require_teacher("kd")
+        context.require_teacher()
         if not 0 < tau < math.inf:
             raise ValueError(f"tau is {tau}, it must be above 0 and finite")
         if not isinstance(own_head, bool):
             raise ValueError(f"own_head is {own_head}, it must be true or false")
         self.tau = tau
         self.head: nn.Linear | None = None
-        logits = {"student.logits"}
         if own_head:
-            if setting.teacher_classes is None:
-                raise ValueError(
-                    "the teacher has no classes to follow: give the folder of a run that "
-                    "classified, or a bank of labelled data"
-                )
-            self.head = nn.Linear(setting.student_size, setting.teacher_classes)
-            logits = set()
+            self.head = nn.Linear(context.student_size, context.teacher_classes)
+            asked = {"run.teacher_classes"}
         else:
-            setting.require_labels("kd")
-        self.needs = frozenset({"student.embedding", "teacher.logits"} | logits)
+            context.require_identities()
+            asked = {"student.logits", "run.identities", "run.faces", "run.teacher"}
+        self.needs = frozenset({"student.embedding", "teacher.logits"} | asked)
+
+    def check(self, context: RunContext) -> None:
+        """Refuse a teacher whose classes are others than the student's."""
+        if self.head is None:
+            check_classes(context)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and the share of images on which both name the same identity."""

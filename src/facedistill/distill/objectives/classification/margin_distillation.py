@@ -8,9 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Setting, objective
+from facedistill.distill.objectives.base import Loss
 from facedistill.distill.objectives.classification.fixed_centres import FixedCentres
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import gathered
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.relation import unit
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
@@ -35,29 +37,31 @@ class MarginDistillation(FixedCentres):
     Source: Svitov and Alyamkin, "MarginDistillation" (arXiv 2003.02586).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         scale: s, of the logits.
         smallest: m_min in radians, 0 or more.
         largest: m_max in radians, below pi/2.
         projection: Allow a learned linear map on the student side where the dimensions differ.
     """
 
+    needs = FixedCentres.needs | {"run.class_centres"}
+
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         scale: float = 64.0,
         smallest: float = 0.2,
         largest: float = 0.5,
         projection: bool = True,
     ) -> None:
-        super().__init__(setting, "softmax", projection, scale=scale)
+        super().__init__(context, "softmax", projection, scale=scale)
         if not 0 <= smallest <= largest < math.pi / 2:
             raise ValueError(
                 f"margins are {smallest} and {largest}: 0 <= smallest <= largest < pi/2 must hold"
             )
         self.smallest, self.largest = smallest, largest
-        self.head.weight.copy_(setting.require_centres(self.name))
+        self.head.weight.copy_(context.class_centres)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, the share classified right in spite of the margin, the mean margin."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Classifier, Loss, Setting, objective
+from facedistill.distill.objectives.base import Artifact, Classifier, Loss
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import embedding_of
+from facedistill.models.heads.class_head import ClassHead, head_path, save_head
 from facedistill.models.heads.margin import create_head
 from facedistill.models.outputs import Outputs
 
@@ -22,17 +26,17 @@ class MarginSoftmax(Classifier):
     al., CVPR 2022); see `facedistill.models.heads.margin`.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         head: `arcface`, `cosface`, `adaface`, `combined` or `softmax`.
         label_smoothing: Share of the target spread over all classes, 0 to 1.
         **options: The head's own: scale, m, sub_centres, gradient, ...
     """
 
-    needs = frozenset({"student.embedding"})
+    needs = frozenset({"student.embedding", "run.identities", "run.faces"})
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         head: str = "arcface",
         label_smoothing: float = 0.0,
@@ -41,15 +45,28 @@ class MarginSoftmax(Classifier):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing is {label_smoothing}, it must be in 0..1")
-        identities = setting.require_labels("margin_softmax")
-        self.head = create_head(head, setting.student_size, identities, **options)
+        identities = context.require_identities()
+        self.head = create_head(head, context.student_size, identities, **options)
         self.label_smoothing = label_smoothing
+        self.faces = context.faces
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and the share of the batch classified right in spite of the margin."""
         logits = self.head(embedding_of(student), batch.labels)
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         return loss, {"accuracy": (logits.argmax(1) == batch.labels).float().mean()}
+
+    def artifacts(self) -> Sequence[Artifact]:
+        """Return the class head: what soft targets of the student come from later."""
+        if self.faces is None:
+            return ()
+        head = ClassHead(self.head, self.faces.fingerprint, self.faces.name)
+        return (Artifact("class head", lambda path, net: save_head(head, head_path(path), net)),)
+
+    @property
+    def scale(self) -> float:
+        """What the logits multiply cosines by."""
+        return self.head.scale
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return (B, M) scale times cosine, without margin."""

@@ -8,9 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch.nn import functional as F
 
+from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.heads.margin import MarginHead, create_head
 from facedistill.models.outputs import Outputs
@@ -45,7 +48,7 @@ class PromptPreservation(Objective):
     Which of them the paper takes, and with what scale s, is not known here.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         by: Which of the three.
         scale: s.
         head: Margin head of `classes`, one of a single margin: `cosface` or `arcface`.
@@ -57,7 +60,7 @@ class PromptPreservation(Objective):
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         by: By = "embedding-kl",
         scale: float = 64.0,
@@ -65,15 +68,25 @@ class PromptPreservation(Objective):
         m: float = 0.4,
     ) -> None:
         super().__init__()
-        size = setting.require_teacher("prompt_preservation")
+        size = context.require_teacher()
         if not 0 < scale < math.inf:
             raise ValueError(f"scale is {scale}, it must be above 0 and finite")
         self.by, self.scale = by, scale
         self.head: MarginHead | None = None
         if by != "embedding-kl":
-            self.head = _frozen_head(setting, size, head, scale=scale, m=m)
+            self.head = _frozen_head(context, size, head, scale=scale, m=m)
         reference = set() if by == "classes" else {"teacher.plain_embedding"}
-        self.needs = frozenset({"teacher.embedding"} | reference)
+        asked = {"run.identities", "run.class_head", "run.class_centres"} if self.head else set()
+        self.needs = frozenset({"teacher.embedding", "run.teacher"} | reference | asked)
+
+    def check(self, context: RunContext) -> None:
+        """Refuse to preserve a teacher of which nothing changes."""
+        if context.teacher and not context.teacher.trains:
+            raise FacedistillError(
+                f"objective 'prompt_preservation' is for prompts, and {context.teacher.name} has "
+                "none that train: give teacher.prompts, or set objectives.prompt_preservation to "
+                "null"
+            )
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, and the accuracy of `classes` or else the mean cosine with before."""
@@ -94,12 +107,12 @@ class PromptPreservation(Objective):
         return self.scale * F.normalize(embedding, dim=1)
 
 
-def _frozen_head(setting: Setting, size: int, head: str, **options: float) -> MarginHead:
+def _frozen_head(context: RunContext, size: int, head: str, **options: float) -> MarginHead:
     """Return a margin head whose centres are the teacher's."""
-    classes = setting.require_labels("prompt_preservation")
-    own = setting.teacher_head() if setting.teacher_head else None
+    classes = context.require_identities()
+    own = context.class_head
     sub_centres = own.head.sub_centres if own else 1
-    centres = own.head.weight if own else setting.require_centres("prompt_preservation")
+    centres = own.head.weight if own else context.class_centres
     made = create_head(head, size, classes, sub_centres=sub_centres, **options)
     made.weight.data.copy_(centres)
     return made.requires_grad_(False)

@@ -17,19 +17,33 @@ from torch.nn import functional as F
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Parts, Setting, objective
+from facedistill.distill.objectives.base import (
+    AskedNetwork,
+    Figures,
+    Loss,
+    MapOfFace,
+    MapsOverFaces,
+    Objective,
+    Parts,
+)
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.cross_architecture.facial_position import (
     Position,
     bucket_index,
     facial_distance,
 )
-from facedistill.distill.objectives.cross_architecture.pixel_features import (
-    PixelFeatures,
-    resampled,
+from facedistill.distill.objectives.cross_architecture.local_features import (
+    LocalCentres,
+    LocalFeatures,
+    SelfAttention,
+    grid_places,
 )
-from facedistill.distill.objectives.cross_architecture.place_features import place_features
+from facedistill.distill.objectives.cross_architecture.map_similarity import agreement, correlation
+from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
+from facedistill.distill.teachers.saliency import TOP
 from facedistill.models.outputs import Outputs
 
 MOST_CENTRES = 64 * 64
@@ -43,135 +57,6 @@ Normalise = Literal["images", "channels", "none"]
 
 Learns = Literal["student", "both"]
 """Whose mapping from pixels to local features learns."""
-
-
-def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """Return a linear map that keeps the variance: with less, all attention starts uniform."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.normal_(layer.weight, std=inputs**-0.5)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-class LocalCentres(nn.Module):
-    """L learnable centres that ask the pixels: q_l = c_l W_q + b_l.
-
-    Args:
-        count: L.
-        width: d.
-        buckets: int64 (L,): the bucket of each centre's distance; None for no encoding.
-        size: Number of buckets.
-        places: (L, d) features of each centre's own place (`_placed`); None for none.
-    """
-
-    bucket: torch.Tensor
-    places: torch.Tensor | None
-
-    def __init__(
-        self,
-        count: int,
-        width: int,
-        buckets: torch.Tensor | None,
-        size: int,
-        places: torch.Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.register_buffer("places", places, persistent=False)
-        self.centres = nn.Parameter(torch.randn(count, width))
-        self.query = _linear(width, width, bias=False)
-        self.table: nn.Parameter | None = None
-        if buckets is not None:
-            # As in iRPE the encoding starts at nothing.
-            self.table = nn.Parameter(torch.zeros(size, width))
-            # A checkpoint keeps it: the saliency behind it may have been lost meanwhile.
-            self.register_buffer("bucket", buckets)
-
-    def forward(self) -> torch.Tensor:
-        """Return the queries (L, d)."""
-        queries = self.query(self.centres)
-        if self.table is not None:
-            queries = queries + self.table[self.bucket]
-        return _placed(queries, self.places)
-
-
-class LocalFeatures(nn.Module):
-    """Cross-attention of one network: from N pixel features to L local ones.
-
-    e_lj = q_l (f_j W_k)^T / sqrt(d), h_l = sum_j softmax_j(e_lj) f_j W_v, where f are the
-    network's features after its own linear projection to d.
-
-    Args:
-        channels: C of the network.
-        width: d.
-        places: (side^2, d) features of each pixel's place (`_placed`); None for none.
-    """
-
-    places: torch.Tensor | None
-
-    def __init__(self, channels: int, width: int, places: torch.Tensor | None = None) -> None:
-        super().__init__()
-        self.register_buffer("places", places, persistent=False)
-        self.project = _linear(channels, width)
-        self.key = _linear(width, width, bias=False)
-        self.value = _linear(width, width, bias=False)
-
-    def forward(
-        self, queries: torch.Tensor, pixels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return h (B, L, d) and the attention (B, L, N) of queries (L, d) to pixels (B, N, C)."""
-        pixels = self.project(pixels)
-        keys = _placed(self.key(pixels), self.places)
-        scores = queries @ keys.transpose(1, 2) / queries.shape[1] ** 0.5
-        attention = scores.softmax(dim=2)
-        return attention @ self.value(pixels), attention
-
-
-def _places(side: int, width: int, scale: float | None) -> torch.Tensor | None:
-    """Return the features of a grid's places, such that two of one place score `scale`."""
-    if scale is None:
-        return None
-    return (scale * width**0.5) ** 0.5 * place_features(side, width).float()
-
-
-def _placed(features: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-    """Add the features of their places to queries (L, d) or keys (B, N, d).
-
-    What is added to is first brought to mean square 1, so that no network's scale, now or later in
-    training, drowns the places. Rows behind the places are prompts and get none.
-    """
-    if places is None:
-        return features
-    behind = features.shape[-2] - len(places)
-    return F.rms_norm(features, features.shape[-1:]) + F.pad(places, (0, 0, 0, behind))
-
-
-class SelfAttention(nn.Module):
-    """Multi-head self-attention over the local features of one image, with a shortcut past it.
-
-    Without the shortcut features of centres that are alike would be mixed to one and the same
-    average.
-
-    Args:
-        width: d.
-        heads: Of d / heads channels each.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        if heads < 1 or width % heads:
-            raise ValueError(f"width {width} is no multiple of heads {heads}")
-        self.heads = heads
-        self.split = _linear(width, 3 * width, bias=False)
-        self.merge = _linear(width, width, bias=False)
-
-    def forward(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return features (B, L, d) and attention maps (B, heads, L, L) of h (B, L, d)."""
-        parts = self.split(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = parts
-        attention = (query @ key.transpose(2, 3) / query.shape[-1] ** 0.5).softmax(dim=3)
-        mixed = (attention @ value).transpose(1, 2).flatten(2)
-        return h + self.merge(mixed), attention
 
 
 @objective("urfm")
@@ -212,7 +97,7 @@ class UnifiedReceptiveFields(Objective):
     together: their local features are gathered, and each process attends to all of them.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         centres: L, a square number: the centres stand on a sqrt(L) x sqrt(L) grid.
         width: d, multiple of `heads`.
         heads: Of the self-attention.
@@ -234,7 +119,7 @@ class UnifiedReceptiveFields(Objective):
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         centres: int = 49,
         width: int = 512,
@@ -258,25 +143,32 @@ class UnifiedReceptiveFields(Objective):
                 "lambda_1 and lambda_2 must not be negative, nor both 0 (to go without it, set "
                 "objectives.urfm to null)"
             )
-        self.student, self.teacher = setting.require_pixels("urfm")
-        self.needs = frozenset({f"student.{self.student.output}", f"teacher.{self.teacher.output}"})
+        self.student, self.teacher = context.pixel_features
+        self.needs = frozenset(
+            {
+                f"student.{self.student.output}",
+                f"teacher.{self.teacher.output}",
+                "run.pixel_features",
+                *({"run.saliency"} if position == "saliency" else ()),
+            }
+        )
         self.learns, self.normalise = learns, normalise
         self.lambda_1, self.lambda_2 = lambda_1, lambda_2
         self.side = isqrt(centres)
-        self.saliency = setting.require_saliency("urfm") if position == "saliency" else None
+        self.saliency = context.saliency if position == "saliency" else None
         chosen = None
         if position != "none":
             distance = facial_distance(self.side, position, gamma, self.saliency)
             chosen = bucket_index(distance, buckets)
         scale = place_scale if places else None
-        asked = (centres, width, chosen, buckets, _places(self.side, width, scale))
+        asked = (centres, width, chosen, buckets, grid_places(self.side, width, scale))
         self.student_centres = LocalCentres(*asked)
         self.teacher_centres = self.student_centres if shared else LocalCentres(*asked)
         self.student_local = LocalFeatures(
-            self.student.channels, width, _places(self.student.side, width, scale)
+            self.student.channels, width, grid_places(self.student.side, width, scale)
         )
         self.teacher_local = LocalFeatures(
-            self.teacher.channels, width, _places(self.teacher.side, width, scale)
+            self.teacher.channels, width, grid_places(self.teacher.side, width, scale)
         )
         self.student_attention = SelfAttention(width, heads)
         self.teacher_attention = (
@@ -330,6 +222,26 @@ class UnifiedReceptiveFields(Objective):
         )
         return ours, theirs
 
+    @torch.no_grad()
+    def figures(self, student: AskedNetwork, teacher: AskedNetwork, faces: torch.Tensor) -> Figures:
+        """Return what each centre looks at, the saliency map, and how alike both networks look."""
+        looks = self.looks_at(
+            student(faces, {self.student.output}), teacher(faces, {self.teacher.output})
+        )
+        maps = MapsOverFaces(*(each.float().cpu() for each in looks))
+        drawn = {}
+        if self.saliency is not None:
+            caption = f"mean feature norm, scaled to 0..{TOP:g}"
+            drawn["saliency"] = MapOfFace(self.saliency, TOP, caption)
+        return Figures(
+            maps={"receptive_fields": maps},
+            face_maps=drawn,
+            numbers={
+                "agreement": float(agreement(maps.student, maps.teacher).mean()),
+                "correlation": float(correlation(maps.student, maps.teacher)),
+            },
+        )
+
     def _hold_the_teachers_own(self) -> None:
         ours = {id(weight) for part in self._student_parts() for weight in part.parameters()}
         for weight in self.parameters():
@@ -381,36 +293,6 @@ def spread(name: str, features: torch.Tensor) -> Parts:
         f"{name}_over_centres": features.var(dim=1, unbiased=False).mean() / power,
         f"{name}_over_images": features.var(dim=0, unbiased=False).mean() / power,
     }
-
-
-@torch.no_grad()
-def agreement(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Return (L,): the cosine of what student and teacher look at, mean over faces; 0 to 1.
-
-    Maps that are the same everywhere agree perfectly, and say nothing: see `correlation`.
-
-    Args:
-        ours: (B, L, side, side) maps of the student, as `looks_at` gives them.
-        theirs: Of the teacher. They are compared on the coarser of the two grids.
-    """
-    one, other = _on_one_grid(ours, theirs)
-    return F.cosine_similarity(one, other, dim=2).mean(dim=0)
-
-
-@torch.no_grad()
-def correlation(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Return the mean of the same cosine, of what each map has above its own mean.
-
-    It is 0 for two networks whose centres look anywhere, or everywhere.
-    """
-    one, other = (maps - maps.mean(dim=2, keepdim=True) for maps in _on_one_grid(ours, theirs))
-    return F.cosine_similarity(one, other, dim=2).mean()
-
-
-def _on_one_grid(*maps: torch.Tensor) -> list[torch.Tensor]:
-    """Bring maps to the coarsest grid among them: (B, L, places) each."""
-    side = min(each.shape[-1] for each in maps)
-    return [resampled(each, side).flatten(2) for each in maps]
 
 
 def _on_grid(attention: torch.Tensor, pixels: PixelFeatures) -> torch.Tensor:

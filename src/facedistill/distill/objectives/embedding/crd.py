@@ -9,9 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Gather, Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Gather, Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import agreed, gathered
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.embedding_memory import IdentityMemory
 from facedistill.distill.objectives.relations.relation import unit
 from facedistill.models.comparison_embedding import embedding_of
@@ -36,20 +38,20 @@ class ContrastiveRepresentation(Objective):
     Source: Tian, Krishnan and Isola, "Contrastive Representation Distillation" (ICLR 2020).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         dimension: Of v_s and v_t, 2 or more.
         negatives: K; all other people where there are fewer.
         tau: Temperature, above 0 and at most 1.
         momentum: Share that a row of the memory keeps of itself, 0 to below 1.
     """
 
-    needs = frozenset({"student.embedding", "teacher.embedding"})
+    needs = frozenset({"student.embedding", "teacher.embedding", "run.identities"})
     log_mean: torch.Tensor
     started: torch.Tensor
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         dimension: int = 128,
         negatives: int = 16384,
@@ -57,8 +59,8 @@ class ContrastiveRepresentation(Objective):
         momentum: float = 0.5,
     ) -> None:
         super().__init__()
-        teacher_size = setting.require_teacher("crd")
-        identities = setting.require_labels("crd")
+        teacher_size = context.require_teacher()
+        identities = context.require_identities()
         if dimension < 2 or negatives < 1:
             raise ValueError(
                 f"dimension and negatives are {dimension} and {negatives}: at least 2 and 1"
@@ -68,7 +70,7 @@ class ContrastiveRepresentation(Objective):
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum is {momentum}, it must be 0 or more and below 1")
         self.negatives, self.tau, self.momentum = negatives, tau, momentum
-        self.student_map = nn.Linear(setting.student_size, dimension)
+        self.student_map = nn.Linear(context.student_size, dimension)
         self.teacher_map = nn.Linear(teacher_size, dimension)
         self.students, self.teachers = (
             IdentityMemory(unit(torch.randn(identities, dimension)), "fp32") for _ in range(2)

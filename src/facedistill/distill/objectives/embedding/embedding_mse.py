@@ -7,9 +7,11 @@ from typing import Literal
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.projection import linear_projection
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
 
@@ -23,7 +25,7 @@ class EmbeddingError(Objective):
     learned too (the hint loss of FitNets, Romero et al. 2015, on the last layer).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         normalise: Compare unit vectors.
         distance: `squared` or `smooth_l1` (transition at 1).
         projection: Allow a learned linear map where the dimensions differ.
@@ -33,17 +35,17 @@ class EmbeddingError(Objective):
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         normalise: bool = False,
         distance: Literal["squared", "smooth_l1"] = "squared",
         projection: bool = True,
     ) -> None:
         super().__init__()
-        teacher_size = setting.require_teacher("embedding_mse")
+        teacher_size = context.require_teacher()
         self.normalise = normalise
         self.distance = distance
-        self.project = linear_projection(setting.student_size, teacher_size, projection)
+        self.project = linear_projection(context.student_size, teacher_size, projection)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; it has no parts."""

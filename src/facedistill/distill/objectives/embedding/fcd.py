@@ -6,9 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.projection import linear_projection
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
 
@@ -28,16 +30,16 @@ class FeatureConsistency(Objective):
     unit vectors is 2/D of this value, so weights do not carry over between the two.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         projection: Allow a learned linear map on the student side where the dimensions differ.
     """
 
     needs = frozenset({"student.embedding", "teacher.embedding"})
 
-    def __init__(self, setting: Setting, *, projection: bool = True) -> None:
+    def __init__(self, context: RunContext, *, projection: bool = True) -> None:
         super().__init__()
-        teacher_size = setting.require_teacher("fcd")
-        self.project = linear_projection(setting.student_size, teacher_size, projection)
+        teacher_size = context.require_teacher()
+        self.project = linear_projection(context.student_size, teacher_size, projection)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and the mean cosine between student and teacher."""

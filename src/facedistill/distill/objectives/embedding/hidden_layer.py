@@ -6,9 +6,11 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.projection import linear_projection
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.outputs import Outputs
 
 
@@ -42,20 +44,15 @@ class HiddenLayer(Objective):
     agree. The sum grows with C_t: a weight for a teacher of 2048 channels is large for one of 256.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
     """
 
-    needs = frozenset({"student.feature_map", "teacher.feature_map"})
+    needs = frozenset({"student.feature_map", "teacher.feature_map", "run.channels"})
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, context: RunContext) -> None:
         super().__init__()
-        setting.require_teacher("hidden_layer")
-        if setting.teacher_channels is None:
-            raise ValueError(
-                "the teacher has no hidden layer to look at (a bank or an ONNX file keeps the "
-                "embedding only): give teacher.model: a .safetensors file or a run's folder"
-            )
-        self.adapt = linear_projection(setting.student_channels, setting.teacher_channels)
+        context.require_teacher()
+        self.adapt = linear_projection(*context.channels)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and the share of the teacher's spread that it leaves unexplained."""

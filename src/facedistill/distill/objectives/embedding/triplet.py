@@ -8,9 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
 
@@ -94,7 +96,7 @@ class Triplet(Objective):
     triplets looked at; with `all` over the active ones only, since almost all others cost nothing.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         margin: Of the distances, 0.2 in the papers; > 0.
         sampling: `batch_hard` (each anchor's farthest positive and nearest negative), `semi_hard`
             (each positive pair's nearest negative beyond the positive, else the farthest) or `all`.
@@ -102,21 +104,25 @@ class Triplet(Objective):
             one, 0 to 2, with which `batch_hard` is less likely to collapse.
     """
 
-    needs = frozenset({"student.embedding"})
+    needs = frozenset({"student.embedding", "run.identities", "run.images_per_identity"})
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         margin: float = 0.2,
         sampling: Literal["batch_hard", "semi_hard", "all"] = "semi_hard",
         squared: bool = True,
     ) -> None:
         super().__init__()
-        setting.require_labels("triplet")
+        context.require_identities()
         if not 0 < margin <= 4:
             raise ValueError(f"margin is {margin}, it must be above 0 and at most 4")
         self.margin, self.sampling, self.squared = margin, sampling, squared
+
+    def check(self, context: RunContext) -> None:
+        """Refuse batches that hardly ever show an identity twice."""
+        context.get("run.images_per_identity")
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, how many triplets it looked at, and the share that is active."""

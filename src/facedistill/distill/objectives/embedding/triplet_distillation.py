@@ -7,10 +7,12 @@ from typing import ClassVar
 import torch
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.embedding.triplet import all_triplets, distances
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
 
@@ -28,23 +30,34 @@ class TripletDistillation(Objective):
     Source: Feng et al., "Triplet Distillation for Deep Face Recognition" (ICIP 2020).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         smallest: Margin where the teacher sees no gap, 0 or more.
         largest: Margin of the batch's widest gap, at most 4.
     """
 
-    needs = frozenset({"student.embedding", "teacher.embedding"})
+    needs = frozenset(
+        {
+            "student.embedding",
+            "teacher.embedding",
+            "run.identities",
+            "run.images_per_identity",
+        }
+    )
     adapts_teacher: ClassVar[bool] = False
 
-    def __init__(self, setting: Setting, *, smallest: float = 0.2, largest: float = 0.5) -> None:
+    def __init__(self, context: RunContext, *, smallest: float = 0.2, largest: float = 0.5) -> None:
         super().__init__()
-        setting.require_teacher("triplet_distillation")
-        setting.require_labels("triplet_distillation")
+        context.require_teacher()
+        context.require_identities()
         if not 0 <= smallest <= largest <= 4:
             raise ValueError(
                 f"margins are {smallest} and {largest}: 0 <= smallest <= largest <= 4 must hold"
             )
         self.smallest, self.largest = smallest, largest
+
+    def check(self, context: RunContext) -> None:
+        """Refuse batches that hardly ever show an identity twice."""
+        context.get("run.images_per_identity")
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, the number of triplets and the share that is active."""

@@ -6,12 +6,14 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.cross_architecture.pixel_features import (
     PixelFeatures,
     resampled,
 )
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.outputs import Outputs
 
 
@@ -34,15 +36,15 @@ class AttentionTransfer(Objective):
     Source: Zagoruyko and Komodakis, "Paying More Attention to Attention" (ICLR 2017), activations.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         stages: Most stages to compare, 1 for the last alone; None for all that both tell.
     """
 
-    def __init__(self, setting: Setting, *, stages: int | None = None) -> None:
+    def __init__(self, context: RunContext, *, stages: int | None = None) -> None:
         super().__init__()
         if stages is not None and stages < 1:
             raise ValueError(f"stages is {stages}, not 1 or more")
-        self.student, self.teacher = setting.require_pixels("at")
+        self.student, self.teacher = context.pixel_features
         told = min(self.student.stages, self.teacher.stages)
         self.stages = told if stages is None else min(stages, told)
         ours, theirs = (
@@ -50,7 +52,7 @@ class AttentionTransfer(Objective):
             if self.stages > 1
             else (self.student.output, self.teacher.output)
         )
-        self.needs = frozenset({f"student.{ours}", f"teacher.{theirs}"})
+        self.needs = frozenset({f"student.{ours}", f"teacher.{theirs}", "run.pixel_features"})
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; of several stages its parts are `last`, `last_1` before it, ..."""

@@ -7,12 +7,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.cross_architecture.pixel_features import (
     PixelFeatures,
     resampled,
 )
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.outputs import Outputs
 
 
@@ -30,16 +32,16 @@ class Hints(Objective):
     face.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         normalise: Standardise the teacher's channels of each pixel to mean 0 and variance 1, so
             that a weight means the same with every teacher. The source does not.
         stage: At the end of which stage the hint is, counted from the last one, which is 1; a
             Transformer tells no other.
     """
 
-    def __init__(self, setting: Setting, *, normalise: bool = True, stage: int = 1) -> None:
+    def __init__(self, context: RunContext, *, normalise: bool = True, stage: int = 1) -> None:
         super().__init__()
-        self.student, self.teacher = setting.require_pixels("fitnet")
+        self.student, self.teacher = context.pixel_features
         told = min(self.student.stages, self.teacher.stages)
         if not 1 <= stage <= told:
             raise ValueError(f"stage is {stage}, and both networks tell those from 1 to {told}")
@@ -50,7 +52,7 @@ class Hints(Objective):
         else:
             ours, theirs = (each.stage_channels[-stage] for each in (self.student, self.teacher))
             outputs = "student.stage_maps", "teacher.stage_maps"
-        self.needs = frozenset(outputs)
+        self.needs = frozenset({*outputs, "run.pixel_features"})
         self.project = nn.Conv2d(ours, theirs, 1)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.landmarks.point_errors import Form, landmark_loss
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import landmarks_of
 from facedistill.models.outputs import Outputs
 
@@ -17,16 +20,25 @@ class LandmarkImitation(Objective):
     alignment; it needs no labels. Sum over a face's coordinates, mean over the batch.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         form: `squared`, or `smooth_l1` or `wing` (see `regression_loss`).
     """
 
-    needs = frozenset({"student.landmarks", "teacher.landmarks"})
+    needs = frozenset({"student.landmarks", "teacher.landmarks", "run.teacher"})
 
-    def __init__(self, setting: Setting, *, form: Form = "squared") -> None:
+    def __init__(self, context: RunContext, *, form: Form = "squared") -> None:
         super().__init__()
-        setting.require_teacher("landmark_imitation")
+        context.require_teacher()
         self.form = form
+
+    def check(self, context: RunContext) -> None:
+        """Refuse a teacher whose points lie elsewhere than in the student's image."""
+        if context.teacher and context.teacher.moves_apart:
+            raise FacedistillError(
+                "objective 'landmark_imitation' follows the teacher's points, and under view: "
+                "clean they lie elsewhere than in the mirrored or moved image: set teacher.view: "
+                "same, or data.augmentation.flip, shift, scale and rotation to 0"
+            )
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and the mean distance of a point, as a fraction of the side."""

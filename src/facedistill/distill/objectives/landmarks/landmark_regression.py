@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.landmarks.point_errors import Form, landmark_loss
+from facedistill.distill.objectives.registry import objective
 from facedistill.models.comparison_embedding import landmarks_of
 from facedistill.models.outputs import Outputs
 
@@ -18,15 +20,29 @@ class LandmarkRegression(Objective):
     here fractions of the image's sides. Sum over a face's coordinates, mean over the batch.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         form: `squared`, as in the paper, or `smooth_l1` or `wing` (see `regression_loss`).
     """
 
-    needs = frozenset({"student.landmarks", "batch.landmarks"})
+    needs = frozenset({"student.landmarks", "batch.landmarks", "run.landmarks", "run.faces"})
 
-    def __init__(self, setting: Setting, *, form: Form = "squared") -> None:
+    def __init__(self, context: RunContext, *, form: Form = "squared") -> None:
         super().__init__()
         self.form = form
+
+    def check(self, context: RunContext) -> None:
+        """Refuse data without landmarks, or with others than the student gives."""
+        counts, name = context.landmarks, context.faces.name if context.faces else "the data"
+        if counts.data is None:
+            raise FacedistillError(
+                f"objective 'landmark_regression' needs landmarks and {name} has none: give "
+                "a landmark list, a folder with .pts files or procedural faces"
+            )
+        if counts.student is not None and counts.data != counts.student:
+            raise FacedistillError(
+                f"{name} has {counts.data} landmarks a face and student.landmarks is "
+                f"{counts.student}: set it to {counts.data}"
+            )
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and the mean distance of a point, as a fraction of the side."""

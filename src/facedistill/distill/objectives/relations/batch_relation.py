@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.models.comparison_embedding import embedding_of
@@ -21,14 +22,14 @@ class BatchRelation(Objective):
     The two embeddings may differ in dimension: only relations within each are compared.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
     """
 
     needs = frozenset({"student.embedding", "teacher.embedding"})
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, context: RunContext) -> None:
         super().__init__()
-        setting.require_teacher(self.name)
+        context.require_teacher()
 
     def compared(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what of both networks is compared, (B, D) and (B, E): the embeddings."""
@@ -55,12 +56,12 @@ class LengthOrDirection(BatchRelation):
     """A batch relation that compares unit vectors, or embeddings as they are.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         normalise: Compare unit vectors, as faces are compared.
     """
 
-    def __init__(self, setting: Setting, *, normalise: bool = True) -> None:
-        super().__init__(setting)
+    def __init__(self, context: RunContext, *, normalise: bool = True) -> None:
+        super().__init__(context)
         if not isinstance(normalise, bool):
             raise ValueError(f"normalise is {normalise}, it must be true or false")
         self.normalise = normalise

@@ -6,11 +6,12 @@ import math
 
 import torch
 
-from facedistill.distill.objectives.base import Setting, objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import BatchRelation, cosines
 
 
-def correlation(embedding: torch.Tensor, gamma: float, order: int) -> torch.Tensor:
+def gaussian_kernel(embedding: torch.Tensor, gamma: float, order: int) -> torch.Tensor:
     """Return (B, B), sum over p = 0..order of e^{-2 gamma} (2 gamma)^p / p! cos^p.
 
     That is the Gaussian kernel exp(-gamma |a - b|^2) of unit vectors, by its Taylor series.
@@ -22,7 +23,7 @@ def correlation(embedding: torch.Tensor, gamma: float, order: int) -> torch.Tens
 
 @objective("cckd")
 class CorrelationCongruence(BatchRelation):
-    """Mean over all pairs of the squared difference of the networks' kernels, see `correlation`.
+    """Mean over all pairs of the squared difference of the kernels, see `gaussian_kernel`.
 
     An image with itself counts and costs nothing. Range 0 to 1, 0.002 to 0.02 for a student that
     starts; which weight the paper gives to this mean is not known here.
@@ -30,13 +31,13 @@ class CorrelationCongruence(BatchRelation):
     Source: Peng et al., "Correlation Congruence for Knowledge Distillation" (ICCV 2019).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         gamma: Of the kernel, above 0 and at most 10.
         order: Highest power p, 1 to 10.
     """
 
-    def __init__(self, setting: Setting, *, gamma: float = 0.4, order: int = 2) -> None:
-        super().__init__(setting)
+    def __init__(self, context: RunContext, *, gamma: float = 0.4, order: int = 2) -> None:
+        super().__init__(context)
         if not 0 < gamma <= 10:
             raise ValueError(f"gamma is {gamma}, it must be above 0 and at most 10")
         if not 1 <= order <= 10:
@@ -45,5 +46,5 @@ class CorrelationCongruence(BatchRelation):
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        ours, theirs = (correlation(x, self.gamma, self.order) for x in (student, teacher))
+        ours, theirs = (gaussian_kernel(x, self.gamma, self.order) for x in (student, teacher))
         return (ours - theirs).square().mean()

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch.nn import functional as F
 
-from facedistill.distill.objectives.base import Setting, objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import BatchRelation
 
 
@@ -31,7 +32,7 @@ class DarkRank(BatchRelation):
     Source: Chen, Wang and Zhang, "DarkRank" (AAAI 2018), with S = -alpha d^beta.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         alpha: Of the scores, > 0.
         beta: Of the scores, 1 or more.
         items: Length of a list, 2 or more; all others of the batch where there are fewer.
@@ -41,9 +42,9 @@ class DarkRank(BatchRelation):
     adapts_teacher: ClassVar[bool] = False
 
     def __init__(
-        self, setting: Setting, *, alpha: float = 3.0, beta: float = 3.0, items: int = 4
+        self, context: RunContext, *, alpha: float = 3.0, beta: float = 3.0, items: int = 4
     ) -> None:
-        super().__init__(setting)
+        super().__init__(context)
         if not 0 < alpha <= 1000:
             raise ValueError(f"alpha is {alpha}, it must be above 0 and at most 1000")
         if not 1 <= beta <= 10:

@@ -6,9 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Loss, Objective
+from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import cosines
 from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.outputs import Outputs
@@ -44,7 +46,7 @@ class EvaluationOriented(Objective):
     (CVPR 2022).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         positive: Weight of pairs of one person, 0 or more.
         negative: Weight of pairs of two people, 0 or more.
         tau: Temperature of the sigmoid, > 0.
@@ -52,14 +54,14 @@ class EvaluationOriented(Objective):
         momentum: Share of a new batch in the thresholds, above 0 and at most 1.
     """
 
-    needs = frozenset({"student.embedding", "teacher.embedding"})
+    needs = frozenset({"student.embedding", "teacher.embedding", "run.identities"})
     student_thresholds: torch.Tensor
     teacher_thresholds: torch.Tensor
     started: torch.Tensor
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         positive: float = 0.02,
         negative: float = 0.01,
@@ -68,8 +70,8 @@ class EvaluationOriented(Objective):
         momentum: float = 0.01,
     ) -> None:
         super().__init__()
-        setting.require_teacher("ekd")
-        setting.require_labels("ekd")
+        context.require_teacher()
+        context.require_identities()
         if min(positive, negative) < 0:
             raise ValueError(f"positive and negative are {positive} and {negative}: not below 0")
         if not 0 < tau <= 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from facedistill.distill.objectives.base import objective
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import BatchRelation, cosines, others
 
 
@@ -17,7 +17,7 @@ class MutualRelation(BatchRelation):
     embeddings may differ in dimension.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
     """
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from facedistill.distill.objectives.base import objective
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import BatchRelation, cosines
 
 
@@ -27,7 +27,7 @@ class ProbabilisticTransfer(BatchRelation):
     Source: Passalis and Tefas (ECCV 2018), with the cosine kernel.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
     """
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

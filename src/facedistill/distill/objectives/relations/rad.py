@@ -7,7 +7,9 @@ from typing import Literal
 import torch
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Gather, Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Gather, Loss, Objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.embedding_memory import IdentityMemory, Storage
 from facedistill.distill.objectives.relations.relation import (
     check_penalty,
@@ -33,7 +35,7 @@ class RelationAware(Objective):
     and form of the penalty are not known here: they are options.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         neighbours: K, hardest identities for each; all others where there are fewer.
         q: Margin, -2 to 2; below 0 the student must be more discriminative than the teacher.
         two_sided: Pay max(|delta| - q, 0).
@@ -46,11 +48,13 @@ class RelationAware(Objective):
         neighbours_seed: Of that draw, which the run's own seed does not change.
     """
 
-    needs = frozenset({"student.embedding", "teacher.embedding"})
+    needs = frozenset(
+        {"student.embedding", "teacher.embedding", "run.identities", "run.neighbours"}
+    )
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         neighbours: int = 100,
         q: float = 0.03,
@@ -62,23 +66,23 @@ class RelationAware(Objective):
         neighbours_seed: int = 0,
     ) -> None:
         super().__init__()
-        teacher_size = setting.require_teacher("rad")
-        identities = setting.require_labels("rad")
+        teacher_size = context.require_teacher()
+        identities = context.require_identities()
         check_penalty(q, two_sided)
-        if reference == "teacher" and setting.student_size != teacher_size:
+        if reference == "teacher" and context.student_size != teacher_size:
             raise ValueError(
-                f"reference: teacher compares {setting.student_size} dimensions of the student "
+                f"reference: teacher compares {context.student_size} dimensions of the student "
                 f"with {teacher_size} of the teacher: set student.embedding_size: {teacher_size}"
             )
         self.q, self.two_sided, self.squared = q, two_sided, squared
         self.reference = reference
-        mined = setting.require_neighbours("rad", neighbours)
+        mined = context.neighbours(neighbours)
         self.neighbours = mined.indices
         if neighbours_by == "random":
             count = mined.indices.shape[1]
             self.neighbours = random_others(identities, count, neighbours_seed)
         self.teachers = IdentityMemory(mined.prototypes, storage)
-        self.students = IdentityMemory((identities, setting.student_size), storage)
+        self.students = IdentityMemory((identities, context.student_size), storage)
         self._observed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:

@@ -7,7 +7,9 @@ from typing import ClassVar
 import torch
 
 from facedistill.data.batch import Batch
-from facedistill.distill.objectives.base import Gather, Loss, Objective, Setting, objective
+from facedistill.distill.objectives.base import Gather, Loss, Objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.embedding_memory import EmbeddingQueue, Storage
 from facedistill.distill.objectives.relations.relation import (
     check_penalty,
@@ -32,7 +34,7 @@ class QueueRelationAware(Objective):
     Source: this project's, after CoupleFace (Liu et al., ECCV 2022), which has labels.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         neighbours: K, hardest images for each; all of the queue where it holds fewer.
         queue: Q, most images that are kept.
         q: Margin, -2 to 2; below 0 the student must be more discriminative than the teacher.
@@ -46,7 +48,7 @@ class QueueRelationAware(Objective):
 
     def __init__(
         self,
-        setting: Setting,
+        context: RunContext,
         *,
         neighbours: int = 100,
         queue: int = 4096,
@@ -56,7 +58,7 @@ class QueueRelationAware(Objective):
         storage: Storage = "fp16",
     ) -> None:
         super().__init__()
-        teacher_size = setting.require_teacher("rad_queue")
+        teacher_size = context.require_teacher()
         check_penalty(q, two_sided)
         if not 1 <= neighbours <= queue:
             raise ValueError(
@@ -64,7 +66,7 @@ class QueueRelationAware(Objective):
             )
         self.count = neighbours
         self.q, self.two_sided, self.squared = q, two_sided, squared
-        self.queue = EmbeddingQueue(queue, (setting.student_size, teacher_size), storage)
+        self.queue = EmbeddingQueue(queue, (context.student_size, teacher_size), storage)
         self._observed: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:

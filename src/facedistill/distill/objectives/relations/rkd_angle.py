@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from facedistill.distill.objectives.base import objective
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import LengthOrDirection, others
 
 _AT_ONCE = 1 << 24
@@ -37,7 +37,7 @@ class RelationalAngle(LengthOrDirection):
     Source: Park, Kim, Lu and Cho, "Relational Knowledge Distillation" (CVPR 2019), RKD-A.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         normalise: Compare unit vectors, as faces are compared.
     """
 

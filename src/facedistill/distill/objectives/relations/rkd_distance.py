@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from facedistill.distill.objectives.base import objective
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import LengthOrDirection
 
 
@@ -27,7 +27,7 @@ class RelationalDistance(LengthOrDirection):
     Source: Park, Kim, Lu and Cho, "Relational Knowledge Distillation" (CVPR 2019), RKD-D.
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         normalise: Compare unit vectors, as faces are compared.
     """
 

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from facedistill.distill.objectives.base import Setting, objective
+from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import BatchRelation
 from facedistill.models.outputs import Outputs
 
@@ -28,18 +29,20 @@ class SimilarityPreserving(BatchRelation):
     Source: Tung and Mori, "Similarity-Preserving Knowledge Distillation" (ICCV 2019).
 
     Args:
-        setting: Facts about the run.
+        context: What it may ask of the run.
         layer: `embedding`, or `map` for the last pixel features, which a bank does not have.
     """
 
     def __init__(
-        self, setting: Setting, *, layer: Literal["embedding", "map"] = "embedding"
+        self, context: RunContext, *, layer: Literal["embedding", "map"] = "embedding"
     ) -> None:
-        super().__init__(setting)
-        self.pixels = setting.require_pixels("sp") if layer == "map" else None
+        super().__init__(context)
+        self.pixels = context.pixel_features if layer == "map" else None
         if self.pixels:
             ours, theirs = self.pixels
-            self.needs = frozenset({f"student.{ours.output}", f"teacher.{theirs.output}"})
+            self.needs = frozenset(
+                {f"student.{ours.output}", f"teacher.{theirs.output}", "run.pixel_features"}
+            )
 
     def compared(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the activations of both networks, (B, D) and (B, E)."""
