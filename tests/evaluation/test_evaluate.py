@@ -163,7 +163,7 @@ def test_distractors_are_searched_from_images_or_embeddings_alike(tmp_path):
     assert seen.report.rates == expected
     assert [rate.distractors for rate in expected] == [10, 10, 30, 30]
     assert "rank-1 among 30 " in seen.line()
-    assert "30 searches, 15 images of 5 people" in seen.line()
+    assert "30 searches, 15 images of 5 identities" in seen.line()
     assert json.loads(json.dumps(seen.to_dict()))["protocol"] == "distractors"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 
 MIN_IDENTITIES = 10
-"""Genuine and impostor pairs must each show this many people for identities to be resampled."""
+"""Genuine and impostor pairs must each show this many identities for these to be resampled."""
 
 
 class ImagePairs(Protocol):
@@ -27,7 +27,7 @@ class ImagePairs(Protocol):
 
     @property
     def same(self) -> np.ndarray:
-        """Whether each pair is of one person, bool (P,)."""
+        """Whether each pair is of one identity, bool (P,)."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class ImagePairs(Protocol):
 
     @property
     def identities(self) -> np.ndarray | None:
-        """Each image's person, int (N,), -1 where unknown, or None."""
+        """Each image's identity, int (N,), -1 where unknown, or None."""
         ...
 
     def image(self, index: int) -> np.ndarray:
@@ -77,7 +77,7 @@ def check_pairs(pairset: ImagePairs) -> None:
 
 
 def pair_identities(pairset: ImagePairs) -> np.ndarray | None:
-    """Return the two people of every pair, int (P, 2); None where one is not known."""
+    """Return the two identities of every pair, int (P, 2); None where one is not known."""
     if pairset.identities is None:
         return None
     identities = np.asarray(pairset.identities)[pairset.pairs]

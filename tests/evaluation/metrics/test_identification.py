@@ -25,18 +25,18 @@ EXACT = np.array(
 def searches(draw, tied):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     entries, probes = draw(st.integers(2, 15)), draw(st.integers(3, 30))
-    gallery_people = rng.permutation(entries) * 3
-    probe_people = rng.choice(np.append(gallery_people, [1, 2, 4]), probes)
-    probe_people[:2] = gallery_people[0], 1
+    gallery_identities = rng.permutation(entries) * 3
+    probe_identities = rng.choice(np.append(gallery_identities, [1, 2, 4]), probes)
+    probe_identities[:2] = gallery_identities[0], 1
     rows = rng.integers(0, len(EXACT), entries + probes)
     vectors = EXACT[rows] if tied else ijb_by_hand.unit(rng.normal(size=(len(rows), 5)))
-    return vectors[entries:], probe_people, vectors[:entries], gallery_people
+    return vectors[entries:], probe_identities, vectors[:entries], gallery_identities
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.booleans().flatmap(searches), st.sampled_from([1, 4, 100]))
 def test_search_in_blocks_is_the_published_protocol(case, gallery_rows):
-    probe_people = case[1]
+    probe_identities = case[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_PROBE_ROWS", 7)
         matches = search_gallery(*case, gallery_rows=gallery_rows)
@@ -46,7 +46,7 @@ def test_search_in_blocks_is_the_published_protocol(case, gallery_rows):
     assert matches.mated.sum() == mated
     assert [curve[rank - 1] for rank in found] == [hits / mated for hits in found.values()]
     for point, threshold, tpir in zip(
-        open_set(matches, probe_people, fars, resamples=0), thresholds, tpirs, strict=True
+        open_set(matches, probe_identities, fars, resamples=0), thresholds, tpirs, strict=True
     ):
         if point.tpir is None:
             assert (~matches.mated).sum() * point.target < 1
@@ -122,17 +122,20 @@ def test_interval_covers_the_rate_and_is_repeatable():
         ({"probes": np.array([[1.0, np.nan], [1, 1]])}, "embedding 0 is not finite"),
         ({"gallery": np.array([[1.0, 1], [0, 0]])}, "embedding 1 is all zero"),
         ({"gallery": np.ones((2, 3))}, "from one network"),
-        ({"gallery": np.ones((0, 2)), "gallery_people": np.zeros(0, int)}, "gallery embeddings"),
-        ({"probe_people": np.array([1])}, "one integer each"),
-        ({"gallery_people": np.array(["a", "b"])}, "one integer each"),
+        (
+            {"gallery": np.ones((0, 2)), "gallery_identities": np.zeros(0, int)},
+            "gallery embeddings",
+        ),
+        ({"probe_identities": np.array([1])}, "one integer each"),
+        ({"gallery_identities": np.array(["a", "b"])}, "one integer each"),
     ],
 )
 def test_unusable_sets_are_refused(change, message):
     arguments = {
         "probes": np.eye(2),
-        "probe_people": np.array([1, 2]),
+        "probe_identities": np.array([1, 2]),
         "gallery": np.eye(2),
-        "gallery_people": np.array([1, 3]),
+        "gallery_identities": np.array([1, 3]),
         **change,
     }
     with pytest.raises(FacedistillError, match=message):

@@ -162,7 +162,7 @@ def test_interval_covers_the_accuracy_and_is_repeatable():
         ({"folds": np.array([0, 1, 10**12, 1])}, r"0\.\.K-1"),
         ({"protocol": "lfw"}, "unknown protocol 'lfw'"),
         ({"scores": np.array([0.1, 1.5, 0.2, 0.3])}, "pair 1 is 1.5, not a cosine"),
-        ({"same": np.ones(4, bool)}, "different people"),
+        ({"same": np.ones(4, bool)}, "two identities"),
     ],
 )
 def test_unusable_input_is_refused(change, message):

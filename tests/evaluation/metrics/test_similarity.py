@@ -85,8 +85,8 @@ def test_flat_embeddings_are_refused():
 @pytest.mark.parametrize(
     ("scores", "same", "message"),
     [
-        ([0.1, 0.2], [True, True], "none of the 2 pairs is of different people"),
-        ([0.1, 0.2], [False, False], "none of the 2 pairs is of same people"),
+        ([0.1, 0.2], [True, True], "none of the 2 pairs is of two identities"),
+        ([0.1, 0.2], [False, False], "none of the 2 pairs is of one identity"),
         ([], [], "none of the 0 pairs"),
         ([0.1, np.nan], [True, False], "score of pair 1 is nan"),
         ([0.1, 0.2, 0.3], [True, False], "one of each per pair"),

@@ -129,7 +129,7 @@ def test_unlabelled_images_are_left_out_and_indices_stay_those_of_the_set():
 
     rng = np.random.default_rng(0)
     report = report_all_pairs(Faces(), rng.normal(size=(4, 3)), fars=(0.5,), resamples=0)
-    assert (report.images, report.people) == (4, 2)
+    assert (report.images, report.identities) == (4, 2)
     assert {p.probe for p in report.farthest()} == {1, 4}
     assert {(p.probe, p.gallery) for p in report.comparison.closest} == {
         (1, 4), (1, 5), (2, 4), (2, 5),
@@ -141,7 +141,7 @@ def test_what_gives_no_pairs_is_refused():
         with pytest.raises(FacedistillError, match="give no pairs of both kinds"):
             evaluate_all_pairs(pixels, open_dataset(spec))
     people = np.array([0, 0, 1])
-    with pytest.raises(FacedistillError, match="one person each"):
+    with pytest.raises(FacedistillError, match="one identity each"):
         compare_all(np.ones((2, 3)), None, people)
     with pytest.raises(FacedistillError, match="both must hold the same images"):
         compare_all(np.ones((3, 3)), np.ones((3, 4)), people)

@@ -57,8 +57,8 @@ def test_default_sizes_are_those_there_are_and_intervals_are_over_people():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"people": np.array([1, 2, 3])}, "nobody among the probes has two photos"),
-        ({"people": np.array([1, 1])}, "one person per probe"),
+        ({"identities": np.array([1, 2, 3])}, "nobody among the probes has two photos"),
+        ({"identities": np.array([1, 1])}, "one identity per probe"),
         ({"distractors": np.ones((4, 3))}, "from one network"),
         ({"distractors": np.ones((0, 2))}, "no distractors"),
         ({"distractors": np.array([[1.0, 1], [np.inf, 0]])}, "embedding 1 is not finite"),
@@ -71,7 +71,7 @@ def test_default_sizes_are_those_there_are_and_intervals_are_over_people():
 def test_unusable_input_is_refused(change, message):
     arguments = {
         "probes": np.array([[1.0, 1], [1, 0], [1, 2]]),
-        "people": np.array([1, 1, 2]),
+        "identities": np.array([1, 1, 2]),
         "distractors": np.ones((4, 2)),
         **change,
     }

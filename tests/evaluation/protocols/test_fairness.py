@@ -125,7 +125,7 @@ def test_even_groups_have_ratios_near_one():
         ({"groups": np.zeros((4, 2), int)}, "fewer than two groups"),
         ({"far": 1e-6}, "no threshold .* not measurable"),
         ({"scores": np.array([np.nan, 1, 1, 1])}, "score of pair 0"),
-        ({"same": np.ones(4, bool)}, "of different people"),
+        ({"same": np.ones(4, bool)}, "of two identities"),
     ],
 )
 def test_unusable_groups_are_refused(change, message):

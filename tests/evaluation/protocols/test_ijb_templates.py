@@ -115,8 +115,8 @@ def test_network_gives_the_same_as_its_embeddings(protocol, monkeypatch):
             "more than once",
         ),
         (lambda f: {"pairs": np.append(f.pairs[:-1], [[10, 10]], axis=0)}, "10 to itself"),
-        (lambda f: {"same": np.ones_like(f.same)}, "of different people"),
-        (lambda f: {"same": np.zeros_like(f.same)}, "of same people"),
+        (lambda f: {"same": np.ones_like(f.same)}, "of two identities"),
+        (lambda f: {"same": np.zeros_like(f.same)}, "of one identity"),
         (lambda f: {"pairs": None, "probes": None}, "nothing to measure"),
         (
             lambda f: {"probes": dataclasses.replace(f.probes, templates=f.probes.templates + 1)},

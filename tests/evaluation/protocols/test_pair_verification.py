@@ -137,7 +137,7 @@ def test_interval_of_tar_is_the_spread_of_repeated_draws():
         ({"pairs": np.array([[0, 1], [2, 3], [1, 0]])}, "images 0 and 1 is listed 2 times"),
         ({"pairs": np.array([[0, 1], [2, 2], [1, 3]])}, "pair 1 joins image 2 to itself"),
         ({"pairs": np.array([[0, 1], [2, 3]])}, "3 labels"),
-        ({"same": np.ones(3, bool)}, "different people"),
+        ({"same": np.ones(3, bool)}, "two identities"),
         ({}, "3 pairs cannot fill 10 folds"),
     ],
 )

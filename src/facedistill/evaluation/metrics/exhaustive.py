@@ -63,7 +63,7 @@ class AllPairScores:
 def compare_all(
     probes: np.ndarray,
     gallery: np.ndarray | None,
-    people: np.ndarray,
+    identities: np.ndarray,
     *,
     name: str = "all pairs",
     device: torch.device | str = "cpu",
@@ -78,7 +78,7 @@ def compare_all(
         probes: (N, D) embeddings, not normalised.
         gallery: (N, D) of the same images otherwise (unmasked, say): every probe is compared with
             every gallery image but its own. None compares each two probes once.
-        people: (N,) integers.
+        identities: (N,) integers.
         name: What the progress bar says.
         device: Where the products are computed.
 
@@ -86,10 +86,11 @@ def compare_all(
         FacedistillError: If shapes do not fit, an embedding has no direction, or pairs of one kind
             are missing.
     """
-    people = np.asarray(people)
-    if probes.ndim != 2 or people.shape != (len(probes),):
+    identities = np.asarray(identities)
+    if probes.ndim != 2 or identities.shape != (len(probes),):
         raise FacedistillError(
-            f"embeddings have shape {probes.shape}, people {people.shape}: give one person each"
+            f"embeddings have shape {probes.shape}, identities {identities.shape}: "
+            "give one identity each"
         )
     if gallery is not None and gallery.shape != probes.shape:
         raise FacedistillError(
@@ -100,12 +101,14 @@ def compare_all(
     device = device_for(kind, device)
     units = unit_rows(probes, kind)
     others = units if gallery is None else unit_rows(gallery, kind)
-    first, second, scores = _genuine(units, others, people, once=gallery is None)
-    if not len(scores) or len(np.unique(people)) < 2:
-        raise FacedistillError(f"{name}: pairs of one person and of two people must both be there")
+    first, second, scores = _genuine(units, others, identities, once=gallery is None)
+    if not len(scores) or len(np.unique(identities)) < 2:
+        raise FacedistillError(
+            f"{name}: pairs of one identity and of two identities must both be there"
+        )
     levels, accepted = np.unique(scores, return_counts=True)
     tally = _Tally(torch.from_numpy(levels).to(device))
-    _impostors(units, others, people, tally, once=gallery is None, name=name, device=device)
+    _impostors(units, others, identities, tally, once=gallery is None, name=name, device=device)
     return AllPairScores(
         curve=_curve(levels, accepted, tally),
         probes=first,
@@ -117,12 +120,12 @@ def compare_all(
 
 
 def _genuine(
-    units: np.ndarray, others: np.ndarray, people: np.ndarray, once: bool
+    units: np.ndarray, others: np.ndarray, identities: np.ndarray, once: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return both images and the score of every genuine pair."""
-    order = np.argsort(people, kind="stable")
+    order = np.argsort(identities, kind="stable")
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for own in np.split(order, np.flatnonzero(np.diff(people[order])) + 1):
+    for own in np.split(order, np.flatnonzero(np.diff(identities[order])) + 1):
         left, right = np.nonzero(
             np.triu(np.ones((len(own), len(own)), np.bool_), 1)
             if once
@@ -178,26 +181,29 @@ class _Tally:
 def _impostors(
     units: np.ndarray,
     others: np.ndarray,
-    people: np.ndarray,
+    identities: np.ndarray,
     tally: _Tally,
     *,
     once: bool,
     name: str,
     device: torch.device | str,
 ) -> None:
-    """Count the scores of all pairs of two people."""
+    """Count the scores of all pairs of two identities."""
     probes, gallery = (torch.from_numpy(each).to(device) for each in (units, others))
-    person, number = torch.from_numpy(people).to(device), torch.arange(len(people), device=device)
+    identity, number = (
+        torch.from_numpy(identities).to(device),
+        torch.arange(len(identities), device=device),
+    )
     blocks = [
         (row, column)
-        for row in range(0, len(people), _ROWS)
-        for column in range(0, len(people), _COLUMNS)
+        for row in range(0, len(identities), _ROWS)
+        for column in range(0, len(identities), _COLUMNS)
         if not once or column + _COLUMNS > row
     ]
     for row, column in track(blocks, f"{name}: all pairs", total=len(blocks), unit="blocks"):
         rows, columns = slice(row, row + _ROWS), slice(column, column + _COLUMNS)
         scores = (probes[rows] @ gallery[columns].T).clamp_(-1, 1)
-        counted = person[rows, None] != person[None, columns]
+        counted = identity[rows, None] != identity[None, columns]
         if once:
             counted &= number[rows, None] < number[None, columns]
         tally.add(scores, counted, row, column)

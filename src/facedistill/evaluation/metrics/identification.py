@@ -1,7 +1,7 @@
-"""Identification: whose face is it, among a gallery of people?
+"""Identification: whose face is it, among a gallery of identities?
 
-Closed set: the probe's person is in the gallery, and the figure is the share of probes whose mate
-is among the k best (the CMC curve). Open set: the probe's person may be absent, and a search must
+Closed set: the probe's identity is in the gallery, and the figure is the share of probes whose mate
+is among the k best (the CMC curve). Open set: the probe's identity may be absent, and a search must
 then come back empty. At a stated false positive identification rate (FPIR, the share of non-mated
 probes that find someone) the figure is the true positive identification rate (TPIR), the share of
 mated probes that find their mate, at rank 1 and above the threshold.
@@ -41,11 +41,11 @@ class Matches:
     """What each probe finds in one gallery.
 
     Attributes:
-        mated: bool (P,), whether the probe's person is in the gallery.
-        mate: float64 (P,), cosine of the person's best entry; NaN where not mated.
+        mated: bool (P,), whether the probe's identity is in the gallery.
+        mate: float64 (P,), cosine of the identity's best entry; NaN where not mated.
         rival: float64 (P,), highest cosine of anybody else; -inf where nobody else is there.
-        rank: int64 (P,), one more than the number of other people's entries that score at least as
-            high as the mate: ties count against the mate. 0 where not mated.
+        rank: int64 (P,), one more than the number of other identities' entries that score at
+            least as high as the mate: ties count against the mate. 0 where not mated.
         entries: Number of gallery entries.
     """
 
@@ -58,9 +58,9 @@ class Matches:
 
 def search_gallery(
     probes: np.ndarray,
-    probe_people: np.ndarray,
+    probe_identities: np.ndarray,
     gallery: np.ndarray,
-    gallery_people: np.ndarray,
+    gallery_identities: np.ndarray,
     *,
     device: torch.device | str = "cpu",
     gallery_rows: int = _GALLERY_ROWS,
@@ -74,18 +74,21 @@ def search_gallery(
 
     Args:
         probes: (P, D) floats.
-        probe_people: (P,) integers.
+        probe_identities: (P,) integers.
         gallery: (G, D) floats.
-        gallery_people: (G,) integers; a person may have several entries.
+        gallery_identities: (G,) integers; an identity may have several entries.
         device: Where the products are computed.
         gallery_rows: Gallery entries compared at a time.
 
     Raises:
         FacedistillError: If shapes do not fit, or an embedding is not finite or all zero.
     """
-    probe_people, gallery_people = np.asarray(probe_people), np.asarray(gallery_people)
-    _check_set("probe", probes, probe_people)
-    _check_set("gallery", gallery, gallery_people)
+    probe_identities, gallery_identities = (
+        np.asarray(probe_identities),
+        np.asarray(gallery_identities),
+    )
+    _check_set("probe", probes, probe_identities)
+    _check_set("gallery", gallery, gallery_identities)
     if probes.shape[1] != gallery.shape[1]:
         raise FacedistillError(
             f"probes have {probes.shape[1]} dimensions, the gallery {gallery.shape[1]}: "
@@ -93,7 +96,7 @@ def search_gallery(
         )
     kind = np.result_type(probes.dtype, gallery.dtype, np.float32)
     units = unit_rows(probes, kind)
-    searcher, entry = _mate_entries(probe_people, gallery_people)
+    searcher, entry = _mate_entries(probe_identities, gallery_identities)
     mate = _mate_scores(units, gallery, searcher, entry)
     asked = torch.from_numpy(units).to(device)
     mates = torch.from_numpy(mate.astype(kind)).to(device)
@@ -152,23 +155,25 @@ def _compare(
         better[rows.start + beaten] += counts
 
 
-def _check_set(what: str, embeddings: np.ndarray, people: np.ndarray) -> None:
+def _check_set(what: str, embeddings: np.ndarray, identities: np.ndarray) -> None:
     if embeddings.ndim != 2 or not len(embeddings) or not embeddings.shape[1]:
         raise FacedistillError(f"{what} embeddings have shape {embeddings.shape}: give (N, D)")
-    if people.shape != (len(embeddings),) or not np.issubdtype(people.dtype, np.integer):
+    if identities.shape != (len(embeddings),) or not np.issubdtype(identities.dtype, np.integer):
         raise FacedistillError(
-            f"{what}: people are {people.dtype} {people.shape} for {len(embeddings):,} embeddings: "
-            "give one integer each"
+            f"{what}: identities are {identities.dtype} {identities.shape} for "
+            f"{len(embeddings):,} embeddings: give one integer each"
         )
 
 
-def _mate_entries(probe_people: np.ndarray, gallery_people: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return (probe, entry) of all entries of the probes' own people, ascending by entry."""
-    order = np.argsort(gallery_people, kind="stable")
-    ordered = gallery_people[order]
-    first = np.searchsorted(ordered, probe_people, side="left")
-    counts = np.searchsorted(ordered, probe_people, side="right") - first
-    probe = np.repeat(np.arange(len(probe_people)), counts)
+def _mate_entries(
+    probe_identities: np.ndarray, gallery_identities: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Return (probe, entry) of all entries of the probes' own identities, ascending by entry."""
+    order = np.argsort(gallery_identities, kind="stable")
+    ordered = gallery_identities[order]
+    first = np.searchsorted(ordered, probe_identities, side="left")
+    counts = np.searchsorted(ordered, probe_identities, side="right") - first
+    probe = np.repeat(np.arange(len(probe_identities)), counts)
     offset = np.arange(len(probe)) - np.repeat(np.cumsum(counts) - counts, counts)
     entry = order[first[probe] + offset]
     by_entry = np.argsort(entry, kind="stable")
@@ -193,7 +198,7 @@ class OpenSetPoint:
 
     Attributes:
         target: The rate asked for.
-        non_mated: Number of probes whose person is absent.
+        non_mated: Number of probes whose identity is absent.
         fpir: The actual rate; None if not measurable.
         tpir: Share of mated probes found at rank 1 above the threshold; None if not measurable.
         threshold: A candidate must score above this; None if not measurable.
@@ -216,7 +221,7 @@ def cmc(matches: Matches, ranks: int) -> np.ndarray:
     """
     found = matches.rank[matches.mated]
     if not len(found):
-        raise FacedistillError("no probe's person is in the gallery: there is no rank to measure")
+        raise FacedistillError("no probe's identity is in the gallery: there is no rank to measure")
     return np.cumsum(np.bincount(np.minimum(found, ranks + 1), minlength=ranks + 2)[1:-1]) / len(
         found
     )
@@ -224,7 +229,7 @@ def cmc(matches: Matches, ranks: int) -> np.ndarray:
 
 def open_set(
     matches: Matches,
-    people: np.ndarray,
+    identities: np.ndarray,
     fpirs: Sequence[float] = FPIRS,
     *,
     rule: ThresholdRule = "ijb_evals",
@@ -240,11 +245,11 @@ def open_set(
 
     Args:
         matches: A search.
-        people: (P,) the probes' people, which the interval resamples.
+        identities: (P,) the probes' identities, which the interval resamples.
         fpirs: The rates asked for.
         rule: How the threshold is set.
-        resamples: Bootstrap resamples of the mated probes' people, at the threshold found; 0 for
-            no interval.
+        resamples: Bootstrap resamples of the mated probes' identities, at the threshold found; 0
+            for no interval.
         seed: Seed of the bootstrap.
 
     Raises:
@@ -259,13 +264,14 @@ def open_set(
         missing = "non-mated" if not len(non_mated) else "mated"
         raise FacedistillError(f"no probe is {missing}: the open set needs both kinds")
     return [
-        _open_set_point(matches, people, non_mated, fpir, rule, resamples, seed) for fpir in fpirs
+        _open_set_point(matches, identities, non_mated, fpir, rule, resamples, seed)
+        for fpir in fpirs
     ]
 
 
 def _open_set_point(
     matches: Matches,
-    people: np.ndarray,
+    identities: np.ndarray,
     non_mated: np.ndarray,
     target: float,
     rule: ThresholdRule,
@@ -294,7 +300,7 @@ def _open_set_point(
     hits = (matches.mate > matches.rival)[mated] & (matches.mate[mated] > threshold)
     interval: Interval | None = None
     if resamples:
-        interval = bootstrap_clusters(hits, people[mated], resamples=resamples, seed=seed)
+        interval = bootstrap_clusters(hits, identities[mated], resamples=resamples, seed=seed)
     return OpenSetPoint(
         target,
         count,

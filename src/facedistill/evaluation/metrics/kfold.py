@@ -1,6 +1,6 @@
 """K-fold verification accuracy, the figure reported on LFW, CFP-FP, AgeDB-30, CALFW and CPLFW.
 
-Two embeddings are declared the same person when they are close enough. The threshold for one fold
+Two embeddings are declared the same identity when they are close enough. The threshold for one fold
 is the best one on all other folds (Huang et al., Labeled Faces in the Wild, 2007). What "best" may
 choose from is the protocol, and results of different protocols must not be compared.
 
@@ -124,7 +124,7 @@ def verification(
         same: (P,) bool.
         protocol: `insightface` or `exact`.
         folds: Their number, for contiguous folds, or each pair's fold (P,), 0..K-1.
-        identities: (P, 2) the two people of each pair, for the interval; None resamples pairs.
+        identities: (P, 2) the two identities of each pair, for the interval; None resamples pairs.
         resamples: How many bootstrap resamples the interval takes; 0 for no interval. The folds'
             thresholds stay as they were found.
         seed: Seed of the bootstrap.

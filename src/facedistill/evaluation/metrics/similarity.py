@@ -134,16 +134,15 @@ def check_scores(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.n
         scores = scores.astype(np.float64)
     if same.dtype != np.bool_:
         if not np.isin(same, (0, 1)).all():
-            raise FacedistillError("labels of pairs must be True (same person) or False")
+            raise FacedistillError("labels of pairs must be True (same identity) or False")
         same = same.astype(np.bool_)
     broken = np.flatnonzero(~np.isfinite(scores))
     if len(broken):
         raise FacedistillError(f"score of pair {broken[0]} is {scores[broken[0]]}, not a number")
     genuine = int(np.count_nonzero(same))
     if genuine in (0, len(same)):
-        missing = "same" if genuine == 0 else "different"
+        missing = "one identity" if genuine == 0 else "two identities"
         raise FacedistillError(
-            f"none of the {len(same)} pairs is of {missing} people: "
-            "error rates need pairs of both kinds"
+            f"none of the {len(same)} pairs is of {missing}: error rates need pairs of both kinds"
         )
     return scores, same

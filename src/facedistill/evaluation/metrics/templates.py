@@ -1,4 +1,4 @@
-"""Templates: all faces of a person in one set of media, pooled into one embedding.
+"""Templates: all faces of an identity in one set of media, pooled into one embedding.
 
 A template's embedding is the sum over its media of the mean embedding over the medium's faces (a
 photo has one or more, a video many), made a unit vector once, at the end. What a face contributes

@@ -50,11 +50,11 @@ class AlteredPairs:
 
     @property
     def identities(self) -> np.ndarray | None:
-        """Each image's person, plain images and then altered ones, or None."""
+        """The identity of each image, plain images and then altered ones, or None."""
         if self.plain.identities is None:
             return None
-        people = np.asarray(self.plain.identities)[: self.count]
-        return np.concatenate([people, people])
+        identities = np.asarray(self.plain.identities)[: self.count]
+        return np.concatenate([identities, identities])
 
     def image(self, index: int) -> np.ndarray:
         """Return image `index`, uint8 RGB (H, W, 3), altered where it is to be.

@@ -1,4 +1,4 @@
-"""Verification of people who wear face masks, on pairs of people who do not.
+"""Verification of identities that wear face masks, on pairs of identities that do not.
 
 The protocol of the Masked Face Recognition Challenge (Deng et al., ICCV Workshops 2021) compares a
 masked probe with an unmasked gallery image; here the masks are drawn.

@@ -1,6 +1,6 @@
 """Verification over all pairs of a labelled data set, masked probes against plain faces included.
 
-Every image is compared with every other one: genuine pairs are of one person, impostor pairs of
+Every image is compared with every other one: genuine pairs are of one identity, impostor pairs of
 two. The figure is the true accept rate at false accept rates of 1e-4 and less, which lists of some
 thousand pairs cannot measure. It is the protocol of the Masked Face Recognition Challenge (Deng,
 Guo, An, Zhu, Zafeiriou, "Masked face recognition challenge: the InsightFace track report", ICCV
@@ -149,7 +149,7 @@ def report_all_pairs(
     """Measure verification over all pairs on embeddings that are already there.
 
     Args:
-        faces: The data set, for its people.
+        faces: The data set, for its identities.
         probes: (N, D) embeddings of its labelled images, in order, not normalised.
         gallery: (N, D) of the same images otherwise; None compares each pair of probes once.
         mask: What to note about face masks.
@@ -164,25 +164,25 @@ def report_all_pairs(
         FacedistillError: If embeddings do not fit the data set, or see `compare_all`.
     """
     labelled = check_identities(faces)
-    people = faces.labels[labelled]
-    if len(probes) != len(people):
+    identities = faces.labels[labelled]
+    if len(probes) != len(identities):
         raise FacedistillError(
-            f"{len(probes):,} embeddings for {len(people):,} labelled images of {faces.name}: "
+            f"{len(probes):,} embeddings for {len(identities):,} labelled images of {faces.name}: "
             "give one row per image"
         )
-    compared = compare_all(probes, gallery, people, name=faces.name, device=device)
+    compared = compare_all(probes, gallery, identities, name=faces.name, device=device)
     points = [tar_at_far(compared.curve, far) for far in fars]
     intervals = {}
     for point in points:
         if resamples and point.threshold is not None:
             accepted = compared.scores >= point.threshold
             intervals[far_name(point.target)] = bootstrap_clusters(
-                accepted, people[compared.probes], resamples=resamples, seed=seed
+                accepted, identities[compared.probes], resamples=resamples, seed=seed
             )
     return AllPairsReport(
         name=faces.name,
-        images=len(people),
-        people=len(np.unique(people)),
+        images=len(identities),
+        identities=len(np.unique(identities)),
         masked=mask,
         mask_seed=mask_seed,
         flip=flip,
@@ -198,14 +198,14 @@ def check_identities(faces: FaceDataset) -> np.ndarray:
     """Return the indices of the labelled images.
 
     Raises:
-        FacedistillError: If there are no two people, or nobody has two images.
+        FacedistillError: If there are no two identities, or nobody has two images.
     """
     labelled = np.flatnonzero(faces.labels != UNLABELLED)
     counts = np.unique(faces.labels[labelled], return_counts=True)[1]
     if len(counts) < 2 or counts.max() < 2:
         raise FacedistillError(
-            f"{faces.name}: {len(labelled):,} labelled images of {len(counts):,} people give no "
-            "pairs of both kinds: take a data set of people, some with two images"
+            f"{faces.name}: {len(labelled):,} labelled images of {len(counts):,} identities give "
+            "no pairs of both kinds: take a data set of identities, some with two images"
         )
     return labelled
 

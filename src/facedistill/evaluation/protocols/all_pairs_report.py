@@ -27,20 +27,20 @@ class AllPairsReport(Report):
     Attributes:
         name: The data set.
         images: Number of labelled images.
-        people: Number of people.
+        identities: Number of identities.
         masked: Which image of a pair wore a drawn mask: the probe (`one`), `both`, or none.
         mask_seed: Seed of the masks.
         flip: Whether embeddings were f(x) + f(flip x).
         auc: Area under the ROC curve.
         eer: Equal error rate.
         points: One per false accept rate asked for; not all need be measurable.
-        intervals: 95 % intervals of the true accept rates by `far_name`, over the probes' people,
-            at the threshold found.
+        intervals: 95 % intervals of the true accept rates by `far_name`, over the probes'
+            identities, at the threshold found.
         comparison: The scores.
     """
 
     images: int
-    people: int
+    identities: int
     masked: Masked | None
     mask_seed: int
     flip: bool
@@ -101,7 +101,7 @@ class AllPairsReport(Report):
             f"AUC {self.auc:.6f}",
             f"EER {100 * self.eer:.2f} %",
             f"{self.genuine:,} genuine, {self.impostors:,} impostor pairs",
-            f"{self.images:,} images of {self.people:,} people",
+            f"{self.images:,} images of {self.identities:,} identities",
         ]
         return f"{self.title}: " + ", ".join(parts)
 
@@ -111,7 +111,7 @@ class AllPairsReport(Report):
             "name": self.name,
             "protocol": "all_pairs",
             "images": self.images,
-            "people": self.people,
+            "people": self.identities,
             "masked": self.masked,
             "mask_seed": self.mask_seed,
             "flip": self.flip,

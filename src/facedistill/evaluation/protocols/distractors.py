@@ -1,10 +1,10 @@
 """Identification among distractors, as in MegaFace.
 
-Every photo of a probe person searches for every other photo of the same person, one at a time, in a
-gallery that holds this mate and n faces of strangers. The figure is the share of such searches that
-find the mate among the k best, for growing n (Kemelmacher-Shlizerman, Seitz, Miller, Brossard, "The
-MegaFace benchmark: 1 million faces for recognition at scale", 2016). Smaller sets are the first
-distractors of larger ones.
+Every photo of an identity searches for every other photo of the same identity, one at a time, in a
+gallery that holds this mate and n distractors, faces of other identities. The figure is the share
+of such searches that find the mate among the k best, for growing n (Kemelmacher-Shlizerman, Seitz,
+Miller, Brossard, "The MegaFace benchmark: 1 million faces for recognition at scale", 2016). Smaller
+sets are the first distractors of larger ones.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class DistractorRate:
     """One point of the curve.
 
     Attributes:
-        distractors: How many strangers were in the gallery.
+        distractors: How many of them were in the gallery.
         rank: k.
-        rate: Share of searches whose mate was among the k best, its interval over people.
+        rate: Share of searches whose mate was among the k best, its interval over identities.
         searches: How many searches.
     """
 
@@ -64,23 +64,23 @@ class DistractorReport(Report):
 
     Attributes:
         name: The probes' data set.
-        strangers: The distractors' data set, or file.
+        distractors: Their data set, or file.
         images: Number of probes.
-        people: Number of people among them.
+        identities: Number of identities among them.
         flip: Whether embeddings were f(x) + f(flip x).
         rates: The curve, by number of distractors and then by rank.
     """
 
-    strangers: str
+    distractors: str
     images: int
-    people: int
+    identities: int
     flip: bool
     rates: list[DistractorRate]
 
     @property
     def title(self) -> str:
         """Both data sets."""
-        return f"{self.name} among {self.strangers}"
+        return f"{self.name} among {self.distractors}"
 
     @property
     def score(self) -> float:
@@ -94,12 +94,22 @@ class DistractorReport(Report):
         for point in self.rates:
             parts.append(f"rank-{point.rank} among {point.distractors:,} {point.rate.percent()}")
         searches = self.rates[0].searches
-        parts.append(f"{searches:,} searches, {self.images:,} images of {self.people:,} people")
+        parts.append(
+            f"{searches:,} searches, {self.images:,} images of {self.identities:,} identities"
+        )
         return f"{self.title}: " + ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain values for JSON."""
-        return {**asdict(self), "protocol": "distractors"}
+        return {
+            "name": self.name,
+            "strangers": self.distractors,
+            "images": self.images,
+            "people": self.identities,
+            "flip": self.flip,
+            "rates": [asdict(rate) for rate in self.rates],
+            "protocol": "distractors",
+        }
 
 
 class DistractorProtocol(Protocol):
@@ -198,9 +208,9 @@ class DistractorProtocol(Protocol):
         )
         return DistractorReport(
             name=self.name,
-            strangers=self.distractors.name,
+            distractors=self.distractors.name,
             images=len(probes),
-            people=len(np.unique(identities)),
+            identities=len(np.unique(identities)),
             flip=flip,
             rates=rates,
         )
@@ -208,7 +218,7 @@ class DistractorProtocol(Protocol):
 
 def distractor_rates(
     probes: np.ndarray,
-    people: np.ndarray,
+    identities: np.ndarray,
     distractors: np.ndarray,
     *,
     sizes: Sequence[int] | None = None,
@@ -219,13 +229,13 @@ def distractor_rates(
 ) -> list[DistractorRate]:
     """Return identification rates among growing numbers of distractors.
 
-    A stranger that scores exactly as high as the mate counts as better. Distractors are read once,
+    A distractor that scores as high as the mate counts as better. Distractors are read once,
     in blocks, and may be memory-mapped.
 
     Args:
-        probes: (P, D) embeddings, at least two of some person.
-        people: (P,) integers.
-        distractors: (N, D) embeddings of people who are not among the probes.
+        probes: (P, D) embeddings, at least two of some identity.
+        identities: (P,) integers.
+        distractors: (N, D) embeddings of identities that are not among the probes.
         sizes: Numbers of distractors; by default MegaFace's, as far as there are as many, and N.
         ranks: Values of k.
         device: Where the products are computed.
@@ -235,10 +245,11 @@ def distractor_rates(
     Raises:
         FacedistillError: If embeddings or numbers are unusable, or nobody has two photos.
     """
-    people = np.asarray(people)
-    if probes.ndim != 2 or people.shape != (len(probes),):
+    identities = np.asarray(identities)
+    if probes.ndim != 2 or identities.shape != (len(probes),):
         raise FacedistillError(
-            f"probes have shape {probes.shape}, people {people.shape}: give one person per probe"
+            f"probes have shape {probes.shape}, identities {identities.shape}: "
+            "give one identity per probe"
         )
     if distractors.ndim != 2 or distractors.shape[1] != probes.shape[1]:
         raise FacedistillError(
@@ -250,18 +261,18 @@ def distractor_rates(
         raise FacedistillError(f"ranks {tuple(ranks)}: give numbers of at least 1")
     kind = np.result_type(probes.dtype, distractors.dtype, np.float32)
     units = unit_rows(probes, kind)
-    searcher, mate = _mate_scores(units, people)
+    searcher, mate = _mate_scores(units, identities)
     rates = []
     device = device_for(kind, device)
     blocks = _best_distractors(units, distractors, wanted, max(ranks), device)
     for size, best in blocks:
         for rank in ranks:
-            # With fewer than k strangers the mate cannot miss.
+            # With fewer than k distractors the mate cannot miss.
             hits = mate > best[searcher, rank - 1] if rank <= size else np.ones(len(mate), bool)
             interval = None
             if resamples:
                 interval = bootstrap_clusters(
-                    hits, people[searcher], resamples=resamples, seed=seed
+                    hits, identities[searcher], resamples=resamples, seed=seed
                 )
             rates.append(
                 DistractorRate(size, rank, Estimate(float(hits.mean()), interval), len(hits))
@@ -280,10 +291,10 @@ def _check_sizes(sizes: Sequence[int] | None, count: int) -> list[int]:
     return sorted(set(sizes))
 
 
-def _mate_scores(units: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _mate_scores(units: np.ndarray, identities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the probe and the mate's score of every search."""
-    order = np.argsort(people, kind="stable")
-    bounds = np.flatnonzero(np.diff(people[order])) + 1
+    order = np.argsort(identities, kind="stable")
+    bounds = np.flatnonzero(np.diff(identities[order])) + 1
     searchers, scores = [], []
     for photos in np.split(order, bounds):
         others = ~np.eye(len(photos), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Are the errors shared out evenly among groups of people?
+"""Are the errors shared out evenly among groups of identities?
 
 All groups are judged at one threshold, as a deployed system judges them. A group's false non-match
 rate (FNMR) is over its genuine pairs, its false match rate (FMR) over impostor pairs within the
@@ -68,10 +68,10 @@ def fairness(
         same: (P,) bool.
         groups: (P, 2) integers, each side's group as a place in `names`, -1 where not known.
         names: The groups.
-        attribute: What groups people, for the report.
+        attribute: What groups identities, for the report.
         far: False match rate over all pairs for which the threshold is set.
         threshold: The threshold itself, instead.
-        identities: (P, 2) the people, for intervals over identities; None resamples pairs.
+        identities: (P, 2) the identities, for intervals over identities; None resamples pairs.
         min_genuine: A group needs as many genuine pairs to be compared.
         min_impostors: And as many impostor pairs; by default 3 / `far`, or 300 with a threshold.
         resamples: Bootstrap resamples, at the threshold found; 0 for no intervals.

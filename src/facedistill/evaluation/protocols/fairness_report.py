@@ -15,7 +15,7 @@ class GroupRates:
 
     Attributes:
         group: Its name.
-        genuine: Genuine pairs of its people.
+        genuine: Genuine pairs of its identities.
         impostors: Impostor pairs within the group.
         false_non_matches: Genuine pairs refused.
         false_matches: Impostor pairs accepted.
@@ -62,7 +62,7 @@ class FairnessReport:
     """Errors by group.
 
     Attributes:
-        attribute: What groups people, say `sex`.
+        attribute: What groups identities, say `sex`.
         target: The false match rate over all pairs for which the threshold was set; None where the
             threshold was given.
         threshold: Accept when the score is at least this, whatever the group.

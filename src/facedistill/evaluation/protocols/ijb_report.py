@@ -25,8 +25,8 @@ class TemplateVerification:
         impostors: Number of impostor pairs.
         auc: Area under the ROC curve.
         points: Best true accept rate at each false accept rate.
-        intervals: The true accept rates' 95 % intervals by `far_name`, over people where there are
-            enough, else over pairs.
+        intervals: The true accept rates' 95 % intervals by `far_name`, over identities where there
+            are enough, else over pairs.
         nearest: The same by the rule of InsightFace and ijb_evals, see `roc.tar_at_nearest_far`.
         curve: The ROC curve, thinned.
         counts: How many scores lie where.
@@ -86,7 +86,7 @@ class GalleryResult:
     Attributes:
         name: Its file.
         entries: Number of templates in it.
-        mated: Number of probes whose person is in it.
+        mated: Number of probes whose identity is in it.
         cmc: float64 (K,), share of mated probes whose mate is among the k best.
         open_set: One point per FPIR.
     """
@@ -108,7 +108,7 @@ class TemplateIdentification:
         rule: How the open set's thresholds were set, see `identification.open_set`.
         galleries: Each gallery's own figures.
         ranks: Rank-k identification rate of all mated searches in all galleries, by k, with
-            intervals over people.
+            intervals over identities.
         tpir: True positive identification rate at each FPIR, by `far_name`, averaged over the
             galleries; None where one of them cannot measure it.
     """

@@ -183,11 +183,11 @@ def evaluate_ijb(
         FacedistillError: If files, embeddings or variants do not fit each other.
     """
     check_ijb(files)
-    rows = people = None
+    rows = identities = None
     if files.pairs is not None and files.same is not None:
         known = np.unique(files.templates)
         rows = template_rows(known, files.pairs, f"{files.name} pairs").astype(np.int32)
-        people = _people(rows, files.same, len(known))
+        identities = _identities(rows, files.same, len(known))
     verified, identified = [], []
     for variant in variants:
         templates = pool_templates(
@@ -200,7 +200,7 @@ def evaluate_ijb(
         )
         if rows is not None and files.same is not None:
             scores = row_similarities(templates.embeddings, rows)
-            verified.append(_verify(variant, scores, files.same, people, fars, resamples, seed))
+            verified.append(_verify(variant, scores, files.same, identities, fars, resamples, seed))
         if files.galleries and files.probes is not None:
             identified.append(
                 _identify(
@@ -244,33 +244,33 @@ def check_ijb(files: IjbFiles) -> None:
             f"than once ({len(again):,} such lines): list each pair once"
         )
     if files.same.all() or not files.same.any():
-        missing = "different" if files.same.all() else "same"
+        missing = "two identities" if files.same.all() else "one identity"
         raise FacedistillError(
-            f"{files.name}: none of the {len(files.same):,} pairs is of {missing} people: "
+            f"{files.name}: none of the {len(files.same):,} pairs is of {missing}: "
             "error rates need pairs of both kinds"
         )
 
 
-def _people(rows: np.ndarray, same: np.ndarray, templates: int) -> np.ndarray | None:
-    """Return the two people of every pair, int32 (P, 2); None if there are too few to resample.
+def _identities(rows: np.ndarray, same: np.ndarray, templates: int) -> np.ndarray | None:
+    """Return the two identities of every pair, int32 (P, 2); None if there are too few to resample.
 
-    The 1:1 lists do not name people, but templates joined by genuine pairs are of one person.
+    The 1:1 lists do not name identities, but templates joined by genuine pairs are of one identity.
     """
     left, right = rows[same].T
     joined = sparse.csr_array(
         (np.ones(len(left), np.int8), (left, right)), shape=(templates, templates)
     )
-    _, person = sparse.csgraph.connected_components(joined, directed=False)
-    if len(np.unique(person[left])) < MIN_IDENTITIES:
+    _, identity = sparse.csgraph.connected_components(joined, directed=False)
+    if len(np.unique(identity[left])) < MIN_IDENTITIES:
         return None
-    return person[rows]
+    return identity[rows]
 
 
 def _verify(
     variant: Variant,
     scores: np.ndarray,
     same: np.ndarray,
-    people: np.ndarray | None,
+    identities: np.ndarray | None,
     fars: Sequence[float],
     resamples: int,
     seed: int,
@@ -278,11 +278,11 @@ def _verify(
     whole = roc_curve(scores, same)
     nearest = [tar_at_nearest_far(whole, far) for far in fars]
     curve = whole.thinned()
-    if people is None:
+    if identities is None:
         intervals = tar_intervals(curve, fars, resamples=resamples, seed=seed)
     else:
         intervals = tar_intervals_over_identities(
-            scores, same, people, fars, resamples=resamples, seed=seed
+            scores, same, identities, fars, resamples=resamples, seed=seed
         )
     return TemplateVerification(
         variant=variant,
@@ -336,11 +336,11 @@ def _identify(
 
 
 def _pooled_ranks(
-    searches: Sequence[Matches], people: np.ndarray, resamples: int, seed: int
+    searches: Sequence[Matches], identities: np.ndarray, resamples: int, seed: int
 ) -> dict[int, Estimate]:
     """Return rank-k rates over the mated searches of all galleries."""
     ranks = np.concatenate([matches.rank[matches.mated] for matches in searches])
-    searched = np.concatenate([people[matches.mated] for matches in searches])
+    searched = np.concatenate([identities[matches.mated] for matches in searches])
     return {
         k: Estimate(
             float((ranks <= k).mean()),

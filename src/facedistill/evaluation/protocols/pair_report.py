@@ -22,8 +22,8 @@ class PairReport(Report):
 
     Attributes:
         name: The set of pairs.
-        genuine: Number of pairs of the same person.
-        impostors: Number of pairs of different people.
+        genuine: Number of pairs of the same identity.
+        impostors: Number of pairs of different identities.
         protocol: The protocol whose accuracy is the headline.
         verification: The result of every protocol by name, with interval.
         auc: Area under the ROC curve.
@@ -35,7 +35,7 @@ class PairReport(Report):
         scores: float64 (P,) cosines.
         same: bool (P,).
         flip: Whether embeddings were f(x) + f(flip x).
-        identities: int (P, 2), the people that intervals resample; None where pairs are resampled.
+        identities: int (P, 2), what intervals resample; None where pairs are resampled.
         masked: Which images of each pair wore a drawn face mask, None for none.
     """
 

@@ -46,7 +46,7 @@ def report_scores(
         same: (P,) bool.
         protocol: Headline protocol.
         folds: Their number, or each pair's fold.
-        identities: (P, 2) people of each pair, or None.
+        identities: (P, 2) identities of each pair, or None.
         fars: False accept rates at which to report.
         flip: What to note about the embeddings.
         resamples: Bootstrap resamples; 0 for no intervals.

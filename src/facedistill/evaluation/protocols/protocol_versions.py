@@ -31,13 +31,13 @@ RULES = {
             "insightface",
             1,
             "K-fold accuracy: the first best of 400 squared distances 0, 0.01, ... 3.99 on the "
-            "other folds; a pair is of one person below it",
+            "other folds; a pair is of one identity below it",
         ),
         Rules(
             "exact",
             1,
             "K-fold accuracy: the best of the squared distances observed in the other folds; a "
-            "pair is of one person up to it",
+            "pair is of one identity up to it",
         ),
         Rules(
             "tar_at_far",
@@ -66,7 +66,7 @@ RULES = {
         Rules(
             "distractors",
             1,
-            "every photo searches for every other photo of its person among strangers, as in "
+            "every photo searches for every other photo of its identity among distractors, as in "
             "MegaFace; ties count against the mate",
         ),
         Rules(

@@ -1,13 +1,13 @@
 """How sure a figure is: bootstrap intervals, intervals over seeds, and paired comparison.
 
-Pairs of faces are not independent: a person who is hard to recognise spoils all pairs with them.
+Pairs of faces are not independent: an identity that is hard to recognise spoils all its pairs.
 Where identities are known they are what is resampled. In each resample every identity is drawn
 with replacement and gets a multiplicity m; a genuine pair of identity i weighs m_i, an impostor
 pair of i and j weighs m_i m_j (the vertex bootstrap: Snijders and Borgatti, "Non-parametric
 standard errors and tests for network statistics", 1999; for face verification Fogliato, Patil and
 Perona, "Confidence intervals for error rates in 1:1 matching tasks", 2024). Without identities the
 pairs themselves are resampled, genuine and impostor pairs apart, since a protocol fixes the number
-of each; such intervals are too narrow where people recur. Intervals are percentiles.
+of each; such intervals are too narrow where identities recur. Intervals are percentiles.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def bootstrap_weights(
     Args:
         same: (P,) bool: the strata within which pairs are resampled. With `identities` it is
             only asked for its length.
-        identities: (P, 2) integers, the two people of each pair; None resamples pairs.
+        identities: (P, 2) integers, the two identities of each pair; None resamples pairs.
         resamples: How many resamples in all.
         seed: Seed of the random numbers.
 
@@ -72,15 +72,15 @@ def bootstrap_weights(
     pairs = len(same)
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS_AT_ONCE // max(pairs, 1))
-    people = _renumbered(identities, pairs)
+    identities = _renumbered(identities, pairs)
     strata = [np.flatnonzero(same == kind) for kind in np.unique(same)]
     for start in range(0, resamples, step):
         count = min(step, resamples - start)
-        if people is not None:
-            drawn = multiplicities(rng, count, int(people.max()) + 1)
-            weights = drawn[:, people[:, 0]]
-            different = people[:, 0] != people[:, 1]
-            weights[:, different] *= drawn[:, people[different, 1]]
+        if identities is not None:
+            drawn = multiplicities(rng, count, int(identities.max()) + 1)
+            weights = drawn[:, identities[:, 0]]
+            different = identities[:, 0] != identities[:, 1]
+            weights[:, different] *= drawn[:, identities[different, 1]]
         else:
             weights = np.empty((count, pairs))
             for members in strata:
@@ -119,7 +119,7 @@ def bootstrap_clusters(
 ) -> Interval:
     """Return the bootstrap interval of a mean whose values come in clusters.
 
-    Clusters (the people of probes) are drawn with replacement, each with all its values.
+    Clusters (the identities of probes) are drawn with replacement, each with all its values.
 
     Args:
         values: (N,) floats or bools.

@@ -39,7 +39,7 @@ class Truth:
     Attributes:
         same: bool (N,), the kinds within which they are resampled, as is right for pairs; of faces
             all alike.
-        identities: int (N, 2), of a face its person twice, or None to resample the items.
+        identities: int (N, 2), of a face its identity twice, or None to resample the items.
     """
 
     same: np.ndarray

@@ -6,9 +6,9 @@ a Beta distribution. The genuine pairs above a threshold are then binomial. So a
 random numbers instead of N, and the distribution is exactly that of resampling pairs, genuine and
 impostor apart, with the threshold found anew in each resample.
 
-Over identities: a pair of people i and j weighs m_i m_j (see `statistics`). Only the genuine pairs
-and the impostor pairs near the top decide a rate at a low false accept rate; the total weight of
-all impostor pairs comes from a table of how many pairs each two people have.
+Over identities: a pair of i and j weighs m_i m_j (see `bootstrap`). Only the genuine pairs and
+the impostor pairs near the top decide a rate at a low false accept rate; the total weight of all
+impostor pairs comes from a table of how many pairs each two identities have.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def tar_intervals(
 ) -> dict[str, Interval]:
     """Return the 95 % intervals of the best true accept rates at false accept rates.
 
-    Pairs are resampled as if independent; where people recur, intervals are too narrow.
+    Pairs are resampled as if independent; where identities recur, intervals are too narrow.
 
     Args:
         curve: A ROC curve; a thinned one gives the same intervals.
@@ -72,13 +72,13 @@ def _resampled_tars(
 def tar_intervals_over_identities(
     scores: np.ndarray,
     same: np.ndarray,
-    people: np.ndarray,
+    identities: np.ndarray,
     fars: Sequence[float],
     *,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Return the 95 % intervals of the best true accept rates, resampling people.
+    """Return the 95 % intervals of the best true accept rates, resampling identities.
 
     Of a false accept rate that lets k > 20,000 impostor pairs through, every (k / 10,000)-th in
     order of score stands for its neighbours.
@@ -86,7 +86,7 @@ def tar_intervals_over_identities(
     Args:
         scores: (P,) similarities.
         same: (P,) bool.
-        people: (P, 2) integers 0..S-1, each pair's two people, equal in genuine pairs.
+        identities: (P, 2) integers 0..S-1, each pair's two identities, equal in genuine pairs.
         fars: False accept rates; those that are not measurable are left out.
         resamples: How many resamples; 0 for no intervals.
         seed: Seed of the random numbers.
@@ -104,8 +104,8 @@ def tar_intervals_over_identities(
     impostors = impostors[np.argsort(scores[impostors])[::-1]]
     genuine = np.flatnonzero(same)
     genuine = genuine[np.argsort(scores[genuine])[::-1]]
-    count = int(people.max()) + 1
-    met = _pairs_of_people(people[impostors], count)
+    count = int(identities.max()) + 1
+    met = _pairs_of_identities(identities[impostors], count)
     looks = _looks(len(impostors), measurable)
     rng = np.random.default_rng(seed)
     widest = max(len(genuine), *(len(places) for places, _, _ in looks))
@@ -115,12 +115,12 @@ def tar_intervals_over_identities(
         drawn = multiplicities(rng, min(step, resamples - start), count)
         total = ((met @ drawn.T).T * drawn).sum(axis=1)
         drawn = drawn.astype(np.float32)  # whole numbers, exact
-        accepted = np.cumsum(drawn.take(people[genuine, 0], axis=1), axis=1)
+        accepted = np.cumsum(drawn.take(identities[genuine, 0], axis=1), axis=1)
         accepted = np.concatenate([np.zeros((len(drawn), 1), np.float32), accepted], axis=1)
         for places, share, some in looks:
             top = impostors[places]
-            weights = drawn.take(people[top, 0], axis=1)
-            weights *= drawn.take(people[top, 1], axis=1)
+            weights = drawn.take(identities[top, 0], axis=1)
+            weights *= drawn.take(identities[top, 1], axis=1)
             weights *= share
             np.cumsum(weights, axis=1, out=weights)
             rest = -np.inf if share.sum() == len(impostors) else scores[top[-1]]
@@ -129,7 +129,7 @@ def tar_intervals_over_identities(
                 lowest = ladder[_first_beyond(weights, far * total)]
                 above = np.searchsorted(-scores[genuine], -lowest, side="left")
                 tars[far_name(far)].append(_shares(accepted, above, total))
-    units = people[genuine]
+    units = identities[genuine]
     return {
         name: percentile_interval(np.concatenate(values), units, len(scores))
         for name, values in tars.items()
@@ -144,9 +144,9 @@ def _shares(accepted: np.ndarray, above: np.ndarray, total: np.ndarray) -> np.nd
     return shares
 
 
-def _pairs_of_people(people: np.ndarray, count: int) -> np.ndarray | sparse.csr_array:
-    """Return how many impostor pairs each two people have, (S, S)."""
-    low, high = people.min(axis=1), people.max(axis=1)
+def _pairs_of_identities(identities: np.ndarray, count: int) -> np.ndarray | sparse.csr_array:
+    """Return how many impostor pairs each two identities have, (S, S)."""
+    low, high = identities.min(axis=1), identities.max(axis=1)
     keys, pairs = np.unique(low.astype(np.int64) * count + high, return_counts=True)
     table = sparse.csr_array(
         (pairs.astype(np.float64), np.divmod(keys, count)), shape=(count, count)

@@ -41,9 +41,9 @@ def all_pairs_section(report: AllPairsReport, faces: FaceDataset | None) -> Sect
             score_drawing(compared.counts, report.points),
         ],
         remarks=[
-            f"{report.images:,} images of {report.people:,} people: {report.genuine:,} genuine and "
-            f"{report.impostors:,} impostor pairs. Intervals are over people, at the threshold "
-            "found."
+            f"{report.images:,} images of {report.identities:,} identities: {report.genuine:,} "
+            f"genuine and {report.impostors:,} impostor pairs. Intervals are over identities, at "
+            "the threshold found."
         ],
         curves=curves,
     )

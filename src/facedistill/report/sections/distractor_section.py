@@ -33,11 +33,11 @@ def distractor_section(report: DistractorReport) -> Section:
         Drawing(
             "Identification rate",
             drawing_uri(draw_distractors(rates)),
-            "The mate's rank among growing numbers of strangers.",
+            "The mate's rank among growing numbers of distractors.",
         )
     )
     made.remarks.append(
-        f"{rates[0].searches:,} searches by {report.images:,} photos of {report.people:,} people. "
-        "Intervals are over people."
+        f"{rates[0].searches:,} searches by {report.images:,} photos of {report.identities:,} "
+        "identities. Intervals are over identities."
     )
     return made
