@@ -182,6 +182,28 @@ def test_landmarks_are_evaluated_and_pictured(finder, model, tmp_path):
     assert "normalised mean error" in (tmp_path / "report" / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pictures", "folder"], "not for pairs of images: --pictures; leave that out"),
+        (["--variant", "N1D1F1"], "not for pairs of images: --variant; leave that out"),
+        (["--all-pairs", "--protocol", "insightface"], "a whole data set: --protocol; leave"),
+        (["--all-pairs", "--groups", "groups.csv"], "a whole data set: --groups; leave"),
+        (["--distractors", "{}", "--far", "0.1"], "among distractors: --far; leave that out"),
+        (["--far", "0"], "--far 0: a rate is above 0 and at most 1"),
+        (["--protocol", "lfw"], "--protocol: unknown protocol 'lfw'"),
+    ],
+)
+def test_what_a_protocol_has_not_is_refused_before_the_network_is_opened(
+    options, message, tmp_path, monkeypatch
+):
+    pairs = "procedural:identities=12,images=4,size=32"
+    monkeypatch.chdir(tmp_path)
+    Path("groups.csv").write_text("identity,parity\n0,a\n1,b\n")
+    with pytest.raises(FacedistillError, match=message):
+        call("evaluate", "absent.onnx", pairs, *(each.format(pairs) for each in options))
+
+
 def test_options_of_pairs_are_refused_for_landmarks(finder):
     for option in (
         ("--mask", "one"),
@@ -192,12 +214,16 @@ def test_options_of_pairs_are_refused_for_landmarks(finder):
         ("--distractors", "strangers"),
         ("--far", "0.01"),
         ("--protocol", "exact"),
+        ("--protocol", "insightface"),
         ("--variant", "all"),
         ("--no-flip",),
         ("--group-far", "0.001"),
+        ("--group-far", "0.01"),
         ("--mask-seed", "1"),
+        ("--mask-seed", "0"),
+        ("--prompts", "prompts"),
     ):
-        with pytest.raises(FacedistillError, match=f"for pairs, not for landmarks: {option[0]};"):
+        with pytest.raises(FacedistillError, match=f"not for landmarks: (--flip/)?{option[0]};"):
             call("evaluate", finder / "finder.onnx", LOOSE, *option)
     with pytest.raises(FacedistillError, match="carries its own input specification"):
         call("evaluate", finder / "run" / "best.safetensors", LOOSE, "--color", "BGR")

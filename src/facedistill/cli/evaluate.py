@@ -34,7 +34,7 @@ def evaluate(
             metavar="[MODEL] PAIRS...",
             help="A network (.safetensors, .onnx, .pt, .pth, .ckpt), unless --embeddings is given; "
             "then what to measure on: .bin, folder with pairs.txt, folder of IJB-B or IJB-C "
-            "protocol files, or procedural: spec.",
+            "protocol files, landmark list, or procedural: spec.",
         ),
     ],
     embeddings: Annotated[
@@ -49,12 +49,17 @@ def evaluate(
     ] = None,
     groups: Annotated[
         Path | None,
-        typer.Option(help="CSV `identity,sex,...` or `image,...`: errors by group of people."),
+        typer.Option(help="CSV `identity,sex,...` or `image,...`: errors by group of identities."),
     ] = None,
     group_far: Annotated[
-        float, typer.Option(help="False match rate at whose threshold groups are compared.")
-    ] = 1e-2,
-    protocol: Annotated[str, typer.Option(help="insightface or exact.")] = "insightface",
+        float | None,
+        typer.Option(
+            help="False match rate at whose threshold groups are compared; default: 0.01."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="K-fold rule: insightface (the default) or exact.")
+    ] = None,
     variant: Annotated[
         list[str] | None,
         typer.Option(help="Of IJB templates: N1D1F1 (norm, detector score, flip), ..., or all."),
@@ -62,12 +67,17 @@ def evaluate(
     far: Annotated[
         list[float] | None, typer.Option(help="False accept rate to report; repeat for more.")
     ] = None,
-    flip: Annotated[bool, typer.Option(help="Add the mirrored image's embedding.")] = True,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Add the mirrored image's embedding; default: yes."),
+    ] = None,
     mask: Annotated[
         PairImages | None,
         typer.Option(help="Draw face masks on the second image of each pair, or on both."),
     ] = None,
-    mask_seed: Annotated[int, typer.Option(min=0, help="Seed of the masks.")] = 0,
+    mask_seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the masks; default: 0.")
+    ] = None,
     robustness: Annotated[
         PairImages | None,
         typer.Option(
@@ -87,13 +97,16 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Look for each person of a labelled data set among these strangers; .npy: their "
-            "embeddings.",
+            help="Look for each identity of a labelled data set among these distractors; .npy: "
+            "their embeddings.",
         ),
     ] = None,
     resamples: Annotated[
-        int, typer.Option(min=0, help="Bootstrap resamples of the intervals; 0 for none.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            min=0, help="Bootstrap resamples of the intervals; 0 for none; default: 1000."
+        ),
+    ] = None,
     save_thresholds: Annotated[
         bool,
         typer.Option("--save-thresholds", help="Write the thresholds into the network's file."),
@@ -115,68 +128,37 @@ def evaluate(
     mean: InputMean = None,
     std: InputStd = None,
 ) -> None:
-    """Verification and identification: accuracy, TAR@FAR, AUC, EER, TPIR with 95 % intervals."""
-    from facedistill.data.open import is_landmark_set
-    from facedistill.data.pairs.group_table import read_groups
+    """Verification, identification, landmarks: TAR@FAR, EER, TPIR, NME with 95 % intervals."""
+    model = None if embeddings else Path(sources.pop(0))
+    _check_sources(model, sources, flipped, prompts, save_thresholds)
     from facedistill.evaluation.evaluate import evaluate as measure
     from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
-    from facedistill.evaluation.metrics.templates import parse_variants
-    from facedistill.evaluation.options import EvaluationOptions
     from facedistill.evaluation.stored_embeddings import open_stored
 
-    model = None if embeddings else Path(sources.pop(0))
-    if model and sources and all(map(is_landmark_set, sources)):
-        of_pairs = {
-            "--against": against,
-            "--groups": groups,
-            "--group-far": group_far != 1e-2,
-            "--protocol": protocol != "insightface",
-            "--variant": variant,
-            "--far": far,
-            "--no-flip": not flip,
-            "--mask": mask,
-            "--mask-seed": mask_seed,
-            "--robustness": robustness,
-            "--all-pairs": all_pairs,
-            "--distractors": distractors,
-            "--save-thresholds": save_thresholds,
-            "--prompts": prompts,
-        }
-        if given := [option for option, value in of_pairs.items() if value]:
-            raise FacedistillError(
-                f"for pairs, not for landmarks: {', '.join(given)}; leave that out"
-            )
-        network = opened_network(model, color, size, mean, std)
-        _evaluate_landmarks(network, model, sources, resamples, pictures, report, as_json)
-        return
-    if pictures:
-        raise FacedistillError("--pictures are of landmarks: give a landmark list to measure on")
-    if not sources:
-        raise FacedistillError("say what to measure on: a .bin file, a folder, or procedural:...")
-    if flipped and not embeddings:
-        raise FacedistillError("--embeddings-flipped needs --embeddings")
-    if prompts and (model is None or model.suffix.lower() == ".npy"):
-        raise FacedistillError("--prompts are a network's: leave them out for stored embeddings")
-    if prompts and save_thresholds:
-        raise FacedistillError(
-            f"--save-thresholds would write those of the prompted network into {model}, which is "
-            "the network without: leave it out"
-        )
-    options = EvaluationOptions.of(
+    options = _options(
         fars=far,
-        flip=flip if not flip else None,
+        flip=flip,
         resamples=resamples,
-        kfold=protocol if protocol != "insightface" else None,
-        mask=mask.value if mask else None,
-        mask_seed=mask_seed or None,
-        robustness=robustness.value if robustness else None,
-        groups=read_groups(groups) if groups else None,
-        group_far=group_far if group_far != 1e-2 else None,
-        variants=parse_variants(variant) if variant else None,
+        kfold=protocol,
+        mask=mask and mask.value,
+        mask_seed=mask_seed,
+        robustness=robustness and robustness.value,
+        groups=groups,
+        group_far=group_far,
+        variants=variant,
     )
+    asked = {
+        "against": against,
+        "prompts": prompts,
+        "save_thresholds": save_thresholds,
+        "pictures": pictures,
+    }
+    also = [name for name, value in asked.items() if value]
     protocols = [
         open_protocol(source, all_pairs=all_pairs, distractors=distractors) for source in sources
     ]
+    for opened in protocols:
+        opened.check(options, also)
 
     def open_faces(path: Path | None, prompts: Path | None = None) -> Any:
         if path and path.suffix.lower() == ".npy":
@@ -190,49 +172,60 @@ def evaluate(
         typer.echo(json.dumps([evaluation.to_dict() for evaluation in done], indent=2))
     else:
         typer.echo("\n".join(evaluation.line() for evaluation in done))
+    written: list[Path] = []
+    if pictures:
+        from facedistill.report.figures.landmark_figures import write_landmark_pictures
+
+        reports: list[Any] = [evaluation.report for evaluation in done]
+        sets = [opened.faces for opened in protocols]  # type: ignore[attr-defined]
+        written += write_landmark_pictures(reports, sets, pictures)
     if report:
         from facedistill.report.documents.evaluation_report import facts_of, write_report
 
-        subject = f"{model} with prompts" if prompts else str(embeddings or model)
-        written = write_report(
-            report, done, protocols, subject=subject, facts=facts_of(faces), mask_seed=mask_seed
+        written += write_report(
+            report,
+            done,
+            protocols,
+            subject=f"{model} with prompts" if prompts else str(embeddings or model),
+            facts=facts_of(faces),
+            mask_seed=options.mask_seed,
         )
+    if written:
         typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
     if save_thresholds:
         thresholds = save_decision_thresholds(model, done)
         typer.echo(f"thresholds of {model}: {json.dumps(thresholds)}", err=as_json)
 
 
-def _evaluate_landmarks(
-    network: Any,
-    model: Path,
+def _check_sources(
+    model: Path | None,
     sources: list[str],
-    resamples: int,
-    pictures: Path | None,
-    report: Path | None,
-    as_json: bool,
+    flipped: Path | None,
+    prompts: Path | None,
+    save_thresholds: bool,
 ) -> None:
-    from facedistill.data.open import open_dataset
+    """Refuse what does not make a network, or embeddings, and something to measure on."""
+    if not sources:
+        raise FacedistillError("say what to measure on: a .bin file, a folder, or procedural:...")
+    if flipped and model is not None:
+        raise FacedistillError("--embeddings-flipped needs --embeddings")
+    if prompts and (model is None or model.suffix.lower() == ".npy"):
+        raise FacedistillError("--prompts are a network's: leave them out for stored embeddings")
+    if prompts and save_thresholds:
+        raise FacedistillError(
+            f"--save-thresholds would write those of the prompted network into {model}, which is "
+            "the network without: leave it out"
+        )
+
+
+def _options(groups: Path | None, variants: list[str] | None, **settings: Any) -> Any:
+    """Return the options, those that were not given left at their defaults."""
+    from facedistill.data.pairs.group_table import read_groups
+    from facedistill.evaluation.metrics.templates import parse_variants
     from facedistill.evaluation.options import EvaluationOptions
-    from facedistill.evaluation.protocols.landmark_localisation import LandmarkProtocol
 
-    sets = [open_dataset(source, five=False) for source in sources]
-    options = EvaluationOptions(resamples=resamples)
-    reports = [LandmarkProtocol(faces).evaluate_network(network, options) for faces in sets]
-    if as_json:
-        typer.echo(json.dumps([each.to_dict() for each in reports], indent=2))
-    else:
-        typer.echo("\n".join(each.line() for each in reports))
-    if pictures:
-        from facedistill.report.figures.landmark_figures import write_landmark_pictures
-
-        written = write_landmark_pictures(reports, sets, pictures)
-        typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
-    if report:
-        from facedistill.evaluation.evaluate import Evaluation
-        from facedistill.report.documents.evaluation_report import facts_of, write_report
-
-        done = [Evaluation(each) for each in reports]
-        facts = facts_of(network)
-        written = write_report(report, done, [None] * len(done), subject=str(model), facts=facts)
-        typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
+    return EvaluationOptions.of(
+        groups=read_groups(groups) if groups else None,
+        variants=parse_variants(variants) if variants else None,
+        **settings,
+    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, get_args
-
-import torch
+from typing import TYPE_CHECKING, Any, get_args
 
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.data.pairs.group_table import GroupTable
@@ -15,9 +13,12 @@ from facedistill.evaluation.metrics.templates import Variant
 from facedistill.evaluation.perturbations.altered import Which
 from facedistill.evaluation.perturbations.masked import Masked, check_mask, check_mask_seed
 
+if TYPE_CHECKING:
+    import torch
+
 FLAGS = {
     "fars": "--far",
-    "flip": "--no-flip",
+    "flip": "--flip/--no-flip",
     "resamples": "--resamples",
     "kfold": "--protocol",
     "mask": "--mask",
