@@ -12,7 +12,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from facedistill.faces.masks.face_mask import MaskParameters, render_mask
+from facedistill.faces.masks.face_mask import render_mask
+from facedistill.faces.masks.mask_parameters import MaskParameters
 from facedistill.faces.synthetic.procedural_face import procedural_face
 
 FACES, ROUNDS = 300, 9

@@ -8,7 +8,8 @@ from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.perturbations.masked import MaskedPairs
-from facedistill.faces.masks.face_mask import MaskParameters, render_mask
+from facedistill.faces.masks.face_mask import render_mask
+from facedistill.faces.masks.mask_parameters import MaskParameters
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec

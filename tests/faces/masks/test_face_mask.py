@@ -7,7 +7,9 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.faces.masks.fabric import Texture, print_share
-from facedistill.faces.masks.face_mask import MaskParameters, MaskShape, mask_opacity, render_mask
+from facedistill.faces.masks.face_mask import mask_opacity, render_mask
+from facedistill.faces.masks.mask_parameters import MaskParameters
+from facedistill.faces.masks.mask_shapes import MaskShape
 from facedistill.faces.synthetic.procedural_face import procedural_face
 from facedistill.runtime.alignment import ARCFACE_TEMPLATE, template, transform_points
 

@@ -13,7 +13,8 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.evaluation.image_pairs import ImagePairs
 from facedistill.evaluation.perturbations.altered import AlteredPairs, Which
-from facedistill.faces.masks.face_mask import MaskParameters, render_mask
+from facedistill.faces.masks.face_mask import render_mask
+from facedistill.faces.masks.mask_parameters import MaskParameters
 
 Masked = Which
 """Which images of a pair wear a mask: the second, or both."""
