@@ -63,6 +63,7 @@ class Registry(Generic[T]):
         self._complete = False
         self._entries: dict[str, T] = {}
         self._points: dict[str, list[EntryPoint]] | None = None
+        self._reasons: dict[EntryPoint, str | None] = {}
 
     def register(self, name: str | None = None) -> Callable[[Entry], Entry]:
         """Return a decorator that makes a function or class known.
@@ -81,12 +82,12 @@ class Registry(Generic[T]):
         return decorate
 
     def add(self, name: str, entry: T) -> T:
-        """Make an entry known and return it.
+        """Make an entry known and return it; the same one twice is no mistake.
 
         Raises:
             ValueError: If another entry already has that name.
         """
-        if name in self._entries:
+        if self._entries.get(name, entry) is not entry:
             raise ValueError(f"two {self.kind}s are named {name!r}")
         self._entries[name] = entry
         return entry
@@ -161,19 +162,27 @@ class Registry(Generic[T]):
         Raises:
             FacedistillError: If it does not load, or the name is another entry's.
         """
-        owner = point.dist.name if point.dist else "unknown"
+        if point not in self._reasons:
+            self._reasons[point] = self._try(point)
+        reason = self._reasons[point]
+        if reason:
+            owner = point.dist.name if point.dist else "unknown"
+            raise FacedistillError(
+                f"{self.kind} {point.name!r} of the installed package {owner} cannot be loaded "
+                f"({reason}): update or uninstall {owner}"
+            )
+
+    def _try(self, point: EntryPoint) -> str | None:
+        """Load an entry point and register what it names; return why that failed, None if not."""
         try:
             loaded = point.load()
             if not isinstance(loaded, ModuleType):
-                if self._entries.get(point.name) is not loaded:
-                    self.add(point.name, loaded)
+                self.add(point.name, loaded)
             elif point.name not in self._entries:
                 raise ValueError(f"{point.value} registers no {self.kind} of that name")
         except Exception as error:  # whatever another's module does when it is imported
-            raise FacedistillError(
-                f"{self.kind} {point.name!r} of the installed package {owner} cannot be loaded "
-                f"({first_line(error)}): update or uninstall {owner}"
-            ) from error
+            return first_line(error)
+        return None
 
 
 def _description(entry: object) -> str:
