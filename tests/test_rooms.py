@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("room", ["models", "data", "export"])
+@pytest.mark.parametrize("room", ["models", "data", "evaluation", "export"])
 def test_every_public_name_of_a_room_is_there(room):
     package = import_module(f"facedistill.{room}")
     assert all(getattr(package, name) is not None for name in package.__all__)
@@ -15,7 +15,8 @@ def test_every_public_name_of_a_room_is_there(room):
 
 def test_importing_a_room_is_cheap():
     program = (
-        "import sys, facedistill.models, facedistill.data, facedistill.export; "
+        "import sys, facedistill.models, facedistill.data; "
+        "import facedistill.evaluation, facedistill.export; "
         "assert not {'torch', 'numpy', 'onnxruntime', 'cv2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

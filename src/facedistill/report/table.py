@@ -61,7 +61,7 @@ class Column:
 
 
 def figure_column(key: str, figure: str, header: str | None = None) -> Column:
-    """Return the column of a figure of `evaluation.rows.figures_of`, shares in percent."""
+    """Return the column of a figure of `table_rows.figures_of`, shares in percent."""
     share = figure.startswith(_SHARES)
     return Column(key, header, digits=2 if share else 4, percent=share)
 
