@@ -10,8 +10,9 @@ from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.packing import pack
+from facedistill.data.views.aligned_faces import AlignedFaces, warp
 from facedistill.data.views.resized import Resized
-from facedistill.experiments.aligned_crops import AlignedFaces, align_faces, warp, write_crops
+from facedistill.experiments.aligned_crops import align_faces, write_crops
 from facedistill.experiments.preparation import prepare_aligned
 from facedistill.faces.landmarks import to_fractions, to_pixels
 from facedistill.models.backbones.base import Backbone

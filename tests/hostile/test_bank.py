@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank.bank import Bank, stack_keys
-from facedistill.distill.bank.writing import embed_bank
-from tests.distill.conftest import Faces, info_of
+from tests.distill.conftest import Faces, embed_bank, info_of
 from tests.hostile.mutations import MEMORY, attempt, bounded, hostile, mutations, tally
 
 DIMENSION = 96

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.progress import track
+from facedistill.core.reading_ahead import read_ahead
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.views.resized import Resized
+from facedistill.models.inference import infer
+from facedistill.models.outputs import Outputs, landmarks_of
 from facedistill.runtime.input_spec import InputSpec
+
+T = TypeVar("T")
 
 
 class Locator(Protocol):
@@ -34,7 +40,7 @@ class Locator(Protocol):
 
 
 def locate_faces(
-    network: Locator, faces: FaceDataset, *, batch_size: int = 64
+    network: Locator, faces: FaceDataset, *, batch_size: int = 64, workers: int = 2
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the landmarks that a network finds in square crops, and the true ones.
 
@@ -42,6 +48,7 @@ def locate_faces(
         network: Finds landmarks.
         faces: Loose crops.
         batch_size: Images a step.
+        workers: How many images are read at a time.
 
     Returns:
         float32 (N, P, 2) found and (N, Q, 2) true, fractions of the sides; None for the latter
@@ -53,13 +60,59 @@ def locate_faces(
     check_locator(network)
     resized = Resized(faces, network.input.size)
     found, truth = [], []
-    starts = range(0, len(resized), batch_size)
-    for start in track(starts, "finding landmarks", len(starts), "batches"):
-        samples = [resized[i] for i in range(start, min(start + batch_size, len(resized)))]
-        images = np.stack([sample.image for sample in samples])
-        found.append(network.locate(images).cpu().numpy())
+    for samples, landmarks in infer_landmarks(
+        network,
+        resized.__getitem__,
+        len(resized),
+        image=lambda sample: sample.image,
+        batch_size=batch_size,
+        workers=workers,
+        description="finding landmarks",
+    ):
+        found.append(landmarks)
         truth += [sample.landmarks for sample in samples if sample.landmarks is not None]
     return np.concatenate(found), np.stack(truth) if truth else None
+
+
+def infer_landmarks(
+    network: Locator,
+    item: Callable[[int], T],
+    count: int,
+    *,
+    image: Callable[[T], np.ndarray],
+    batch_size: int,
+    workers: int,
+    description: str,
+) -> Iterator[tuple[list[T], np.ndarray]]:
+    """Give items batch by batch with the landmarks that a network finds in their images.
+
+    Args:
+        network: Finds landmarks; see `check_locator`.
+        item: Gives item 0..count-1; called by threads, ahead of the network.
+        count: Number of items.
+        image: Gives an item's image, uint8 RGB (H, H, 3), all of one size.
+        batch_size: Images a step.
+        workers: How many items are read at a time.
+        description: What the progress bar says.
+
+    Yields:
+        The items of a batch, and float32 (B, P, 2), fractions of the images' sides.
+    """
+
+    def located(images: torch.Tensor, _: set[str]) -> Outputs:
+        return Outputs(landmarks=network.locate(images.numpy()))
+
+    with closing(read_ahead(item, range(count), workers, 2 * batch_size)) as items:
+        for batch in infer(
+            located,
+            items,
+            count,
+            {"landmarks"},
+            image=image,
+            batch_size=batch_size,
+            description=description,
+        ):
+            yield batch.items, landmarks_of(batch.outputs).cpu().numpy()
 
 
 def check_locator(network: Locator) -> None:

@@ -2,7 +2,7 @@
 
 The network looks at the loose crop, the face is warped to the ArcFace template by the similarity
 that fits its five points, and the network looks again, now at a face that stands upright. For that
-look the template is shifted to the middle of the picture, where loose crops have their faces: in
+look the template is shifted to the middle of the image, where loose crops have their faces: in
 its own place, lower down, networks trained on such crops err more. What it finds there says by how
 much the warp misses: the similarity that would bring those points onto the template moves the
 template's points by some distance, the *misfit*, which is 0 for a network that agrees with itself.
@@ -16,7 +16,7 @@ the points of a turned head fit no template, however well they were found.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ from facedistill.core.atomic import atomic_folder
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import MAX_PIXELS, encode_jpeg
+from facedistill.data.formats.image_file import JPEG_QUALITY, MAX_PIXELS
 from facedistill.data.formats.landmark_dataset import Square
 from facedistill.data.packing import check_quality, require_room
+from facedistill.data.views.aligned_faces import AlignedFaces, warp
 from facedistill.data.views.resized import scale_square
-from facedistill.data.views.view import View
-from facedistill.evaluation.landmark_locator import Locator, check_locator
-from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
+from facedistill.evaluation.landmark_locator import Locator, check_locator, infer_landmarks
+from facedistill.faces.landmarks import reduce_to_five, to_pixels
 from facedistill.runtime.alignment import (
     ARCFACE_SIZE,
     similarity_transform,
@@ -42,45 +42,8 @@ from facedistill.runtime.alignment import (
     transform_points,
 )
 
-JPEG_QUALITY = 95
 MARK = ".aligned"
 """Empty file in a folder of aligned crops, which says that it may be replaced as a whole."""
-
-
-class AlignedFaces(View):
-    """A data set's faces warped to the ArcFace template when they are asked for.
-
-    Args:
-        source: Loose crops.
-        landmarks: (N, 5, 2), in pixels of the source's images.
-        size: Side of the crops.
-        quality: JPEG quality, 1 to 100, of `encoded`.
-
-    Attributes:
-        landmarks: float64 (N, 5, 2).
-    """
-
-    def __init__(
-        self,
-        source: FaceDataset,
-        landmarks: np.ndarray,
-        size: int = ARCFACE_SIZE,
-        quality: int = JPEG_QUALITY,
-    ) -> None:
-        check_quality(quality)
-        if len(landmarks) != len(source):
-            raise ValueError(f"{len(landmarks)} faces have landmarks, {len(source)} there are")
-        super().__init__(source)
-        self.landmarks, self.size, self.quality = landmarks, size, quality
-        self.name = f"{source.name} (aligned)"
-
-    def crop(self, index: int) -> np.ndarray:
-        """Return aligned crop `index`, uint8 RGB (size, size, 3)."""
-        return warp(self.source[index].image, self.landmarks[index], self.size)
-
-    def encoded(self, index: int) -> bytes:
-        """Return the aligned crop as a JPEG file."""
-        return encode_jpeg(self.crop(index), self.quality)
 
 
 @dataclass(frozen=True)
@@ -116,6 +79,7 @@ def align_faces(
     *,
     quality: int = JPEG_QUALITY,
     batch_size: int = 64,
+    workers: int = 2,
 ) -> tuple[AlignedFaces, AlignReport]:
     """Find the landmarks of loose crops, and look a second time where that makes them fit better.
 
@@ -125,6 +89,7 @@ def align_faces(
         size: Side of the aligned crops.
         quality: JPEG quality of the aligned crops' files.
         batch_size: Images a step.
+        workers: How many images are read at a time.
 
     Raises:
         FacedistillError: If the network finds no landmarks, the size or the quality is none, an
@@ -134,8 +99,17 @@ def align_faces(
     template(size)
     check_quality(quality)
     chosen, kept, fits, fits_first = [], 0, [], []
-    for faces in _batches(source, batch_size):
-        first = _look_at_loose(network, faces)
+    looks = infer_landmarks(
+        network,
+        lambda index: _face(source, index, network.input.size),
+        len(source),
+        image=lambda face: face.view,
+        batch_size=batch_size,
+        workers=workers,
+        description="aligning",
+    )
+    for faces, found in looks:
+        first = _in_image(faces, reduce_to_five(found))
         second, misfit_first = _look_again(network, faces, first)
         # Nothing can be warped by points in one place: the first look must do.
         seen = np.isfinite(misfit_first)
@@ -155,32 +129,8 @@ def align_faces(
     return AlignedFaces(source, np.concatenate(chosen), size, quality), report
 
 
-def warp(
-    image: np.ndarray, landmarks: np.ndarray, size: int, goal: np.ndarray | None = None
-) -> np.ndarray:
-    """Return an aligned crop; large faces are shrunk by area averaging first, against aliasing.
-
-    Args:
-        image: uint8 RGB (H, W, 3).
-        landmarks: (5, 2), in its pixels.
-        size: Side of the crop.
-        goal: (5, 2), where in the crop they are to lie; the template by default.
-
-    Raises:
-        FacedistillError: If the landmarks are degenerate.
-    """
-    goal = template(size) if goal is None else goal
-    scale = float(np.hypot(*similarity_transform(landmarks, goal)[:, 0]))
-    if scale < 0.5:
-        shape = tuple(max(1, round(2 * scale * side)) for side in image.shape[:2])
-        landmarks = to_pixels(to_fractions(landmarks, image.shape), shape)
-        image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
-    matrix = similarity_transform(landmarks, goal)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
-
-
 def write_crops(faces: FaceDataset, out: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
-    """Write every face as a JPEG file, a folder per person where people are known.
+    """Write every face as a JPEG file, a folder per identity where identities are known.
 
     Files of an image folder keep their names, so that lists of them stay true. The folder appears,
     whole, when all crops are written; an earlier set stays until then.
@@ -241,30 +191,34 @@ def check_names(source: FaceDataset) -> None:
 
 @dataclass(frozen=True)
 class _Face:
+    """A loose crop.
+
+    Attributes:
+        image: As it is.
+        where: Its place, for messages.
+        square: The smallest square that holds it.
+        view: That square at the network's size.
+    """
+
     image: np.ndarray
     where: str
+    square: Square
+    view: np.ndarray
 
 
-def _batches(source: FaceDataset, batch_size: int) -> Iterator[list[_Face]]:
-    starts = range(0, len(source), batch_size)
-    for start in track(starts, "aligning", len(starts), "batches"):
-        indices = range(start, min(start + batch_size, len(source)))
-        yield [_Face(source[index].image, source.where(index)) for index in indices]
+def _face(source: FaceDataset, index: int, side: int) -> _Face:
+    image, where = source[index].image, source.where(index)
+    square = _square(image, where)
+    return _Face(image, where, square, scale_square(square.cut(image), side))
 
 
-def _look_at_loose(network: Locator, faces: Sequence[_Face]) -> np.ndarray:
-    """Return the landmarks found in the images as they are, (N, 5, 2) in their pixels."""
-    squares = [_square(face) for face in faces]
-    side = network.input.size
-    views = [
-        scale_square(square.cut(face.image), side)
-        for square, face in zip(squares, faces, strict=True)
-    ]
-    found = _locate(network, views)
+def _in_image(faces: Sequence[_Face], found: np.ndarray) -> np.ndarray:
+    """Return landmarks found in the views, (N, 5, 2), in pixels of the images."""
     return np.stack(
         [
-            to_pixels(points, (square.side, square.side)) + np.array([square.left, square.top])
-            for square, points in zip(squares, found, strict=True)
+            to_pixels(points, (face.square.side, face.square.side))
+            + np.array([face.square.left, face.square.top])
+            for face, points in zip(faces, found, strict=True)
         ]
     )
 
@@ -306,13 +260,13 @@ def _locate(network: Locator, views: Sequence[np.ndarray]) -> np.ndarray:
     return reduce_to_five(network.locate(np.stack(views)).cpu().numpy())
 
 
-def _square(face: _Face) -> Square:
-    """The smallest square that holds an image, with the image in its middle."""
-    height, width = face.image.shape[:2]
+def _square(image: np.ndarray, where: str) -> Square:
+    """Return the smallest square that holds an image, with the image in its middle."""
+    height, width = image.shape[:2]
     side = max(height, width)
     if side * side > MAX_PIXELS:
         raise FacedistillError(
-            f"{face.where}: a square about {width} x {height} pixels has more than {MAX_PIXELS:,}: "
+            f"{where}: a square about {width} x {height} pixels has more than {MAX_PIXELS:,}: "
             "give loose crops of faces"
         )
     return Square(-((side - width) // 2), -((side - height) // 2), side)

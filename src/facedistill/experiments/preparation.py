@@ -1,4 +1,4 @@
-"""Loose crops into aligned faces on disk, with what was done told in figures and a picture."""
+"""Loose crops into aligned faces on disk, with what was done reported in figures and a sheet."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def prepare_aligned(
         size: Side of the aligned crops; 112 by default.
         quality: JPEG quality of the crops.
         as_records: Write RecordIO instead of image files.
-        sheet: Picture to write, of loose and aligned faces.
+        sheet: Image file to write, of loose and aligned faces.
         overwrite: Replace what is in `out`.
-        workers: Processes that warp and encode, for RecordIO.
+        workers: How many images are read at a time; for RecordIO, processes that warp and encode.
 
     Returns:
         JSON-ready: what was written and how the alignment went.
@@ -59,7 +59,9 @@ def prepare_aligned(
     else:
         require_crops_only(Path(out), overwrite)
         check_names(source)
-    faces, report = align_faces(network, Upright(source), size or ARCFACE_SIZE, quality=quality)
+    faces, report = align_faces(
+        network, Upright(source), size or ARCFACE_SIZE, quality=quality, workers=workers
+    )
     if as_records:
         written = pack(faces, out, quality=quality, overwrite=overwrite, workers=workers)
     else:

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.views.selection import evenly_spaced
 from facedistill.distill.objectives.base import Objective
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.online import NetworkTeacher
-from facedistill.distill.teachers.teacher_pass import sample_faces
 from facedistill.engine.step import TrainingStep
 from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.face_network import FaceNetwork
@@ -79,7 +79,8 @@ def _draw(
     network = teacher.network
     if isinstance(network, torch.nn.Module):
         network.to(student.device)
-    shown = sample_faces(faces, FACES, max(student.input.size, network.input.size))
+    size = max(student.input.size, network.input.size)
+    shown = evenly_spaced(faces, FACES, size, skip_damaged=True)
     with evaluation_mode(student):
         figures = objective.figures(student, network, torch.from_numpy(shown).to(student.device))
     for name, maps in figures.maps.items():

@@ -22,9 +22,8 @@ from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.statistics.bootstrap import PairedComparison
 from facedistill.evaluation.statistics.paired_difference import compare_reports
 from facedistill.export.target import Engine, Locator
-from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 from facedistill.models.preprocess import Preprocess
 from facedistill.runtime.input_spec import InputSpec
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from facedistill.models.files.model_file import load_model, save_model
     from facedistill.models.files.model_metadata import ModelMetadata
     from facedistill.models.files.open_network import open_network
+    from facedistill.models.inference import embed_images, infer
     from facedistill.models.onnx_network import OnnxNetwork
     from facedistill.models.outputs import Outputs
     from facedistill.models.registry import BACKBONES, create_backbone, register
@@ -26,6 +27,8 @@ _PLACES = {
     "StagedBackbone": "backbones.base",
     "TokenBackbone": "backbones.base",
     "create_backbone": "registry",
+    "embed_images": "inference",
+    "infer": "inference",
     "load_foreign": "files.foreign_weights",
     "load_model": "files.model_file",
     "open_network": "files.open_network",
@@ -43,6 +46,8 @@ __all__ = [
     "StagedBackbone",
     "TokenBackbone",
     "create_backbone",
+    "embed_images",
+    "infer",
     "load_foreign",
     "load_model",
     "open_network",

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from facedistill.core.errors import FacedistillError
 from facedistill.models.backbones.base import Backbone, StagedBackbone, tokens_of
-from facedistill.models.comparison_embedding import comparison_embedding, landmarks_of
 from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.heads.landmark_head import LandmarkHead
-from facedistill.models.outputs import Outputs, check_needs
+from facedistill.models.inference import comparison_embedding
+from facedistill.models.outputs import Outputs, check_needs, landmarks_of
 from facedistill.models.preprocess import Preprocess
 from facedistill.models.registry import create_backbone
 from facedistill.runtime.input_spec import InputSpec

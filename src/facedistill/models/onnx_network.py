@@ -18,8 +18,8 @@ from torch import Tensor
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.process import usable_cpus
-from facedistill.models.comparison_embedding import comparison_embedding, landmarks_of
-from facedistill.models.outputs import Outputs, check_needs
+from facedistill.models.inference import comparison_embedding
+from facedistill.models.outputs import Outputs, check_needs, landmarks_of
 from facedistill.models.preprocess import Preprocess, check_images
 from facedistill.runtime.engine import carried_document, open_session
 from facedistill.runtime.header import stated_thresholds

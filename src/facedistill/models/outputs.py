@@ -51,3 +51,25 @@ def check_needs(network: str, needs: Collection[str], gives: Set[str]) -> None:
             f"network {network} cannot give {', '.join(sorted(missing))}; "
             f"it gives {', '.join(sorted(gives))}"
         )
+
+
+def embedding_of(outputs: Outputs) -> torch.Tensor:
+    """Return the embedding of `outputs`.
+
+    Raises:
+        FacedistillError: If the network gave none.
+    """
+    if outputs.embedding is None:
+        raise FacedistillError("the network gave no embedding")
+    return outputs.embedding
+
+
+def landmarks_of(outputs: Outputs) -> torch.Tensor:
+    """Return the landmarks of `outputs`.
+
+    Raises:
+        FacedistillError: If the network gave none.
+    """
+    if outputs.landmarks is None:
+        raise FacedistillError("the network gave no landmarks")
+    return outputs.landmarks

@@ -11,8 +11,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.labels import Subset
 from facedistill.distill.bank.bank import Bank, stack_keys
 from facedistill.distill.bank.format import FORMAT, read_info, shard_path, write_info
-from facedistill.distill.bank.writing import embed_bank
-from tests.distill.conftest import DIMENSION, Faces, embed, info_of
+from tests.distill.conftest import DIMENSION, Faces, embed, embed_bank, info_of
 
 
 def keys_of(faces):

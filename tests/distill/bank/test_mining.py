@@ -11,8 +11,8 @@ from facedistill.data.labels import Subset
 from facedistill.distill.bank import mining
 from facedistill.distill.bank import tensor_cache as kept_tensor
 from facedistill.distill.bank.mining import mine_neighbours, nearest, stable_topk
-from facedistill.distill.bank.writing import embed_bank, import_bank
-from tests.distill.conftest import DIMENSION, Faces, embed, info_of
+from facedistill.distill.bank.writing import import_bank
+from tests.distill.conftest import DIMENSION, Faces, embed, embed_bank, info_of
 from tests.distill.objectives.by_hand import dot, unit
 
 

@@ -15,8 +15,8 @@ from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank import writing as bank_writing
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import read_info, shard_path
-from facedistill.distill.bank.writing import embed_bank, import_bank
-from tests.distill.conftest import DIMENSION, Faces, embed, info_of
+from facedistill.distill.bank.writing import import_bank
+from tests.distill.conftest import DIMENSION, Faces, embed, embed_bank, info_of
 
 
 def content(folder):
@@ -85,8 +85,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(faces, tmp_path, unbroken):
     program = dedent("""
         import os, signal, sys
         from pathlib import Path
-        from distill.conftest import Faces, embed, info_of
-        from facedistill.distill.bank.writing import embed_bank
+        from distill.conftest import Faces, embed, embed_bank, info_of
         faces, calls = Faces(range(10), labels=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0]), 0
         def killed(images):
             global calls
@@ -132,8 +131,7 @@ def test_two_at_once_do_not_harm_each_other(faces, tmp_path, unbroken):
 # Embeds in step with its parent: a line out, a line in, before every batch of images.
 IN_STEP = """
     import sys
-    from distill.conftest import Faces, embed, info_of
-    from facedistill.distill.bank.writing import embed_bank
+    from distill.conftest import Faces, embed, embed_bank, info_of
     faces = Faces(range(10), labels=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
     def in_step(images):
         print("batch", flush=True)

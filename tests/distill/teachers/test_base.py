@@ -5,7 +5,6 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
 from facedistill.distill.bank.bank import stack_keys
-from facedistill.distill.bank.writing import embed_bank
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.teachers.from_bank import BankTeacher, prototypes_of
@@ -14,7 +13,7 @@ from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
-from tests.distill.conftest import DIMENSION, Faces, embed, info_of
+from tests.distill.conftest import DIMENSION, Faces, embed, embed_bank, info_of
 
 INDICES = [7, 2, 2, 9]
 FLIPPED = [True, False, True, False]

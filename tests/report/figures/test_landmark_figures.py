@@ -4,8 +4,8 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.procedural import ProceduralDataset
+from facedistill.data.views.aligned_faces import AlignedFaces
 from facedistill.evaluation.protocols.landmark_localisation import report_landmarks
-from facedistill.experiments.aligned_crops import AlignedFaces
 from facedistill.report.figures.landmark_figures import (
     aligned_sheet,
     extreme_faces,

@@ -21,8 +21,8 @@ def scale_square(image: np.ndarray, size: int) -> np.ndarray:
     Returns:
         uint8 (size, size, 3).
     """
-    interpolation = cv2.INTER_AREA if size < len(image) else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=interpolation)
+    method = cv2.INTER_AREA if size < len(image) else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=method)
 
 
 class Resized(View):
@@ -59,3 +59,15 @@ class Resized(View):
         if height == self.size:
             return sample
         return sample._replace(image=scale_square(sample.image, self.size))
+
+    def if_decodable(self, index: int) -> Sample | None:
+        """Return the sample as `__getitem__` does, or None where the original does not decode.
+
+        Raises:
+            FacedistillError: If the crop is not square.
+        """
+        try:
+            sample = self.source[index]
+        except FacedistillError:
+            return None
+        return self.scaled(index, sample)

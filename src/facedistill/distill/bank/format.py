@@ -2,13 +2,13 @@
 
 A bank is a folder:
 
-    bank.json               who taught what: teacher, data set, dimension, views, rows per shard
+    bank.json               of which teacher and data set, dimension, views, rows per shard
     rows-00000.npy ...      one shard each: whose it is, then the columns of its rows one after the
                             other: keys, and per view the unit embeddings (fp16), their norms and
                             a checksum of each row
 
 Columns are contiguous, so that reading all keys of a large bank reads the keys only. Rows have a
-checksum each, so that what is read is checked, and nothing else need be. Format 1 had none.
+checksum each, so that what is read is checked, and nothing else need be.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class BankInfo:
     @property
     def essence(self) -> dict[str, Any]:
         """The fields that decide what the rows hold: all but names and licence."""
-        told = ("teacher_name", "dataset_name", "licence")
-        return {key: value for key, value in asdict(self).items() if key not in told}
+        described = ("teacher_name", "dataset_name", "licence")
+        return {key: value for key, value in asdict(self).items() if key not in described}
 
     @property
     def mark(self) -> np.ndarray:
@@ -163,7 +163,6 @@ def read_info(folder: Path) -> BankInfo:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise FacedistillError(f"{path} is damaged ({error}): embed again") from error
     if info.format != FORMAT:
-        # Older ones name images by another hash, newer ones are not known here.
         raise FacedistillError(
             f"{path} is of format {info.format}, this facedistill reads {FORMAT}: embed again"
         )

@@ -15,8 +15,6 @@ from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import MAX_DIMENSION, VIEWS, BankInfo, rows_per_shard
 from facedistill.distill.bank.writing import embed_bank, import_bank
 from facedistill.distill.teachers.base import Network
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.device import device_of
 
 _BLOCK = 4096
 """Rows hashed at once."""
@@ -51,13 +49,6 @@ def embed_teacher(
         network.eval()
         if torch.cuda.is_available():
             network.cuda()
-    device = device_of(network)
-
-    def embed(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            outputs = network(torch.from_numpy(images).to(device), {"embedding"})
-        return embedding_of(outputs).float().cpu().numpy()
-
     info = BankInfo(
         teacher=network.fingerprint,
         teacher_name=network.name,
@@ -69,7 +60,7 @@ def embed_teacher(
         rows=rows_per_shard(len(dataset)),
         licence=licence,
     )
-    return embed_bank(embed, dataset, folder, info=info, batch_size=batch_size, workers=workers)
+    return embed_bank(network, dataset, folder, info=info, batch_size=batch_size, workers=workers)
 
 
 def import_embeddings(

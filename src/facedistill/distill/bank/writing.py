@@ -6,10 +6,9 @@ last whole shard and two at once write the same bytes to the same place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +28,12 @@ from facedistill.distill.bank.format import (
     shard_path,
     write_info,
 )
-
-Embed = Callable[[np.ndarray], np.ndarray]
-"""A teacher as the bank sees it: uint8 RGB (B, H, W, 3) -> float (B, D) raw embeddings."""
+from facedistill.models.inference import Inferred, Network, infer
+from facedistill.models.outputs import embedding_of
 
 
 def embed_bank(
-    embed: Embed,
+    network: Network,
     dataset: FaceDataset,
     folder: str | Path,
     *,
@@ -46,11 +44,11 @@ def embed_bank(
     """Fill a bank with a teacher's embeddings, going on where an earlier call was cut off.
 
     Args:
-        embed: The teacher.
+        network: The teacher, where it is to run.
         dataset: The faces.
         folder: Where the bank is or will be.
         info: What the bank will say of itself.
-        batch_size: Images per call of `embed`.
+        batch_size: Images per forward pass.
         workers: Processes that read and decode ahead; 0 does it in this one.
 
     Returns:
@@ -68,10 +66,19 @@ def embed_bank(
         progress.advance(task, info.count - sum(len(info.shard_rows(s)) for s in todo))
         for shard in todo:
             table, indices = _new_table(info, shard), info.shard_rows(shard)
+            places = _Places(dataset, indices.start)
             with closing(read_in_order(dataset.__getitem__, indices, workers)) as samples:
-                for rows, batch in _batches(samples, batch_size):
-                    _fill(table, rows, batch, embed, info.views, _Places(dataset, indices.start))
-                    progress.advance(task, len(batch))
+                for batch in infer(
+                    network,
+                    _of_one_size(samples, dataset.name),
+                    len(indices),
+                    {"embedding"},
+                    image=lambda sample: sample.image,
+                    batch_size=batch_size,
+                    flip="flipped" in info.views,
+                ):
+                    _fill(table, batch, places)
+                    progress.advance(task, len(batch.items))
             _write_shard(folder, shard, table)
     return Bank(folder)
 
@@ -179,43 +186,30 @@ def _new_table(info: BankInfo, shard: int) -> np.ndarray:
     return table
 
 
-def _batches(
-    samples: Iterator[Sample | FacedistillError], size: int
-) -> Iterator[tuple[slice, list[Sample]]]:
-    """Give the samples in batches, with the rows of each; raise the first error among them."""
-    good = map(_good, samples)
-    start = 0
-    while batch := list(islice(good, size)):
-        yield slice(start, start + len(batch)), batch
-        start += len(batch)
+def _of_one_size(
+    samples: Iterator[Sample | FacedistillError], name: str
+) -> Iterator[Sample | FacedistillError]:
+    """Pass samples on; refuse one of another size than the first."""
+    first: tuple[int, ...] | None = None
+    for sample in samples:
+        if isinstance(sample, Sample):
+            first = first or sample.image.shape
+            if sample.image.shape != first:
+                raise FacedistillError(
+                    f"{name} holds images of different sizes "
+                    f"({', '.join(map(str, sorted((first, sample.image.shape))))}): pack aligned "
+                    "crops of one size with `facedistill prepare`"
+                )
+        yield sample
 
 
-def _good(sample: Sample | FacedistillError) -> Sample:
-    if isinstance(sample, FacedistillError):
-        raise sample
-    return sample
-
-
-def _fill(
-    table: np.ndarray,
-    rows: slice,
-    samples: list[Sample],
-    embed: Embed,
-    views: tuple[str, ...],
-    places: _Places,
-) -> None:
-    shapes = {tuple(sample.image.shape) for sample in samples}
-    if len(shapes) > 1:
-        raise FacedistillError(
-            f"{places.dataset.name} holds images of different sizes "
-            f"({', '.join(map(str, sorted(shapes)))}): pack aligned crops of one size with "
-            "`facedistill prepare`"
-        )
-    table["key"][0, rows] = stack_keys([sample.key for sample in samples])
-    images = np.stack([sample.image for sample in samples])
-    _store(table, rows, "plain", embed(images), places)
-    if "flipped" in views:
-        _store(table, rows, "flipped", embed(np.ascontiguousarray(images[:, :, ::-1])), places)
+def _fill(table: np.ndarray, batch: Inferred[Sample], places: _Places) -> None:
+    """Put a batch's keys and embeddings into its rows of a shard."""
+    rows = slice(batch.start, batch.start + len(batch.items))
+    table["key"][0, rows] = stack_keys([sample.key for sample in batch.items])
+    for view, outputs in (("plain", batch.outputs), ("flipped", batch.mirrored)):
+        if outputs is not None:
+            _store(table, rows, view, embedding_of(outputs).float().cpu().numpy(), places)
 
 
 def _store(

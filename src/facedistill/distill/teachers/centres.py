@@ -14,7 +14,7 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.distill.bank.tensor_cache import kept_tensor, stem_beside
 from facedistill.distill.teachers.base import Network
 from facedistill.distill.teachers.teacher_pass import answers
-from facedistill.models.comparison_embedding import embedding_of
+from facedistill.models.outputs import embedding_of
 
 IMAGES = 20
 """Most images of an identity that are looked at."""
@@ -58,8 +58,9 @@ def mean_embeddings(
     """Return float64 (M, D), of length 1; see `class_centres`."""
     indices = first_of_each(faces.labels, IMAGES)
     sums = torch.zeros(int(faces.labels.max()) + 1, network.embedding_size, dtype=torch.float64)
-    said = answers(network, faces, indices, {"embedding"}, description="centres", device=device)
-    for labels, outputs in said:
+    for labels, outputs in answers(
+        network, faces, indices, {"embedding"}, description="centres", device=device
+    ):
         units = F.normalize(embedding_of(outputs).double(), dim=1).cpu()
         sums.index_add_(0, torch.from_numpy(labels), units)
     lengths = sums.norm(dim=1, keepdim=True)

@@ -10,9 +10,8 @@ import torch
 
 from facedistill.data.batch import Batch
 from facedistill.distill.teachers.base import Network, Teacher, View
-from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.heads.class_head import ClassHead
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 class NetworkTeacher(Teacher):

@@ -22,10 +22,9 @@ from facedistill.data.batch import Batch
 from facedistill.distill.teachers.base import Network, View
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.models.backbones.base import TokenBackbone, tokens_of
-from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.signed_file import PROMPTS, open_signed, write_signed
-from facedistill.models.outputs import Outputs, check_needs
+from facedistill.models.outputs import Outputs, check_needs, embedding_of
 from facedistill.recipe.schema import MOST_PROMPTS
 from facedistill.runtime.input_spec import InputSpec
 

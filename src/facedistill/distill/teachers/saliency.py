@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.views.selection import evenly_spread
 from facedistill.distill.bank.tensor_cache import kept_tensor, stem_beside
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.distill.teachers.base import Network
@@ -86,11 +86,13 @@ def mean_norms(
     Raises:
         FacedistillError: If none of the faces decodes.
     """
-    indices = np.unique(np.arange(min(FACES, len(faces))) * len(faces) // min(FACES, len(faces)))
+    indices = evenly_spread(len(faces), FACES)
     total, count = torch.zeros(pixels.side, pixels.side, dtype=torch.float64), 0
-    said = answers(network, faces, indices, {pixels.output}, description="saliency", device=device)
+    passed = answers(
+        network, faces, indices, {pixels.output}, description="saliency", device=device
+    )
     with _without_last_norm(network):
-        for labels, outputs in said:
+        for labels, outputs in passed:
             total += pixels.grid(outputs).double().norm(dim=1).sum(dim=0).cpu()
             count += len(labels)
     if not count:

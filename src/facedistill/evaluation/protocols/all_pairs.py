@@ -22,7 +22,6 @@ from facedistill.core.errors import FacedistillError, naming
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.open import open_dataset
-from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.metrics.exhaustive import AllPairScores, ScoredPair, compare_all
 from facedistill.evaluation.metrics.roc import (
     area_under_curve,
@@ -37,6 +36,7 @@ from facedistill.evaluation.protocols.base import Protocol, embed_faces
 from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.device import best_device, device_of
+from facedistill.models.inference import Network
 
 FARS = (1e-3, 1e-4, 1e-5, 1e-6)
 """The false accept rates reported unless others are asked for."""

@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.evaluation.embedding import Network, embed_images
 from facedistill.evaluation.options import EvaluationOptions, flag
 from facedistill.evaluation.protocols.fairness_report import FairnessReport
 from facedistill.evaluation.report import Report
 from facedistill.evaluation.statistics.paired_difference import ReportComparison
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
+from facedistill.models.inference import Network, embed_images
 
 if TYPE_CHECKING:
     from facedistill.evaluation.protocols.robustness import RobustnessReport

@@ -23,7 +23,6 @@ from facedistill.core.estimate import Estimate
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.open import open_dataset
-from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.metrics.identification import gallery_block
 from facedistill.evaluation.metrics.similarity import unit_rows
 from facedistill.evaluation.options import EvaluationOptions
@@ -33,6 +32,7 @@ from facedistill.evaluation.report import Report
 from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings, open_stored
 from facedistill.models.device import best_device, device_for, device_of
+from facedistill.models.inference import Network
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 """MegaFace's numbers of distractors."""

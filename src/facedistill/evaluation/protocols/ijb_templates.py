@@ -15,7 +15,6 @@ from scipy import sparse
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
 from facedistill.data.formats.ijb_files import IjbFiles, TemplateList, read_ijb
-from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.image_pairs import MIN_IDENTITIES
 from facedistill.evaluation.metrics.identification import (
     FPIRS,
@@ -56,6 +55,7 @@ from facedistill.evaluation.statistics.tar_bootstrap import (
     tar_intervals_over_identities,
 )
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
+from facedistill.models.inference import Network
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """The false accept rates at which IJB is reported."""
@@ -136,7 +136,7 @@ def embed_ijb(
     """Return the embeddings of all faces, aligned by their landmarks, and of the mirrored faces.
 
     Args:
-        network: See `embedding.embed_images`.
+        network: See `models.inference.embed_images`.
         files: The protocol files, with landmarks and photos.
         options: Batch size, workers and device.
         flip: Whether to embed the mirrored faces too.

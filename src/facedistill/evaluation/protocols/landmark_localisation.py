@@ -17,7 +17,6 @@ from facedistill.core.estimate import Estimate, Interval
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.open import open_dataset
-from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.landmark_locator import Locator, locate_faces
 from facedistill.evaluation.metrics.landmark_errors import ced_area_shares, normalised_errors
 from facedistill.evaluation.options import EvaluationOptions
@@ -25,6 +24,7 @@ from facedistill.evaluation.protocols.base import Protocol
 from facedistill.evaluation.protocols.landmark_report import LandmarkReport
 from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.faces.landmarks import reduce_to_five
+from facedistill.models.inference import Network
 
 LIMITS = (0.08, 0.10)
 """Errors above which a face counts as failed."""
@@ -65,7 +65,9 @@ class LandmarkProtocol(Protocol):
                 is damaged.
         """
         locator = cast(Locator, network)  # locate_faces refuses what is none
-        found, truth = locate_faces(locator, self.faces, batch_size=options.batch_size)
+        found, truth = locate_faces(
+            locator, self.faces, batch_size=options.batch_size, workers=options.workers
+        )
         if truth is None:
             raise FacedistillError(f"{self.name} has no landmarks: give a landmark list")
         if found.shape != truth.shape:

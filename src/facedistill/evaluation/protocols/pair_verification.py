@@ -10,7 +10,6 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.image_pairs import ImagePairs, check_pairs, pair_identities
 from facedistill.evaluation.metrics.roc import FARS
 from facedistill.evaluation.metrics.similarity import pair_similarities
@@ -25,6 +24,7 @@ from facedistill.evaluation.protocols.robustness import RobustnessReport, robust
 from facedistill.evaluation.report import Report
 from facedistill.evaluation.statistics.paired_difference import ReportComparison, compare_reports
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
+from facedistill.models.inference import Network
 
 
 class PairProtocol(Protocol):

@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 
 from facedistill.data.formats.image_file import decode_image, encode_jpeg
-from facedistill.evaluation.embedding import Network
 from facedistill.evaluation.image_pairs import ImagePairs, pair_identities
 from facedistill.evaluation.metrics.roc import FARS
 from facedistill.evaluation.metrics.similarity import pair_similarities
@@ -30,6 +29,7 @@ from facedistill.evaluation.protocols.base import embed_faces
 from facedistill.evaluation.protocols.pair_report import PairReport
 from facedistill.evaluation.protocols.pair_scores import report_scores
 from facedistill.evaluation.statistics.bootstrap import PairedComparison, compare_paired
+from facedistill.models.inference import Network
 
 SIDES = (64, 32, 24, 16)
 """Pixels that are left of an image's longer side."""
@@ -146,7 +146,7 @@ def robustness(
     """Measure verification on the same pairs under every condition.
 
     Args:
-        network: See `embedding.embed_images`.
+        network: See `models.inference.embed_images`.
         pairset: The pairs; their images are aligned crops.
         plain: The report on the pairs as they are, by the same options.
         options: Which images of a pair are altered, `robustness`: the second (a bad probe against

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.views.aligned_faces import AlignedFaces
 from facedistill.data.views.resized import scale_square
+from facedistill.data.views.selection import evenly_spread
 from facedistill.evaluation.metrics.landmark_errors import cumulative_curve
 from facedistill.evaluation.protocols.landmark_report import LandmarkReport
-from facedistill.experiments.aligned_crops import AlignedFaces
 from facedistill.faces.landmarks import to_fractions, to_pixels
 from facedistill.report.figures.curves import save_figure
 from facedistill.report.sheet import contact_sheet, save_sheet
@@ -145,7 +146,7 @@ def aligned_sheet(faces: AlignedFaces, count: int = 40) -> np.ndarray:
     """
     count = min(count, len(faces))
     tiles = []
-    for index in (np.arange(count) * len(faces) // count).tolist():
+    for index in evenly_spread(len(faces), count).tolist():
         loose = faces.source[index].image
         side = max(loose.shape[:2])
         height, width = (max(1, round(TILE * length / side)) for length in loose.shape[:2])

@@ -13,8 +13,7 @@ from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.embedding_memory import last_occurrence
 from facedistill.distill.objectives.relations.relation import unit
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 _LEAST = 1e-6
 """Least weight, so that a centre never turns away from what it was."""

@@ -12,9 +12,8 @@ from facedistill.distill.objectives.base import Classifier, Loss
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.projection import linear_projection
-from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.heads.margin import create_head
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 class FixedCentres(Classifier):

@@ -13,8 +13,7 @@ from facedistill.distill.objectives.base import Loss, Objective
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.registry import objective
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:

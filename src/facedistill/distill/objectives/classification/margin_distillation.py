@@ -14,8 +14,7 @@ from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.relation import unit
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 def add_margins(cosine: torch.Tensor, margins: torch.Tensor) -> torch.Tensor:

@@ -12,10 +12,9 @@ from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Artifact, Classifier, Loss
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.registry import objective
-from facedistill.models.comparison_embedding import embedding_of
 from facedistill.models.heads.class_head import ClassHead, head_path, save_head
 from facedistill.models.heads.margin import create_head
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 @objective("margin_softmax")

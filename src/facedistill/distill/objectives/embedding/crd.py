@@ -16,8 +16,7 @@ from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.embedding_memory import IdentityMemory
 from facedistill.distill.objectives.relations.relation import unit
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 @objective("crd")

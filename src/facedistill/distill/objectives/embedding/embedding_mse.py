@@ -12,8 +12,7 @@ from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.projection import linear_projection
 from facedistill.distill.objectives.registry import objective
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 @objective("embedding_mse")

@@ -13,8 +13,7 @@ from facedistill.distill.objectives.embedding.triplet import all_triplets, dista
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.registry import objective
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 @objective("triplet_distillation")

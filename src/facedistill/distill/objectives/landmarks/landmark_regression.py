@@ -8,8 +8,7 @@ from facedistill.distill.objectives.base import Loss, Objective
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.landmarks.point_errors import Form, landmark_loss
 from facedistill.distill.objectives.registry import objective
-from facedistill.models.comparison_embedding import landmarks_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, landmarks_of
 
 
 @objective("landmark_regression")

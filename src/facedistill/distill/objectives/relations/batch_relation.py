@@ -12,8 +12,7 @@ from facedistill.distill.objectives.base import Loss, Objective
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 class BatchRelation(Objective):

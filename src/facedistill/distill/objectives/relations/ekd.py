@@ -12,8 +12,7 @@ from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.batch_relation import cosines
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """False positive rates at which thresholds are kept."""

@@ -17,8 +17,7 @@ from facedistill.distill.objectives.relations.relation import (
     relations,
     unit,
 )
-from facedistill.models.comparison_embedding import embedding_of
-from facedistill.models.outputs import Outputs
+from facedistill.models.outputs import Outputs, embedding_of
 
 
 @objective("rad")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from facedistill.core.errors import FacedistillError
-from facedistill.evaluation.embedding import embed_images
+from facedistill.models.inference import embed_images
 from facedistill.models.outputs import Outputs
 
 IMAGES = np.random.default_rng(0).integers(256, size=(7, 4, 4, 3), dtype=np.uint8)
@@ -77,7 +77,7 @@ def test_modes_are_restored_after_a_failure():
     with pytest.raises(FacedistillError, match=r"faces\.bin, pair 2"):
         embed_images(network, image, 7, batch_size=2)
     assert network.training
-    assert not any(t.name.startswith("read-images") for t in threading.enumerate())
+    assert not any(t.name.startswith("read-ahead") for t in threading.enumerate())
 
 
 def test_plain_function_will_do_as_network():
