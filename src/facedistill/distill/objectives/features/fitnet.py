@@ -59,7 +59,7 @@ class Hints(Objective):
         """Return the loss; it has no parts."""
         ours, theirs = self._hint(student, self.student), self._hint(teacher, self.teacher)
         side = min(ours.shape[-1], theirs.shape[-1])
-        ours = at_least_float32(self.project(resampled(ours, side)))
+        ours = at_least_float32(self.project(at_least_float32(resampled(ours, side))))
         theirs = at_least_float32(resampled(theirs, side))
         if self.normalise:
             channels = theirs.movedim(1, -1)

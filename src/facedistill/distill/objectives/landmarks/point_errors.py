@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Loss
+from facedistill.distill.objectives.precision import at_least_float32
 
 Form = Literal["squared", "smooth_l1", "wing"]
 
@@ -20,7 +21,7 @@ WING_WIDTH, WING_CURVATURE = 10 / 256, 2 / 256
 
 
 def regression_loss(found: Tensor, wanted: Tensor, form: Form = "squared") -> Tensor:
-    """Return each face's loss, summed over its coordinates, as (B,) float32.
+    """Return each face's loss, summed over its coordinates, as (B,) float32 or float64.
 
     With d the difference of a coordinate as a fraction of the side, `squared` is 1/2 d^2 (Wang, Lan
     and Zhang, arXiv 1709.02929: 1/2 ||y - R_s||^2), `smooth_l1` is d^2 / (2 b) below b = 0.01 and
@@ -32,7 +33,7 @@ def regression_loss(found: Tensor, wanted: Tensor, form: Form = "squared") -> Te
         wanted: (B, P, 2).
         form: One of the three.
     """
-    difference = found.float() - wanted.float()
+    difference = at_least_float32(found) - at_least_float32(wanted)
     if form == "squared":
         each = 0.5 * difference.square()
     elif form == "smooth_l1":
@@ -63,5 +64,7 @@ def check_points(found: Tensor, wanted: Tensor) -> None:
 def landmark_loss(found: Tensor, wanted: Tensor, form: Form) -> Loss:
     """Return `regression_loss`, mean over faces, and the mean distance of a point as a part."""
     check_points(found, wanted)
-    distance = (found.detach().float() - wanted).norm(dim=2).mean()
+    distance = (
+        (at_least_float32(found.detach()) - at_least_float32(wanted.detach())).norm(dim=2).mean()
+    )
     return regression_loss(found, wanted, form).mean(), {"distance": distance}
