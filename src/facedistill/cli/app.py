@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -24,9 +24,12 @@ from facedistill.cli import (
     train,
     verify,
 )
+from facedistill.cli import list as listing
 from facedistill.cli.command import command_class
+from facedistill.cli.imports import importing
 from facedistill.core.errors import FacedistillError, Interrupted
 from facedistill.core.process import end_without_teardown
+from facedistill.core.version import __version__
 
 app = typer.Typer(
     name="facedistill",
@@ -38,16 +41,35 @@ app = typer.Typer(
 )
 
 app.command(cls=command_class(demo.EXAMPLES))(demo.demo)
-app.command(cls=command_class(prepare.EXAMPLES))(prepare.prepare)
-app.command(cls=command_class(inspect.EXAMPLES))(inspect.inspect)
+app.command(cls=command_class(prepare.EXAMPLES))(importing(prepare.prepare))
+app.command(cls=command_class(inspect.EXAMPLES))(importing(inspect.inspect))
 app.command(cls=command_class(embed.EXAMPLES))(embed.embed)
-app.command(cls=command_class(train.EXAMPLES))(train.train)
-app.command(cls=command_class(distill.EXAMPLES))(distill.distill)
-app.command(cls=command_class(compare.EXAMPLES, compare.SeedsCommand))(compare.compare)
-app.command(cls=command_class(evaluate.EXAMPLES))(evaluate.evaluate)
-app.command(cls=command_class(export.EXAMPLES))(export.export)
-app.command(cls=command_class(bench.EXAMPLES))(bench.bench)
-app.command(cls=command_class(verify.EXAMPLES))(verify.verify)
+app.command(cls=command_class(train.EXAMPLES))(importing(train.train))
+app.command(cls=command_class(distill.EXAMPLES))(importing(distill.distill))
+app.command(cls=command_class(compare.EXAMPLES, compare.SeedsCommand))(importing(compare.compare))
+app.command(cls=command_class(evaluate.EXAMPLES))(importing(evaluate.evaluate))
+app.command(cls=command_class(export.EXAMPLES))(importing(export.export))
+app.command(cls=command_class(bench.EXAMPLES))(importing(bench.bench))
+app.command(cls=command_class(verify.EXAMPLES))(importing(verify.verify))
+app.command("list", cls=command_class(listing.EXAMPLES))(importing(listing.list_names))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"facedistill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Distil a strong face-recognition network into a small one, measure it, export it."""
 
 
 def _say_warning(message: Warning | str, *_: Any) -> None:

@@ -73,10 +73,7 @@ def compare(
     ] = False,
 ) -> None:
     """Many runs, one table: what is missing is run, the rest is read. Run again to continue."""
-    from facedistill.experiments.comparing import run_comparison
-    from facedistill.recipe.comparison import load_comparison
-    from facedistill.report.documents.comparison_page import write_comparison
-    from facedistill.report.documents.comparison_table import print_comparison
+    from facedistill.recipe.comparison import load_comparison, plan
 
     comparison = load_comparison(
         recipes,
@@ -86,6 +83,12 @@ def compare(
         against=against or (),
         latency=latency,
     )
+    plan(comparison, out)  # What is wrong in a recipe is refused before torch is imported.
+
+    from facedistill.experiments.comparing import run_comparison
+    from facedistill.report.documents.comparison_page import write_comparison
+    from facedistill.report.documents.comparison_table import print_comparison
+
     rows = run_comparison(comparison, out, jobs=jobs, say=lambda line: typer.echo(line, err=True))
     print_comparison(comparison.name, rows)
     for path in write_comparison(comparison.name, rows, out):

@@ -10,6 +10,7 @@ import typer
 from facedistill.cli.network import opened_network
 from facedistill.cli.options import InputColor, InputMean, InputSize, InputStd, Out, Prompts
 from facedistill.core.errors import FacedistillError
+from facedistill.core.imported_modules import import_modules
 
 EXAMPLES = (
     "facedistill embed --teacher teacher.onnx --data faces --out bank",
@@ -23,9 +24,14 @@ def embed(
     teacher: Annotated[
         Path | None, typer.Option(help=".onnx, .safetensors, .pt, .pth or .ckpt.")
     ] = None,
-    embeddings: Annotated[
-        Path | None,
-        typer.Option("--import", help="Instead of a teacher: .npy (N, D) in record order."),
+    imported: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE.npy|MODULE",
+            help="Instead of a teacher: .npy (N, D) in record order. Else a Python module to "
+            "import first, for what it registers; repeatable.",
+        ),
     ] = None,
     flipped: Annotated[
         Path | None, typer.Option("--import-flipped", help=".npy of the mirrored images.")
@@ -41,17 +47,21 @@ def embed(
     std: InputStd = None,
 ) -> None:
     """A teacher's embeddings of a data set, once, into a bank; continues after a kill."""
+    files = [each for each in imported or () if each.lower().endswith(".npy")]
+    import_modules(each for each in imported or () if each not in files)
+    if (teacher is None) == (not files):
+        raise FacedistillError("give either --teacher or --import FILE.npy")
+    if len(files) > 1:
+        raise FacedistillError(f"--import {files[1]}: one file of embeddings makes a bank")
+    if prompts and teacher is None:
+        raise FacedistillError("--prompts are a network's: give --teacher")
     from facedistill.data.open import open_dataset
     from facedistill.distill.bank.making import embed_teacher, import_embeddings
 
     # Holes in the labels are no matter here: a bank goes by the images' keys.
     dataset = open_dataset(data, relabel=True)
-    if (teacher is None) == (embeddings is None):
-        raise FacedistillError("give either --teacher or --import")
-    if prompts and teacher is None:
-        raise FacedistillError("--prompts are a network's: give --teacher")
-    if embeddings is not None:
-        bank = import_embeddings(embeddings, dataset, out, flipped=flipped, licence=licence)
+    if files:
+        bank = import_embeddings(Path(files[0]), dataset, out, flipped=flipped, licence=licence)
     else:
         network = opened_network(teacher, color, size, mean, std, prompts)
         bank = embed_teacher(

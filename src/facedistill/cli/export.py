@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.options import AsJson, Out
-from facedistill.export.target import TARGETS
+from facedistill.export.target import TARGETS, target_named
 
 EXAMPLES = (
     "facedistill export runs/student/best.safetensors --out student.onnx",
@@ -54,15 +54,15 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """A student as a file for the device, compared with torch before it is written."""
-    from facedistill.data.open import open_dataset
-    from facedistill.data.pairs.open_pairs import open_pairs
-    from facedistill.export.export import export_network
-    from facedistill.export.target import target_named
-    from facedistill.models.files.model_file import load_model
-
     options = target_named(target).options(
         input=input.value if input else None, batch=batch, normalise=normalise, opset=opset
     )
+
+    from facedistill.data.open import open_dataset
+    from facedistill.data.pairs.open_pairs import open_pairs
+    from facedistill.export.export import export_network
+    from facedistill.models.files.model_file import load_model
+
     report = export_network(
         load_model(model),
         out,

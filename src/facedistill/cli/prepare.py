@@ -41,13 +41,13 @@ def prepare(
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
 ) -> None:
     """Make a training set of photos: align loose crops, pack aligned ones into RecordIO."""
-    from facedistill.data.open import open_dataset
-    from facedistill.data.packing import pack as pack_dataset
-
     if not pack and not align:
         raise FacedistillError("say what to do: --align warps loose crops, --pack writes RecordIO")
     if align != (model is not None) or (sheet and not align):
         raise FacedistillError("--align needs --model, a landmark network; --sheet goes with both")
+    from facedistill.data.open import open_dataset
+    from facedistill.data.packing import pack as pack_dataset
+
     dataset = open_dataset(source, relabel=relabel)
     if align:
         from facedistill.experiments.preparation import prepare_aligned

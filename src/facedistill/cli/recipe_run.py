@@ -18,7 +18,6 @@ def run_recipe(recipe: str, out: Path, settings: list[str] | None, with_teacher:
 
 
 def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
-    from facedistill.experiments.run import run
     from facedistill.recipe.loading import load_recipe
 
     loaded = load_recipe(recipe, settings or [])
@@ -29,5 +28,7 @@ def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: boo
         )
     if not with_teacher and taught:
         raise FacedistillError(f"recipe {recipe} has a teacher: use `facedistill distill`")
+    from facedistill.experiments.run import run  # only now: it imports torch
+
     summary = run(loaded, out, say=typer.echo)
     typer.echo(f"wrote {summary.model}")

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.imported_modules import import_inherited
 from facedistill.core.suggestion import did_you_mean
 
 T = TypeVar("T")
@@ -140,6 +141,7 @@ class Registry(Generic[T]):
 
     def _import_package(self) -> None:
         """Import every file of the package once, so that a new one registers by being there."""
+        import_inherited()
         if self._complete or self._package is None:
             return
         package = importlib.import_module(self._package)

@@ -17,7 +17,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.grid import GridRecipe, row_name
 from facedistill.recipe.keys import first_problem
-from facedistill.recipe.loading import load_recipe, read_tree
+from facedistill.recipe.loading import first_sentence, load_recipe, read_text, read_tree
 from facedistill.recipe.overrides import Override
 from facedistill.recipe.schema import PairsRecipe, PathText, Recipe, Section
 
@@ -213,6 +213,11 @@ def plan(comparison: Comparison, out: Path) -> list[Trial]:
 def shipped_comparisons() -> list[str]:
     """Return the names of the comparisons that come with the package."""
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def describe_comparisons() -> dict[str, str]:
+    """Return the first sentence of each shipped comparison's comment, by name."""
+    return {name: first_sentence(read_text(_shipped(name))) for name in shipped_comparisons()}
 
 
 def _shipped(source: str) -> str | Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -25,6 +27,18 @@ def shipped_recipes() -> list[str]:
     return sorted(
         f.name.removesuffix(".yaml") for f in _SHIPPED.iterdir() if f.name.endswith(".yaml")
     )
+
+
+def describe_recipes() -> dict[str, str]:
+    """Return the first sentence of each shipped recipe's comment, by name."""
+    return {name: first_sentence(read_text(name)) for name in shipped_recipes()}
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of the comment at the beginning of a YAML text."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    comment = " ".join(line.lstrip("# ") for line in lines)
+    return re.split(r"(?<=[.?!])\s", comment, maxsplit=1)[0]
 
 
 def load_recipe(source: str | Path, overrides: Iterable[str | Override] = ()) -> Recipe:
