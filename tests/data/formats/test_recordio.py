@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.recordio import RecordIODataset
-from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -333,14 +332,6 @@ def test_close_unmaps_until_the_next_read(tmp_path: Path) -> None:
     dataset.close()
     dataset.close()
     assert values(dataset) == INSIGHTFACE
-
-
-def test_verify_without_checksums_decodes(tmp_path: Path) -> None:
-    records = insightface()
-    folder = write(tmp_path, change(records, 2, 40, b"\0\0\0\0"))
-    (bad,) = verify_records(folder)
-    assert (bad.key, bad.offset) == (2, len(records[0]) + len(records[1]))
-    assert verify_records(write(tmp_path, records)) == []
 
 
 def test_real_file(real_data: Path) -> None:

@@ -2,14 +2,12 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.recordio import RecordIODataset
-from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.formats.recordio_writer import RecordIOWriter, frame_record
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -108,33 +106,3 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FacedistillError, match="cannot write"):
         pack(tmp_path / "file", IMAGES)
-
-
-def test_verify_finds_every_changed_bit(tmp_path: Path) -> None:
-    path = pack(tmp_path, IMAGES) / "train.rec"
-    assert verify_records(tmp_path) == []
-    whole = path.read_bytes()
-    offsets = [int(line.split("\t")[1]) for line in (tmp_path / "train.idx").open()]
-    for position in range(len(whole)):
-        damaged = bytearray(whole)
-        damaged[position] ^= 1 << position % 8
-        path.write_bytes(damaged)
-        record = int(np.searchsorted(offsets, position, side="right")) - 1
-        offset = offsets[record]
-        (length,) = struct.unpack_from("<I", whole, offset + 4)
-        is_padding = position >= offset + 8 + length
-        expected = [] if is_padding else [(record, offset)]
-        assert [(bad.key, bad.offset) for bad in verify_records(tmp_path)] == expected
-
-
-def test_verify_refuses_checksums_of_another_file(tmp_path: Path) -> None:
-    pack(tmp_path, IMAGES)
-    checksums = (tmp_path / "train.checksums.npy").read_bytes()
-    pack(tmp_path, IMAGES[:1])
-    (tmp_path / "train.checksums.npy").write_bytes(checksums)
-    with pytest.raises(FacedistillError, match=r"checksums.npy: .*another file"):
-        verify_records(tmp_path)
-    for content in (b"", b"nonsense", checksums[:-1]):
-        (tmp_path / "train.checksums.npy").write_bytes(content)
-        with pytest.raises(FacedistillError, match="not a checksum file"):
-            verify_records(tmp_path)
