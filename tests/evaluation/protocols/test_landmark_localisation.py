@@ -1,5 +1,4 @@
 import json
-import math
 
 import numpy as np
 import pytest
@@ -10,8 +9,6 @@ from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.evaluation.landmark_locator import locate_faces
 from facedistill.evaluation.metrics.landmark_errors import (
-    ced_area_shares,
-    cumulative_curve,
     normalised_errors,
 )
 from facedistill.evaluation.protocols.landmark_localisation import report_landmarks
@@ -21,24 +18,7 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine import standin  # noqa: F401 - registers a tiny network
 from tests.evaluation.landmark_evaluation import evaluate_landmarks
-
-
-def faces(count=40, points=5, seed=0, spread=0.02):
-    rng = np.random.default_rng(seed)
-    truth = rng.uniform(0.2, 0.8, (count, points, 2))
-    return truth + rng.normal(0, spread, truth.shape), truth
-
-
-@pytest.mark.parametrize(("points", "eyes"), [(5, (0, 1)), (68, (36, 45)), (98, (60, 72))])
-def test_errors_by_hand(points, eyes):
-    found, truth = faces(6, points)
-    errors = normalised_errors(found, truth)
-    for face in range(6):
-        apart = math.dist(*truth[face, list(eyes)])
-        for point in range(points):
-            assert errors[face, point] == pytest.approx(
-                math.dist(found[face, point], truth[face, point]) / apart
-            )
+from tests.evaluation.metrics.test_landmark_errors import faces
 
 
 def test_figures_by_hand():
@@ -64,13 +44,6 @@ def test_units_and_place_do_not_matter():
     plain = report_landmarks("x", found, truth, resamples=0).nme.value
     moved = report_landmarks("x", 112 * found + 7, 112 * truth + 7, resamples=0).nme.value
     assert moved == pytest.approx(plain)
-
-
-def test_curve_rises_to_all_faces():
-    errors, shares = cumulative_curve(np.array([0.3, 0.1, 0.2, 0.1]))
-    assert errors.tolist() == [0.1, 0.1, 0.2, 0.3]
-    assert shares.tolist() == [0.25, 0.5, 0.75, 1.0]
-    assert ced_area_shares(np.array([0.0, 0.05, 0.1, 0.4]), 0.1).tolist() == [1, 0.5, 0, 0]
 
 
 def test_intervals_cover_the_truth_and_say_what_was_resampled():
@@ -108,18 +81,6 @@ def test_report_is_said_in_words_and_json():
     assert len(many.to_dict()["point_errors"]) == 68
     assert document["normalised_by"] == "inter-ocular"
     assert many.to_dict()["normalised_by"] == "inter-ocular (outer corners)"
-
-
-def test_wrong_points_are_refused():
-    found, truth = faces(3)
-    with pytest.raises(FacedistillError, match=r"are \(3, 5, 2\), the true ones \(2, 5, 2\)"):
-        normalised_errors(found, truth[:2])
-    truth[1, 1] = truth[1, 0]
-    with pytest.raises(FacedistillError, match="true eyes coincide of face 1"):
-        normalised_errors(found, truth)
-    found[2] = np.nan
-    with pytest.raises(FacedistillError, match="not finite of face 2"):
-        normalised_errors(found, faces(3)[1])
 
 
 class Oracle:
