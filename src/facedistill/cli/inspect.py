@@ -21,19 +21,22 @@ EXAMPLES = (
 def inspect(
     source: Annotated[str, typer.Argument(help="Data set, .bin pairs, bank, or model file.")],
     as_json: AsJson = False,
-    sheet: Annotated[Path | None, typer.Option(help="Write a picture of sample faces.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a figure of sample faces.")] = None,
     verify: Annotated[bool, typer.Option(help="Check every record's checksum.")] = False,
     neighbours: Annotated[
-        bool, typer.Option("--neighbours", help="Of a bank: people that its teacher confuses.")
+        bool, typer.Option("--neighbours", help="Of a bank: identities that its teacher confuses.")
     ] = False,
     data: Annotated[
         str | None, typer.Option(help="With --neighbours: the faces, where they were moved.")
     ] = None,
     same: Annotated[
-        float, typer.Option(min=-1, max=1, help="Cosine of two people who are likely one.")
+        float,
+        typer.Option(
+            min=-1, max=1, help="Cosine similarity of two identities that are likely one."
+        ),
     ] = 0.7,
     far: Annotated[
-        float, typer.Option(min=-1, max=1, help="Cosine of an image likely mislabelled.")
+        float, typer.Option(min=-1, max=1, help="Cosine similarity of an image likely mislabelled.")
     ] = 0.2,
 ) -> None:
     """What is in this file? Counts, sizes, labels, parameters, metadata, a sheet of samples."""

@@ -29,7 +29,7 @@ def prepare(
         Path | None, typer.Option(help="With --align: a network that finds landmarks.")
     ] = None,
     sheet: Annotated[
-        Path | None, typer.Option(help="With --align: write a picture of aligned faces.")
+        Path | None, typer.Option(help="With --align: write a figure of aligned faces.")
     ] = None,
     relabel: Annotated[bool, typer.Option(help="Close holes in the labels.")] = False,
     size: Annotated[

@@ -21,12 +21,12 @@ def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: boo
     from facedistill.recipe.loading import load_recipe
 
     loaded = load_recipe(recipe, settings or [])
-    taught = loaded.teacher is not None or bool(loaded.teachers)
-    if with_teacher and not taught:
+    has_teacher = loaded.teacher is not None or bool(loaded.teachers)
+    if with_teacher and not has_teacher:
         raise FacedistillError(
             f"recipe {recipe} has no teacher: use `facedistill train`, or give --set teacher.bank="
         )
-    if not with_teacher and taught:
+    if not with_teacher and has_teacher:
         raise FacedistillError(f"recipe {recipe} has a teacher: use `facedistill distill`")
     from facedistill.experiments.run import run  # only now: it imports torch
 

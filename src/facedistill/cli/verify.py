@@ -18,7 +18,7 @@ def verify(
     second: Annotated[Path, typer.Argument(help="Another.")],
     model: Annotated[Path, typer.Option(help="Model or ONNX file.")],
     threshold: Annotated[
-        float | None, typer.Option(help="Least cosine; default: the model file's own.")
+        float | None, typer.Option(help="Least cosine similarity; default: the model file's own.")
     ] = None,
     color: InputColor = None,
     size: InputSize = None,

@@ -20,7 +20,7 @@ from facedistill.distill.objectives.registry import (
     objective_names,
     objectives,
 )
-from facedistill.recipe.schema import ObjectiveRecipe
+from facedistill.recipe.objective_recipe import ObjectiveRecipe
 from tests.distill.objectives.contexts import everything
 
 CONTEXT = everything(4, 4, 3)
