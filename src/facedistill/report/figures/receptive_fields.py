@@ -28,7 +28,7 @@ _TILE = 32
 
 
 def plot_receptive_fields(
-    ours: torch.Tensor, theirs: torch.Tensor, faces: np.ndarray, path: str | Path
+    ours: torch.Tensor, target: torch.Tensor, faces: np.ndarray, path: str | Path
 ) -> None:
     """Draw what each local centre looks at in teacher and student.
 
@@ -38,7 +38,7 @@ def plot_receptive_fields(
 
     Args:
         ours: (B, L, side, side) maps of the student, L a square number.
-        theirs: Of the teacher.
+        target: Of the teacher.
         faces: uint8 RGB (B, H, H, 3), the same faces.
         path: A name that ends in .png.
 
@@ -54,16 +54,16 @@ def plot_receptive_fields(
     above, below = parts[:, 0]
     left, right, third = above.subplots(1, 3)
     average = faces.mean(axis=0).astype(np.uint8)
-    for axes, name, maps in ((left, "teacher", theirs), (right, "student", ours)):
+    for axes, name, maps in ((left, "teacher", target), (right, "student", ours)):
         axes.imshow(_mosaic(average, maps.mean(dim=0), side))
         axes.set_title(f"{name}: each centre's mean over {len(faces)} faces")
         axes.axis("off")
-    agree = agreement(ours, theirs)
+    agree = agreement(ours, target)
     _grid(third, agree.view(side, side), f"agreement (cosine), mean {float(agree.mean()):.2f}", 1.0)
     rows = below.subplots(shown, 1, squeeze=False)[:, 0]
     chosen = _spread(side)
     for row, index in zip(rows, range(shown), strict=True):
-        row.imshow(_pairs(faces[index], ours[index][chosen], theirs[index][chosen]))
+        row.imshow(_pairs(faces[index], ours[index][chosen], target[index][chosen]))
         row.axis("off")
     rows[0].set_title(
         "a face, then what nine centres look at: teacher above, student below", fontsize="medium"
@@ -118,11 +118,11 @@ def _mosaic(face: np.ndarray, maps: torch.Tensor, side: int) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _pairs(face: np.ndarray, ours: torch.Tensor, theirs: torch.Tensor) -> np.ndarray:
+def _pairs(face: np.ndarray, ours: torch.Tensor, target: torch.Tensor) -> np.ndarray:
     """A face, and what centres look at in it: two rows."""
     rows = [
         np.concatenate([face, *(_overlay(face, scaled) for scaled in _scaled(maps))], axis=1)
-        for maps in (theirs, ours)
+        for maps in (target, ours)
     ]
     return np.concatenate(rows)
 

@@ -25,10 +25,10 @@ class AdaDistill(FixedCentres):
 
     w_y <- a w_y + (1 - a) f_t before the loss, with unit f_t, a = clip(cos(f_s, f_t) b, 1e-6, 1)
     and b = clip(cos(w_y, f_t), 1e-6, 1): while the student is far from the teacher its target is
-    the teacher's embedding of this very image, later the person's mean. Mean over the batch; 0 to
+    the teacher's embedding of this very image, later the identity's mean. Mean over the batch; 0 to
     infinity.
 
-    Of a person who is in a batch twice the last image moves the centre, over all processes; the
+    Of an identity that is in a batch twice the last image moves the centre, over all processes; the
     source's processes have centres each of their own.
 
     Source: Boutros, Struc and Damer, "AdaDistill" (ECCV 2024).
@@ -60,12 +60,12 @@ class AdaDistill(FixedCentres):
 
     @torch.no_grad()
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
-        """Move the centres of the people in the micro-batch, of all processes."""
-        ours, theirs = unit(self.projected(student)), unit(embedding_of(teacher))
-        labels, ours, theirs = gathered(batch.labels, ours, theirs)
+        """Move the centres of the identities in the micro-batch, of all processes."""
+        ours, target = unit(self.projected(student)), unit(embedding_of(teacher))
+        labels, ours, target = gathered(batch.labels, ours, target)
         centres = self.head.weight[labels]
-        near = (unit(centres) * theirs).sum(dim=1).clamp(_LEAST, 1)
-        kept = ((ours * theirs).sum(dim=1) * near).clamp(_LEAST, 1)[:, None]
-        moved = kept * centres + (1 - kept) * theirs
+        near = (unit(centres) * target).sum(dim=1).clamp(_LEAST, 1)
+        kept = ((ours * target).sum(dim=1) * near).clamp(_LEAST, 1)[:, None]
+        moved = kept * centres + (1 - kept) * target
         # Every occurrence writes the same row, so that parallel writes cannot race.
         self.head.weight[labels] = moved[last_occurrence(labels)].to(centres.dtype)

@@ -13,9 +13,9 @@ from facedistill.distill.objectives.registry import objective
 class ArcDistill(FixedCentres):
     """Margin softmax whose class centres are the teacher's and never move, mean over the batch.
 
-    The student learns to place a face where the teacher has its person. The centres are each
+    The student learns to place a face where the teacher has its identity. The centres are each
     training identity's mean unit embedding by the teacher; the sources take the weights of the
-    teacher's own classifier, which knows no other people than those it was trained on. 0 to
+    teacher's own classifier, which knows no other identities than those it was trained on. 0 to
     infinity.
 
     Sources: ProxylessKD (Shi et al., arXiv 2011.00265); ArcDistill and, with `head: cosface`,

@@ -40,7 +40,7 @@ class FixedCentres(Classifier):
         size = context.require_teacher()
         identities = context.require_identities()
         if options.get("sub_centres", 1) != 1:
-            raise ValueError("sub_centres must be 1: a person has one centre here")
+            raise ValueError("sub_centres must be 1: an identity has one centre here")
         self.project = linear_projection(context.student_size, size, projection)
         self.head = create_head(head, size, identities, **options)
         self.head.weight.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""MarginDistillation: a larger margin where the teacher is surer of the person."""
+"""MarginDistillation: a larger margin where the teacher is surer of the identity."""
 
 from __future__ import annotations
 

@@ -189,18 +189,18 @@ class UnifiedReceptiveFields(Objective):
     def _compared(self, pixels_s: torch.Tensor, pixels_t: torch.Tensor) -> Loss:
         ours, seen_s = self.student_local(self.student_centres(), pixels_s)
         centres = self._of_teacher(self.teacher_centres)
-        theirs, seen_t = self._of_teacher(self.teacher_local, centres, pixels_t)
+        target, seen_t = self._of_teacher(self.teacher_local, centres, pixels_t)
         if self.normalise == "images":
-            ours, theirs = gathered(ours, theirs)
+            ours, target = gathered(ours, target)
             _check_batch(len(ours))
-        h_s, h_t = self._normalised(ours), self._normalised(theirs)
+        h_s, h_t = self._normalised(ours), self._normalised(target)
         mixed_s, map_s = self.student_attention(h_s)
         mixed_t, map_t = self._of_teacher(self.teacher_attention, h_t)
         z_s, z_t = self._normalised(mixed_s), self._normalised(mixed_t)
         attn = map_s.shape[-1] * F.mse_loss(map_s, map_t)
         feat = F.mse_loss(z_s, z_t)
         parts = {"attn": attn.detach(), "feat": feat.detach()}
-        parts |= spread("student", ours) | spread("teacher", theirs)
+        parts |= spread("student", ours) | spread("teacher", target)
         parts |= spread("student_z", mixed_s) | spread("teacher_z", mixed_t)
         fields = _on_grid(seen_s, self.student), _on_grid(seen_t, self.teacher)
         parts |= {"agreement": agreement(*fields).mean(), "correlation": correlation(*fields)}
@@ -212,15 +212,15 @@ class UnifiedReceptiveFields(Objective):
         Each side is that network's own grid of pixels. What prompts get is left out, so that a map
         may sum to less than 1.
         """
-        said = (
+        sides = (
             (self.student_centres, self.student_local, self.student, student),
             (self.teacher_centres, self.teacher_local, self.teacher, teacher),
         )
-        ours, theirs = (
+        ours, target = (
             _on_grid(local(centres(), at_least_float32(pixels.rows(outputs)))[1], pixels)
-            for centres, local, pixels, outputs in said
+            for centres, local, pixels, outputs in sides
         )
-        return ours, theirs
+        return ours, target
 
     @torch.no_grad()
     def figures(self, student: AskedNetwork, teacher: AskedNetwork, faces: torch.Tensor) -> Figures:

@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: an image's two embeddings against other people's."""
+"""Contrastive representation distillation: an image's two embeddings against other images'."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class ContrastiveRepresentation(Objective):
     to infinity, about 2 log K + 4 for a student that starts. z, the mean of exp(a . n / tau), is
     of the first batch, of all processes.
 
-    The memories hold a person's latest embeddings as a running mean and negatives are of other
-    people, drawn once for the whole batch. The source has a row for every training image, draws for
-    each image apart, and takes the positive from the memory too.
+    The memories hold an identity's latest embeddings as a running mean and negatives are of other
+    identities, drawn once for the whole batch. The source has a row for every training image, draws
+    for each image apart, and takes the positive from the memory too.
 
     Source: Tian, Krishnan and Isola, "Contrastive Representation Distillation" (ICLR 2020).
 
     Args:
         context: What it may ask of the run.
         dimension: Of v_s and v_t, 2 or more.
-        negatives: K; all other people where there are fewer.
+        negatives: K; all other identities where there are fewer.
         tau: Temperature, above 0 and at most 1.
         momentum: Share that a row of the memory keeps of itself, 0 to below 1.
     """
@@ -81,8 +81,8 @@ class ContrastiveRepresentation(Objective):
     def mapped(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return v_s and v_t, each (B, dimension) of length 1."""
         ours = self.student_map(at_least_float32(embedding_of(student)))
-        theirs = self.teacher_map(at_least_float32(embedding_of(teacher)))
-        return unit(ours), unit(theirs)
+        target = self.teacher_map(at_least_float32(embedding_of(teacher)))
+        return unit(ours), unit(target)
 
     @torch.no_grad()
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
@@ -90,25 +90,25 @@ class ContrastiveRepresentation(Objective):
         self._observed.append((batch.labels, *self.mapped(student, teacher)))
 
     def finish_step(self, gather: Gather) -> None:
-        """Bring the memories up to date with the people of the whole batch."""
+        """Bring the memories up to date with the identities of the whole batch."""
         columns = zip(*self._observed, strict=True)
-        labels, ours, theirs = (gather(torch.cat(column)) for column in columns)
+        labels, ours, target = (gather(torch.cat(column)) for column in columns)
         self._observed.clear()
-        for memory, new in (self.students, ours), (self.teachers, theirs):
+        for memory, new in (self.students, ours), (self.teachers, target):
             old = memory.to_device(new.device).rows[labels]
             memory.record(labels, unit(self.momentum * old + (1 - self.momentum) * new))
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, and the share of pairs told from their negatives' mean odds."""
-        ours, theirs = self.mapped(student, teacher)
+        ours, target = self.mapped(student, teacher)
         drawn = self._draw(len(self.students.rows), ours.device)
         # Autocast would multiply in half precision.
         with torch.autocast(ours.device.type, enabled=False):
-            own = (ours * theirs).sum(dim=1) / self.tau
+            own = (ours * target).sum(dim=1) / self.tau
             sides = torch.stack(
                 [
                     units @ memory.to_device(units.device).rows[drawn].to(units.dtype).T / self.tau
-                    for units, memory in ((ours, self.teachers), (theirs, self.students))
+                    for units, memory in ((ours, self.teachers), (target, self.students))
                 ]
             )
         other = batch.labels[:, None] != drawn
@@ -121,7 +121,7 @@ class ContrastiveRepresentation(Objective):
         return (positive + negative).sum(dim=0).mean(), parts
 
     def _draw(self, identities: int, device: torch.device) -> torch.Tensor:
-        """People to tell from, int64 (K,), in every process the same."""
+        """Identities to tell from, int64 (K,), in every process the same."""
         if identities <= self.negatives:
             return torch.arange(identities, device=device)
         return agreed(torch.randperm(identities)[: self.negatives].to(device))

@@ -49,8 +49,8 @@ class EmbeddingError(Objective):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; it has no parts."""
         ours = at_least_float32(self.project(embedding_of(student)))
-        theirs = at_least_float32(embedding_of(teacher))
+        target = at_least_float32(embedding_of(teacher))
         if self.normalise:
-            ours, theirs = F.normalize(ours, dim=1), F.normalize(theirs, dim=1)
+            ours, target = F.normalize(ours, dim=1), F.normalize(target, dim=1)
         error = F.mse_loss if self.distance == "squared" else F.smooth_l1_loss
-        return error(ours, theirs), {}
+        return error(ours, target), {}

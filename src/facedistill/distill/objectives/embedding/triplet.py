@@ -79,7 +79,7 @@ def all_triplets(distance: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Te
 
 
 def _relations(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which pairs (B, B) are of one person, an image with itself excepted, and which of two."""
+    """Which pairs (B, B) are of one identity, an image with itself excepted, and which of two."""
     same = labels[:, None] == labels[None, :]
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     return same & ~itself, ~same

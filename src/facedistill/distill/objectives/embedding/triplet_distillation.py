@@ -1,4 +1,4 @@
-"""Triplet distillation: a larger margin between people whom the teacher finds less alike."""
+"""Triplet distillation: a larger margin between identities that the teacher finds less alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TripletDistillation(Objective):
     d_t(a, p)]_+ of the triplet and g_max the largest of the batch. Triplets are all valid ones of
     the micro-batch, of all processes; mean over the active ones, since almost all others cost
     nothing (the source: over the triplets of its sampler). Range 0 to 4 + largest; it needs batches
-    in which people are there more than once.
+    in which identities are there more than once.
 
     Source: Feng et al., "Triplet Distillation for Deep Face Recognition" (ICIP 2020).
 
@@ -60,11 +60,11 @@ class TripletDistillation(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, the number of triplets and the share that is active."""
-        ours, theirs, labels = gathered(
+        ours, target, labels = gathered(
             at_least_float32(embedding_of(student)), embedding_of(teacher), batch.labels
         )
         near, far = all_triplets(distances(ours, squared=True), labels)
-        costs = (near - far + self.margins(theirs, labels)).clamp_min(0)
+        costs = (near - far + self.margins(target, labels)).clamp_min(0)
         active = (costs.detach() > 0).sum()
         count = ours.new_tensor(len(costs))
         parts = {"active": active / count.clamp_min(1), "triplets": count}

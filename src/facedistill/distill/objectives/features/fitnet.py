@@ -42,29 +42,29 @@ class Hints(Objective):
     def __init__(self, context: RunContext, *, normalise: bool = True, stage: int = 1) -> None:
         super().__init__()
         self.student, self.teacher = context.pixel_features
-        told = min(self.student.stages, self.teacher.stages)
-        if not 1 <= stage <= told:
-            raise ValueError(f"stage is {stage}, and both networks tell those from 1 to {told}")
+        common = min(self.student.stages, self.teacher.stages)
+        if not 1 <= stage <= common:
+            raise ValueError(f"stage is {stage}, and both networks tell those from 1 to {common}")
         self.normalise, self.stage = normalise, stage
         if stage == 1:
-            ours, theirs = self.student.channels, self.teacher.channels
+            ours, target = self.student.channels, self.teacher.channels
             outputs = f"student.{self.student.output}", f"teacher.{self.teacher.output}"
         else:
-            ours, theirs = (each.stage_channels[-stage] for each in (self.student, self.teacher))
+            ours, target = (each.stage_channels[-stage] for each in (self.student, self.teacher))
             outputs = "student.stage_maps", "teacher.stage_maps"
         self.needs = frozenset({*outputs, "run.pixel_features"})
-        self.project = nn.Conv2d(ours, theirs, 1)
+        self.project = nn.Conv2d(ours, target, 1)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; it has no parts."""
-        ours, theirs = self._hint(student, self.student), self._hint(teacher, self.teacher)
-        side = min(ours.shape[-1], theirs.shape[-1])
+        ours, target = self._hint(student, self.student), self._hint(teacher, self.teacher)
+        side = min(ours.shape[-1], target.shape[-1])
         ours = at_least_float32(self.project(at_least_float32(resampled(ours, side))))
-        theirs = at_least_float32(resampled(theirs, side))
+        target = at_least_float32(resampled(target, side))
         if self.normalise:
-            channels = theirs.movedim(1, -1)
-            theirs = F.layer_norm(channels, channels.shape[-1:]).movedim(-1, 1)
-        return F.mse_loss(ours, theirs), {}
+            channels = target.movedim(1, -1)
+            target = F.layer_norm(channels, channels.shape[-1:]).movedim(-1, 1)
+        return F.mse_loss(ours, target), {}
 
     def _hint(self, outputs: Outputs, pixels: PixelFeatures) -> torch.Tensor:
         """The (B, C, H, H) map that is compared."""

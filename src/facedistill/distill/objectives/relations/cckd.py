@@ -46,5 +46,5 @@ class CorrelationCongruence(BatchRelation):
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        ours, theirs = (gaussian_kernel(x, self.gamma, self.order) for x in (student, teacher))
-        return (ours - theirs).square().mean()
+        ours, target = (gaussian_kernel(x, self.gamma, self.order) for x in (student, teacher))
+        return (ours - target).square().mean()

@@ -33,9 +33,9 @@ def soft_counts(cosine: torch.Tensor, thresholds: torch.Tensor, tau: float) -> t
 class EvaluationOriented(Objective):
     """Squared difference of how many thresholds a pair passes, each network having its own.
 
-    A network's thresholds are those of the pairs of different people in the batch at false positive
-    rates 1e-1 to 1e-6, as running means; a batch of n such pairs knows no rate below 1/n and gives
-    its largest cosine for it. The count of a pair is soft, see `soft_counts`. Mean over all
+    A network's thresholds are those of the pairs of different identities in the batch at false
+    positive rates 1e-1 to 1e-6, as running means; a batch of n such pairs knows no rate below 1/n and
+    gives its largest cosine for it. The count of a pair is soft, see `soft_counts`. Mean over all
     positive pairs times `positive`, plus mean over the hardest negative pairs, by the student,
     times `negative`; 0 to 36 each. Pairs are of the micro-batch, of all processes.
 
@@ -46,8 +46,8 @@ class EvaluationOriented(Objective):
 
     Args:
         context: What it may ask of the run.
-        positive: Weight of pairs of one person, 0 or more.
-        negative: Weight of pairs of two people, 0 or more.
+        positive: Weight of pairs of one identity, 0 or more.
+        negative: Weight of pairs of two identities, 0 or more.
         tau: Temperature of the sigmoid, > 0.
         hardest: Most negative pairs looked at.
         momentum: Share of a new batch in the thresholds, above 0 and at most 1.
@@ -87,33 +87,33 @@ class EvaluationOriented(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and its two means."""
-        both = (at_least_float32(embedding_of(said)) for said in (student, teacher))
-        ours, theirs, labels = gathered(*both, batch.labels)
+        both = (at_least_float32(embedding_of(outputs)) for outputs in (student, teacher))
+        ours, target, labels = gathered(*both, batch.labels)
         # Autocast would multiply in half precision.
         with torch.autocast(ours.device.type, enabled=False):
-            ours, theirs = cosines(ours), cosines(theirs)
+            ours, target = cosines(ours), cosines(target)
         same = labels[:, None] == labels
         once = torch.ones_like(same).triu(diagonal=1)
         strangers = once & ~same
         if self.training:
-            self._follow(ours[strangers].detach(), theirs[strangers])
-        positive = self._difference(ours[once & same], theirs[once & same])
+            self._follow(ours[strangers].detach(), target[strangers])
+        positive = self._difference(ours[once & same], target[once & same])
         hard = ours[strangers].topk(min(self.hardest, int(strangers.sum()))).indices
-        negative = self._difference(ours[strangers][hard], theirs[strangers][hard])
+        negative = self._difference(ours[strangers][hard], target[strangers][hard])
         parts = {"positive": positive.detach(), "negative": negative.detach()}
         return self.positive * positive + self.negative * negative, parts
 
-    def _difference(self, ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    def _difference(self, ours: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Mean over pairs; 0 without one."""
         counts = soft_counts(ours, self.student_thresholds, self.tau)
-        targets = soft_counts(theirs, self.teacher_thresholds, self.tau)
+        targets = soft_counts(target, self.teacher_thresholds, self.tau)
         return F.mse_loss(counts, targets, reduction="sum") / max(1, len(ours))
 
     @torch.no_grad()
-    def _follow(self, ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    def _follow(self, ours: torch.Tensor, target: torch.Tensor) -> None:
         if len(ours) == 0:
             return
-        for kept, cosine in (self.student_thresholds, ours), (self.teacher_thresholds, theirs):
+        for kept, cosine in (self.student_thresholds, ours), (self.teacher_thresholds, target):
             new = thresholds_at(cosine).to(kept.dtype)
             kept.copy_(torch.where(self.started, kept.lerp(new, self.momentum), new))
         self.started.fill_(True)

@@ -13,8 +13,8 @@ class MutualRelation(BatchRelation):
     """Mean over in-batch pairs i != j of (R(f_s_i, f_s_j) - R(f_t_i, f_t_j))^2.
 
     Source: CoupleFace (Liu et al., ECCV 2022), the naive form that its mining improves on: most
-    random pairs are of people so unlike that their relation tells nothing. Range 0 to 4. The two
-    embeddings may differ in dimension.
+    random pairs are of identities so unlike that their relation tells nothing. Range 0 to 4. The
+    two embeddings may differ in dimension.
 
     Args:
         context: What it may ask of the run.

@@ -32,5 +32,5 @@ class ProbabilisticTransfer(BatchRelation):
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the divergence; 0 to infinity."""
-        ours, theirs = map(neighbour_log_probabilities, (student, teacher))
-        return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+        ours, target = map(neighbour_log_probabilities, (student, teacher))
+        return F.kl_div(ours, target, reduction="batchmean", log_target=True)

@@ -86,25 +86,25 @@ class RelationAware(Objective):
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Remember the embeddings for the banks."""
-        ours, theirs = (unit(embedding_of(said).detach()) for said in (student, teacher))
-        self._observed.append((batch.labels, ours, theirs))
+        ours, target = (unit(embedding_of(outputs).detach()) for outputs in (student, teacher))
+        self._observed.append((batch.labels, ours, target))
 
     def finish_step(self, gather: Gather) -> None:
         """Overwrite the banks' rows of the identities of the whole batch."""
         columns = zip(*self._observed, strict=True)
-        labels, ours, theirs = (gather(torch.cat(column)) for column in columns)
+        labels, ours, target = (gather(torch.cat(column)) for column in columns)
         self._observed.clear()
         self.students.record(labels, ours)
-        self.teachers.record(labels, theirs)
+        self.teachers.record(labels, target)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, and the shares of relations that are valid and, of those, paid."""
-        ours, theirs = unit(embedding_of(student)), unit(embedding_of(teacher))
+        ours, target = unit(embedding_of(student)), unit(embedding_of(teacher))
         self.neighbours = self.neighbours.to(ours.device)
         teachers, students = (b.to_device(ours.device) for b in (self.teachers, self.students))
         near = self.neighbours[batch.labels]
         bank = students if self.reference == "student" else teachers
-        difference = relations(ours, bank.rows, near) - relations(theirs, teachers.rows, near)
+        difference = relations(ours, bank.rows, near) - relations(target, teachers.rows, near)
         cost = penalty(difference, self.q, self.two_sided, self.squared)
         valid = bank.seen[near]
         count = valid.sum().clamp_min(1)

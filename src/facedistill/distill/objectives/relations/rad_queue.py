@@ -1,4 +1,4 @@
-"""Relation-aware distillation without labels: a queue of recent embeddings stands for people."""
+"""Relation-aware distillation without labels: a queue of embeddings stands for identities."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class QueueRelationAware(Objective):
 
     delta_ij = R(f_s_i, e_s_j) - R(f_t_i, e_t_j): as `rad`, with the embeddings of the Q images
     before this batch in the place of identities, and in the place of mined identities the K of
-    them that the teacher finds nearest to the image itself. Images of one and the same person are
+    them that the teacher finds nearest to the image itself. Images of one and the same identity are
     among these; there the teacher's cosine is high, so that the one-sided form hardly ever pays
     for them. Mean over i and j; 0 while the queue is empty. Gradients flow into f_s only.
 
@@ -70,21 +70,21 @@ class QueueRelationAware(Objective):
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Remember the embeddings for the queue."""
-        ours, theirs = (unit(embedding_of(said).detach()) for said in (student, teacher))
-        self._observed.append((ours, theirs))
+        ours, target = (unit(embedding_of(outputs).detach()) for outputs in (student, teacher))
+        self._observed.append((ours, target))
 
     def finish_step(self, gather: Gather) -> None:
         """Add the whole batch to the queue."""
         columns = zip(*self._observed, strict=True)
-        ours, theirs = (gather(torch.cat(column)) for column in columns)
+        ours, target = (gather(torch.cat(column)) for column in columns)
         self._observed.clear()
-        self.queue.push(ours, theirs)
+        self.queue.push(ours, target)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, and the shares of relations that are had and, of those, paid."""
-        ours, theirs = unit(embedding_of(student)), unit(embedding_of(teacher))
+        ours, target = unit(embedding_of(student)), unit(embedding_of(teacher))
         queue = self.queue.to_device(ours.device)
-        near, similar = self._hardest(theirs)
+        near, similar = self._hardest(target)
         difference = relations(ours, queue.students, near) - similar
         cost = penalty(difference, self.q, self.two_sided, self.squared)
         count = max(1, cost.numel())
@@ -92,11 +92,11 @@ class QueueRelationAware(Objective):
         return cost.sum() / count, {"valid": valid, "paid": (cost > 0).sum() / count}
 
     @torch.no_grad()
-    def _hardest(self, theirs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _hardest(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the rows (B, K) of the images nearest by the teacher, and their cosines."""
         # Autocast would multiply in half precision.
-        with torch.autocast(theirs.device.type, enabled=False):
-            rows = self.queue.teachers[: self.queue.filled].to(theirs.dtype)
-            similar = theirs @ rows.T
+        with torch.autocast(target.device.type, enabled=False):
+            rows = self.queue.teachers[: self.queue.filled].to(target.dtype)
+            similar = target @ rows.T
         cosines, near = similar.topk(min(self.count, self.queue.filled), dim=1)
         return near, cosines
