@@ -220,6 +220,10 @@ def test_an_installed_distribution_is_used_from_the_command_line(folder):
     use(folder)
 
 
+def test_a_module_that_is_imported_by_name_is_used_from_the_command_line(folder):
+    use(folder, "--import", "tiny_faces.everything")
+
+
 def test_without_it_each_name_is_unknown(folder):
     drawn = "data.train=procedural:identities=4,images=2,size=16"
     ran = facedistill(folder, "train", "tiny.yaml", "--set", drawn, "--out", "run")
