@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.experiments.folder import claim
+from facedistill.experiments.folder import claim, figures_of
 
 
 def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path):
@@ -85,3 +85,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FacedistillError, match="cannot write to"), claim(tmp_path / "file" / "run"):
         pass
+
+
+def test_figures_are_those_of_the_folder_whatever_objective_left_them(tmp_path):
+    for name in ("saliency.png", "gain_by_class.png", "best.safetensors"):
+        (tmp_path / name).touch()
+    assert figures_of(tmp_path) == {
+        "gain by class": tmp_path / "gain_by_class.png",
+        "where on the face the teacher's features are strong": tmp_path / "saliency.png",
+    }

@@ -6,7 +6,6 @@ import copy
 import statistics
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +39,6 @@ from facedistill.engine.signals import StopRequest, stop_request
 from facedistill.engine.step import TrainingStep
 from facedistill.evaluation.report import Report
 from facedistill.models.face_network import FaceNetwork
-
-Save = Callable[[FaceNetwork, str, Report | None], None]
-"""Writes a model file of the given name that carries the figures of its validation."""
 
 
 class Host(Protocol):

@@ -18,14 +18,12 @@ ERROR = "error.json"
 PROMPTS = "prompts.safetensors"
 RECIPE = "recipe.yaml"
 BANK = "bank"
-RECEPTIVE_FIELDS = "receptive_fields.png"
-SALIENCY = "saliency.png"
 
-FIGURES = {
-    RECEPTIVE_FIELDS: "what each local centre looks at in teacher and student",
-    SALIENCY: "where on the face the teacher's features are strong",
+_CAPTIONS = {
+    "receptive_fields.png": "what each local centre looks at in teacher and student",
+    "saliency.png": "where on the face the teacher's features are strong",
 }
-"""Figures that a run may leave, and what they show."""
+"""What known figures show; others are called by their file's name."""
 
 _held: set[TextIO] = set()
 """Locks of the folders that this process holds."""
@@ -71,5 +69,8 @@ def claim(folder: Path) -> Iterator[None]:
 
 
 def figures_of(folder: Path) -> dict[str, Path]:
-    """Return the figures that are in a run's folder, by what they show."""
-    return {shows: folder / name for name, shows in FIGURES.items() if (folder / name).is_file()}
+    """Return the figures that objectives have left in a run's folder, by what they show."""
+    return {
+        _CAPTIONS.get(path.name, path.stem.replace("_", " ")): path
+        for path in sorted(folder.glob("*.png"))
+    }

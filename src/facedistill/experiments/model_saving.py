@@ -1,14 +1,13 @@
-"""Model files of a run, with what they are to say of themselves."""
+"""Model files of a run, with their metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from facedistill.data.dataset import FaceDataset
 from facedistill.distill.objectives.base import Objective
 from facedistill.distill.teachers.base import Teacher
-from facedistill.engine.loop import Save
 from facedistill.engine.step import TrainingStep
 from facedistill.evaluation.report import Report
 from facedistill.experiments.build.teacher import origin, stated
@@ -16,6 +15,9 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.recipe.schema import Recipe
+
+Save = Callable[[FaceNetwork, str, Report | None], None]
+"""Writes a model file of the given name that carries the figures of its validation."""
 
 
 def saver(
