@@ -1,7 +1,8 @@
-"""What all commands have in common: examples at the end of their help."""
+"""What all commands have in common: examples at the end of their help, and `~` in paths."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +18,21 @@ class Command(TyperCommand):
 
     examples: Sequence[str] = ()
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Expand `~` in `--option=~/path`, which the shell leaves as it is."""
+        return super().parse_args(ctx, [_with_home(word) for word in args])
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, then the examples as they are typed, unwrapped."""
         super().format_help(ctx, formatter)
         formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in self.examples))
+
+
+def _with_home(word: str) -> str:
+    option, equals, path = word.partition("=")
+    if not option.startswith("--") or not path.startswith("~"):
+        return word
+    return option + equals + os.path.expanduser(path)  # noqa: PTH111 - Path raises for ~nobody
 
 
 def command_class(examples: Sequence[str], base: type[Command] = Command) -> type[Command]:
