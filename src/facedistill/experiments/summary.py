@@ -33,8 +33,8 @@ class Summary:
         images_per_second: Training speed of this session, evaluations included.
         seconds_per_step: Median time of a step in this session, data and teacher included; 0 if it
             made none.
-        receptive_fields: Numbers of the figures that objectives leave, such as how alike student and
-            teacher look: `agreement` and `correlation`.
+        receptive_fields: Numbers of the figures that objectives leave, such as how alike student
+            and teacher look: `agreement` and `correlation`.
     """
 
     folder: Path
