@@ -35,8 +35,8 @@ class EvaluationOriented(Objective):
 
     A network's thresholds are those of the pairs of different identities in the batch at false
     positive rates 1e-1 to 1e-6, as running means; a batch of n such pairs knows no rate below 1/n
-    and gives its largest cosine for it. The count of a pair is soft, see `soft_counts`. Mean over all
-    positive pairs times `positive`, plus mean over the hardest negative pairs, by the student,
+    and gives its largest cosine for it. The count of a pair is soft, see `soft_counts`. Mean over
+    all positive pairs times `positive`, plus mean over the hardest negative pairs, by the student,
     times `negative`; 0 to 36 each. Pairs are of the micro-batch, of all processes.
 
     Running means start at the first batch's thresholds; in the authors' program they start at 0.
