@@ -1,42 +1,41 @@
 """What the documentation says is what the commands do."""
 
 import argparse
-import inspect
+import importlib
+import importlib.util
 import re
 import runpy
 import shlex
 import sys
 import tomllib
-import typing
 from pathlib import Path
 
 import cv2
 import pytest
-from pydantic import BaseModel
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from facedistill.cli.app import app
 from facedistill.core.errors import FacedistillError
+from facedistill.core.registry import BACKBONES, FORMATS, OBJECTIVES
+from facedistill.core.registry import TARGETS as TARGET_GROUP
 from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.bin_pairs import write_bin
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.distill.objectives.context import RunContext
-from facedistill.distill.objectives.registry import create_objective, objectives
 from facedistill.export.export import export_network
 from facedistill.export.target import TARGETS
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.heads.margin import HEADS, MarginHead
-from facedistill.recipe.augmentation import Augmentation
 from facedistill.recipe.comparison import load_comparison, plan, shipped_comparisons
-from facedistill.recipe.loading import load_recipe, shipped_recipes
-from facedistill.recipe.schema import Recipe
+from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
-from tests.distill.objectives.contexts import everything
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+GROUPS = (BACKBONES, FORMATS, OBJECTIVES, TARGET_GROUP)
+"""Entry points, which are named like modules and are none."""
 
 # What makes a run of the README's seconds long; everything else is as it is spelled there.
 TINY = [
@@ -69,9 +68,9 @@ def users_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     faces = open_dataset("procedural:identities=6,images=4,size=112")
     for index in range(len(faces)):
-        person = tmp_path / "photos" / str(faces.labels[index])
-        person.mkdir(parents=True, exist_ok=True)
-        (person / f"{index}.png").write_bytes(faces.encoded(index))
+        identity = tmp_path / "photos" / str(faces.labels[index])
+        identity.mkdir(parents=True, exist_ok=True)
+        (identity / f"{index}.png").write_bytes(faces.encoded(index))
     cv2.imwrite("a.jpg", faces[0].image)
     cv2.imwrite("b.jpg", faces[1].image)
     write_bin(PairSet.from_dataset(faces, 20, seed=0), "lfw.bin")
@@ -119,16 +118,22 @@ def test_readme_commands_run_in_its_order(users_folder):
         assert (users_folder / made).exists()
 
     faces = open_dataset("faces")[0].image[None]
-    for code in python_blocks():
+    for code in python_blocks(README):
         names = {"faces": faces}
         exec(code, names)
         assert names["embeddings"].shape == (1, 16)
 
 
-def python_blocks() -> list[str]:
-    blocks: list[str] = re.findall(r"```python\n(.+?)```", README, re.S)
-    assert len(blocks) == 2
+def python_blocks(text: str) -> list[str]:
+    blocks: list[str] = re.findall(r"```python\n(.+?)```", text, re.S)
+    assert blocks
     return blocks
+
+
+@pytest.mark.parametrize("code", python_blocks((ROOT / "docs" / "library.md").read_text()))
+def test_examples_of_the_library_run(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
 
 
 def test_readme_make_targets_exist():
@@ -141,10 +146,9 @@ def test_readme_make_targets_exist():
 
 def benchmark_commands() -> list[list[str]]:
     """Every `python benchmarks/NAME.py ARGS` of the documentation."""
-    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     lines = [
         line
-        for document in documents
+        for document in DOCUMENTS
         for line in re.findall(r"\bpython (benchmarks/[^`\n]+)", document.read_text())
     ]
     return [shlex.split(line) for line in dict.fromkeys(lines)]
@@ -172,112 +176,67 @@ def test_benchmarks_take_what_their_commands_give_them(words, monkeypatch):
         runpy.run_path(str(ROOT / words[0]), run_name="__main__")
 
 
-def test_every_target_is_documented_and_its_extra_can_be_installed():
-    text = (ROOT / "docs" / "export.md").read_text()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for _, target in TARGETS.items():
-        (row,) = re.findall(rf"^\| `{target.name}` \| .+$", text, re.M)
-        assert all(f"`{suffix}`" in row for suffix in (target.suffix, *target.companions))
-        if target.extra:
-            assert f"facedistill[{target.extra}]" in row
-            assert project["optional-dependencies"][target.extra]
+def test_every_extra_of_a_target_can_be_installed():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert all(extras[target.extra] for _, target in TARGETS.items() if target.extra)
 
 
-def keys(section: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every key of a recipe that holds a value."""
-    found = []
-    for name, field in section.model_fields.items():
-        inner = [field.annotation, *typing.get_args(field.annotation)]
-        below = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        found += keys(below[0], f"{prefix}{name}.") if below else [prefix + name]
-    return found
+def test_a_stale_page_is_named_and_written_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    generate = importlib.import_module("generate")
+    for page in DOCUMENTS[2:]:
+        (tmp_path / page.name).write_text(page.read_text())
+    page = tmp_path / "export.md"
+    right = generate.written(page.read_text())
+    page.write_text(right.replace("| `ncnn` |", "| `mcnn` |"))
+    monkeypatch.setattr(generate, "PAGES", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    with pytest.raises(SystemExit, match=r"\.md is not what the code says: run `make docs`"):
+        generate.main()
+    monkeypatch.setattr(sys, "argv", ["generate.py"])
+    generate.main()
+    assert page.read_text() == right
+    page.write_text(right.replace("begin: targets", "begin: target"))
+    with pytest.raises(FacedistillError, match="'targets' stands in 0 pages"):
+        generate.main()
 
 
-def shipped_objectives() -> list[str]:
-    """Names of the package's own objectives: other tests register some too."""
-    registered = dict(objectives.items())
-    return [name for name, kind in registered.items() if kind.__module__.startswith("facedistill")]
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_resolve(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        page = document if not path else document.parent / path
+        assert page.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in anchors, target
 
 
-def refused(name: str, context: RunContext) -> bool:
-    try:
-        create_objective(name, context)
-    except FacedistillError:
-        return True
-    return False
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_modules_and_files_that_are_named_exist(document):
+    text = document.read_text()
+    for name in re.findall(r"\bfacedistill((?:\.[A-Za-z_]\w*)+)", text):
+        if f"facedistill{name}" in GROUPS:
+            continue
+        *modules, last = f"facedistill{name}".split(".")
+        module = importlib.import_module(".".join(modules))
+        assert hasattr(module, last) or importlib.util.find_spec(f"facedistill{name}"), name
+    for name in re.findall(r"(?<![\w/.])[a-z_]+/[\w/]*\.(?:py|yaml|sh)\b", text):
+        assert (ROOT / name).exists() or (ROOT / "src" / "facedistill" / name).exists(), name
 
 
-def test_what_a_method_needs_is_documented():
-    table, whole = (ROOT / "docs" / "methods.md").read_text(), everything(8, 8, 3)
-    no_pixels = everything(8, 8, 3, pixel_features=None, channels=None, saliency=None)
-    plain = {"embedding", "logits"}
-    for name in shipped_objectives():
-        (needs,) = re.findall(rf"^\| `{name}` \|(.*?)\|", table, re.M)
-        reads = create_objective(name, whole).needs
-        asked = {need.removeprefix("teacher.") for need in reads if need.startswith("teacher.")}
-        wanted = {
-            "labels": refused(name, everything(8, 8, 0)),
-            "landmarks": "batch.landmarks" in reads,
-            "bank": refused(name, everything(8, 8, 3, neighbours=None)),
-            "online": refused(name, no_pixels) or bool(asked - plain),
-            "logits": "logits" in asked,
-            "class loss": "student.logits" in reads,
-        }
-        always = [need.strip() for need in needs.partition(";")[0].split(",")]
-        told = {need for need in always if " with `" not in need}
-        assert told - {"", "whole people"} == {need for need in wanted if wanted[need]}, name
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documented_commands_parse(document):
+    known = get_command(app).commands
+    for words in commands(re.sub(r" \$[A-Z]+\b", "", document.read_text())):
+        known[words[0]].make_context(words[0], words[1:])
 
 
-def test_the_recipes_weights_and_options_of_a_method_are_documented():
-    table = (ROOT / "docs" / "methods.md").read_text()
-    recipes = [load_recipe(name) for name in shipped_recipes()]
-    for name in shipped_objectives():
-        (cell,) = re.findall(rf"^\| `{name}` (?:\|[^|]*){{2}}\|([^|]*)\|", table, re.M)
-        terms = [recipe.objectives[name] for recipe in recipes if name in recipe.objectives]
-        weights = {f"{t.weight:g}" if isinstance(t.weight, float) else t.weight for t in terms}
-        weight, _, options = cell.strip().partition(",")
-        assert weight.partition(" (")[0] in (weights or {""}), name
-        for option, value in re.findall(r"(\w+) ([\d.]+)", options):
-            assert {term.arguments[option] for term in terms} == {float(value)}, (name, option)
-
-
-def test_every_option_of_an_objective_is_documented():
-    text = (ROOT / "docs" / "recipes.md").read_text()
-    for name in shipped_objectives():
-        (row,) = re.findall(rf"^\| `objectives\.{name}` .*$", text, re.M)
-        makers = [type(create_objective(name, everything(8, 8, 3)))]
-        if name == "margin_softmax":
-            makers += [MarginHead, *HEADS.values()]
-        for maker in makers:
-            for option in inspect.signature(maker).parameters.values():
-                if option.kind is option.KEYWORD_ONLY:
-                    assert f"`{option.name}`" in row, f"{option.name} of {name}"
-
-
-def test_every_key_of_a_recipe_is_documented():
-    text = (ROOT / "docs" / "recipes.md").read_text()
-    rows = re.findall(r"^\| `?\**`?(.+?) \|", text, re.M)
-    documented = set()
-    for row in rows:
-        first, *others = re.findall(r"[\w.]+", row) or [""]
-        documented |= {first, *(f"{first.rpartition('.')[0]}.{other}" for other in others)}
-    augmentation = [f"data.augmentation.{name}" for name in Augmentation.__dataclass_fields__]
-    objectives = [f"objectives.{name}" for name in shipped_objectives()]
-    common = {
-        f"objectives.{name}"
-        for name in ("weight", "of", "start", "stop", "warmup", "schedule", "final")
-    }
-    assert "`weight` (1), `start` (0) and `stop` (1)" in text
-    assert "`warmup` (0)" in text
-    assert "with the keys of `teacher`" in text
-    recipe = {key.replace("teachers.", "teacher.") for key in keys(Recipe)}
-    wanted = {*recipe, *augmentation, *objectives} - {"data.augmentation"} - common
-    assert wanted <= documented
-    for recipe in shipped_recipes():
-        assert f"`{recipe}`" in README
-
-
-@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+@pytest.mark.parametrize("document", DOCUMENTS[2:], ids=lambda path: path.name)
 def test_documented_runs_are_recipes(document):
     runs = [words for words in commands(document.read_text()) if words[0] in ("train", "distill")]
     for words in runs:

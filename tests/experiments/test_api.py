@@ -10,12 +10,14 @@ import torch
 
 import facedistill
 from facedistill.core.errors import FacedistillError
+from facedistill.evaluation.options import EvaluationOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
 
+FEW = EvaluationOptions(resamples=20)
 FACES = "procedural:identities=6,images=4,size=32"
 TINY = [
     f"data.train={FACES}", "data.validation_identities=0", "data.workers=0",
@@ -46,8 +48,8 @@ def test_the_whole_job(network, tmp_path):
     embeddings = student.embed(np.zeros((2, 32, 32, 3), np.uint8))
     assert embeddings.shape == (2, 16)
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
-    found = facedistill.evaluate(run, FACES, resamples=20)
-    assert found.line() == facedistill.evaluate(student, FACES, resamples=20).line()
+    found = facedistill.evaluate(run, FACES, FEW)
+    assert found.line() == facedistill.evaluate(student, FACES, FEW).line()
 
     report = facedistill.export(run, tmp_path / "student.onnx", data=FACES)
     assert report.parity
@@ -66,7 +68,7 @@ def test_landmarks_are_evaluated_too():
     network = FaceNetwork.create(
         "mobilefacenet", InputSpec(size=32), embedding_size=16, landmarks=5, width=0.25
     )
-    found = facedistill.evaluate(network, f"{FACES},loose=1", resamples=0)
+    found = facedistill.evaluate(network, f"{FACES},loose=1", EvaluationOptions(resamples=0))
     assert "NME" in found.line()
 
 

@@ -137,7 +137,7 @@ def distill(
 def evaluate(
     model: str | Path | Network,
     data: str | Path | Protocol,
-    **options: Any,
+    options: EvaluationOptions | None = None,
 ) -> Evaluation:
     """Measure a network by the protocol that the data says.
 
@@ -145,8 +145,7 @@ def evaluate(
         model: What `load` opens, or a network.
         data: `.bin` pairs, a folder with `pairs.txt`, a folder of IJB protocol files, a landmark
             list, or what `facedistill.evaluation.evaluate.open_protocol` opened.
-        **options: Of `facedistill.evaluation.options.EvaluationOptions`, such as `fars`, `flip`,
-            `mask` and `resamples`.
+        options: How; by default the protocol's own way.
 
     Returns:
         The figures with 95 % intervals: `line()` as text, `to_dict()` as plain values, `report`.
@@ -156,7 +155,7 @@ def evaluate(
     """
     network: Any = _network(model)
     protocol = open_protocol(data) if isinstance(data, str | Path) else data
-    return evaluate_protocol(network, protocol, EvaluationOptions(**options))
+    return evaluate_protocol(network, protocol, options)
 
 
 def export(
