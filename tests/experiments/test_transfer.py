@@ -110,7 +110,7 @@ def test_batches_of_whole_people(tmp_path):
     train(tmp_path / "people", *triplet, "data.images_per_person=4")
     # Two people with four images each: 8 anchors x 3 positives x 4 negatives.
     assert logged(tmp_path / "people", "triplet.triplets") == [96, 96]
-    with pytest.raises(FacedistillError, match="two people or more with"):
+    with pytest.raises(FacedistillError, match="two identities or more with"):
         train(tmp_path / "odd", *triplet, "data.images_per_person=3")
 
 

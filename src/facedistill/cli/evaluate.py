@@ -174,11 +174,11 @@ def evaluate(
         typer.echo("\n".join(evaluation.line() for evaluation in done))
     written: list[Path] = []
     if pictures:
-        from facedistill.report.figures.landmark_figures import write_landmark_pictures
+        from facedistill.report.figures.landmark_figures import write_landmark_figures
 
         reports: list[Any] = [evaluation.report for evaluation in done]
         sets = [opened.faces for opened in protocols]  # type: ignore[attr-defined]
-        written += write_landmark_pictures(reports, sets, pictures)
+        written += write_landmark_figures(reports, sets, pictures)
     if report:
         from facedistill.report.documents.evaluation_report import facts_of, write_report
 

@@ -106,8 +106,8 @@ def pair_sheet(
     Args:
         pairs: Two uint8 RGB images each; the second is resized to the first one's height.
         scores: (P,) cosine similarities; None to show pairs alone.
-        same: (P,) whether it is one person.
-        threshold: From which score on the pair counts as one person; None to decide nothing.
+        same: (P,) whether it is one identity.
+        threshold: From which score on the pair counts as one identity; None to decide nothing.
         columns: Pairs in a row; by default so many that the sheet is about square.
         title: Line above all.
 

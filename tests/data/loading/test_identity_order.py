@@ -23,7 +23,7 @@ def made(labels=LABELS, batch_size=12, images=4, seed=3, **options):
 
 def test_a_batch_is_p_people_with_k_images_each():
     order = made()
-    assert order.people == 3
+    assert order.identities == 3
     assert order.steps_per_epoch == 33 // 12
     for batch in order.places(0, 20):
         people = Counter(int(LABELS[index]) for _, index in batch)
@@ -65,7 +65,7 @@ def test_processes_share_the_batch_in_whole_people():
 
 def test_people_with_one_image_are_left_out_and_counted():
     labels = np.append(LABELS, [7, 8])
-    with pytest.warns(UserWarning, match="2 of 9 people have one image only"):
+    with pytest.warns(UserWarning, match="2 of 9 identities have one image only"):
         order = made(labels)
     assert not {33, 34} & {index for batch in order.places(0, 50) for _, index in batch}
     with warnings.catch_warnings():
@@ -77,10 +77,16 @@ def test_people_with_one_image_are_left_out_and_counted():
     ("options", "reason"),
     [
         ({"batch_size": 10}, r"choose a multiple of 4, 8 or more"),
-        ({"batch_size": 4}, r"two people or more"),
-        ({"batch_size": 8, "world": 2}, r"in 2 micro-batches of whole people: choose .* 8, 16 or"),
+        ({"batch_size": 4}, r"two identities or more"),
+        (
+            {"batch_size": 8, "world": 2},
+            r"in 2 micro-batches of whole identities: choose .* 8, 16 or",
+        ),
         ({"batch_size": 16, "accumulate": 3}, r"choose a multiple of 12, 24 or more"),
-        ({"batch_size": 32}, r"takes 8 people with 4 images each, and 7 have two images or more"),
+        (
+            {"batch_size": 32},
+            r"takes 8 identities with 4 images each, and 7 have two",
+        ),
         ({"batch_size": 36}, "larger than the training set"),
         ({"labels": np.full(20, -1)}, "needs labels"),
     ],

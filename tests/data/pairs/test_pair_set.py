@@ -243,9 +243,9 @@ def test_list_without_folds_is_cut_into_ten_of_both_kinds(tmp_path):
         (["1 1", "Ann 1 two", "Ann 1 Eve 1"], "line 2: 'two' is no number"),
         (["1 1", "Ann 1 2", "Ann 1 Eve 7"], "line 3: there is no image .*Eve_0007"),
         (["1 1", "Ann 1 2", "Ann 1 Zoe 1"], "line 3: there is no image .*Zoe"),
-        (["1 1", "Ann 1 2", "Ann 1 ../Ann 1"], "line 3: '../Ann' is no person's folder"),
-        (["1 1", "Ann 1 2", "Ann 1 Ann 3"], "one person in four fields"),
-        (["2 1", *GOOD[1:3], "Ann 1 Bob_B 1", "Ann 3 Eve 1"], "fold 2 has 0 pairs of one person"),
+        (["1 1", "Ann 1 2", "Ann 1 ../Ann 1"], "line 3: '../Ann' is no identity's folder"),
+        (["1 1", "Ann 1 2", "Ann 1 Ann 3"], "one identity in four fields"),
+        (["2 1", *GOOD[1:3], "Ann 1 Bob_B 1", "Ann 3 Eve 1"], "fold 2 has 0 pairs of one identity"),
     ],
 )
 def test_wrong_lists_are_refused_with_their_line(tmp_path, lines, message):

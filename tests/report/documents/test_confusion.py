@@ -52,7 +52,7 @@ def test_label_noise_is_found_and_named(bank, tmp_path):
     assert worst["nearest_cosine"] == pytest.approx(1, abs=2e-3)
     assert len(report.farthest) == 11
     text = report.text()
-    assert "likely one person: 1 pairs" in text
+    assert "likely one identity: 1 pairs" in text
     assert "ann and anna" in text
     assert "likely mislabelled: 1 images" in text
     assert "bob/2.png of bob; nearest other cleo (1.000)" in text

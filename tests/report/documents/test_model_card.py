@@ -41,7 +41,7 @@ def test_a_card_says_where_the_network_comes_from_and_what_was_measured(report):
     assert f"{100 * accuracy['interval']['low']:.2f}" in section(card, "Figures")
     assert "100 genuine, 100 impostor pairs" in section(card, "Figures")
     assert "validation.accuracy 0.8750" in section(card, "Figures")
-    assert "| validation people | 0.3125 |" in section(card, "Thresholds")
+    assert "| validation identities | 0.3125 |" in section(card, "Thresholds")
     assert "0.25" in section(card, "Network")
     assert "```yaml\nname: fcd\n```" in section(card, "Recipe")
     assert "Not measured" in section(card, "Fairness")

@@ -12,7 +12,7 @@ from facedistill.report.figures.landmark_figures import (
     face_sheet,
     mark,
     plot_cumulative,
-    write_landmark_pictures,
+    write_landmark_figures,
 )
 
 
@@ -50,9 +50,9 @@ def test_sheet_marks_what_was_found_and_what_is_true(measured):
 
 def test_pictures_are_written_and_numbered(measured, tmp_path):
     report, faces = measured
-    one = write_landmark_pictures([report], [faces], tmp_path / "one")
+    one = write_landmark_figures([report], [faces], tmp_path / "one")
     assert [path.name for path in one] == ["cumulative.png", "faces.png"]
-    two = write_landmark_pictures([report, report], [faces, faces], tmp_path / "two")
+    two = write_landmark_figures([report, report], [faces, faces], tmp_path / "two")
     assert [path.name for path in two] == ["cumulative.png", "faces1.png", "faces2.png"]
     for path in (*one, *two):
         assert cv2.imread(str(path)).std() > 10

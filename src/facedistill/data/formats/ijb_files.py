@@ -4,9 +4,9 @@ A folder, usually called `meta`, holds plain lists (the `ijbc_` before each name
 
     ijbc_face_tid_mid.txt          image, template and medium of every face
     ijbc_name_5pts_score.txt       image, ten coordinates of five landmarks, detector score
-    ijbc_template_pair_label.txt   two templates and 1 (same person) or 0: the 1:1 protocol
-    ijbc_1N_gallery_G1.csv, _G2    template, person, ...: the two galleries of the 1:N protocol
-    ijbc_1N_probe_mixed.csv        template, person, ...: its probes
+    ijbc_template_pair_label.txt   two templates and 1 (same identity) or 0: the 1:1 protocol
+    ijbc_1N_gallery_G1.csv, _G2    template, identity, ...: the two galleries of the 1:N protocol
+    ijbc_1N_probe_mixed.csv        template, identity, ...: its probes
 
 Photos lie in `loose_crop` beside `meta`. Face i is line i of the first two files, and row i of any
 embeddings. (IJB-B calls its galleries S1 and S2.)
@@ -43,7 +43,7 @@ class TemplateList:
     Attributes:
         name: The file.
         templates: int64 (T,), ascending, each once.
-        subjects: int64 (T,), each template's person.
+        subjects: int64 (T,), each template's identity.
     """
 
     name: str
@@ -64,7 +64,7 @@ class IjbFiles:
         landmarks: float64 (N, 5, 2), (x, y) in pixels of the photo; None without their file.
         detector_scores: float64 (N,), how sure the detector was; None without their file.
         pairs: int64 (P, 2), templates compared 1:1; None without their file.
-        same: bool (P,), whether they are one person's; None without their file.
+        same: bool (P,), whether they are one identity's; None without their file.
         galleries: The 1:N protocol's galleries; empty without their files.
         probes: Its probes; None without their file.
     """
@@ -198,8 +198,8 @@ def _read_templates(path: Path) -> TemplateList:
     if len(torn):
         template, other = rows[torn[0]]
         raise FacedistillError(
-            f"{path}: template {template} is said to be of person "
-            f"{subjects[inverse[torn[0]]]} and of person {other}"
+            f"{path}: template {template} is stated to be of identity "
+            f"{subjects[inverse[torn[0]]]} and of identity {other}"
         )
     return TemplateList(path.name, templates, subjects)
 

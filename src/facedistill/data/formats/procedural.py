@@ -30,12 +30,12 @@ class ProceduralDataset(FaceDataset):
     """Faces drawn on demand; the same arguments give the same pixels everywhere.
 
     Args:
-        identities: How many people.
+        identities: How many identities.
         images_per_identity: How many images of each.
-        seed: Which world of people.
+        seed: Which world of identities.
         size: Side of the square images in pixels.
-        difficulty: How much the images of a person differ, 0 to 1.5.
-        first_identity: Number of the first person, for sets of disjoint people of one seed.
+        difficulty: How much the images of an identity differ, 0 to 1.5.
+        first_identity: Number of the first identity, for sets of disjoint identities of one seed.
         loose: How loosely the faces are cut out, 0 (aligned) to 1.
 
     Raises:
@@ -100,7 +100,7 @@ class ProceduralDataset(FaceDataset):
         return encode_png(self.face(index)[0])
 
     def where(self, index: int) -> str:
-        """Return which face of which person it is."""
+        """Return which face of which identity it is."""
         identity, image = self._place(index)
         return f"{PREFIX} identity {identity} image {image} (seed {self.seed})"
 

@@ -1,4 +1,4 @@
-"""Batches of P people with K images each: what losses that compare people within a batch need."""
+"""Batches of P identities with K images each, for losses that compare within a batch."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from facedistill.data.loading.loader import Order, Place
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityOrder(Order):
-    """The order in which people and their images are seen; a pure function of fields and step.
+    """The order in which identities and their images are seen; a pure function of fields and step.
 
-    In a pass every person is seen once, P at a time in an order drawn anew, with K of their images;
-    the people left over when a pass does not divide by P are others each time. A person with fewer
+    In a pass every identity is seen once, P at a time in an order drawn anew, with K of its images;
+    those left over when a pass does not divide by P are others each time. An identity with fewer
     than K images shows all of them and some again; one with a single image makes no pair and is
     left out.
 
     Attributes:
         labels: int64 (N,), identities 0..M-1.
         images: K, at least 2; `batch_size` is P times K.
-        accumulate: Micro-batches per step, each of which gets whole people, as each process does.
+        accumulate: Micro-batches per step, each of whole identities, as each process has.
     """
 
     labels: np.ndarray = field(compare=False)
@@ -41,10 +41,10 @@ class IdentityOrder(Order):
             )
         super().__post_init__()
         shares = self.world * self.accumulate
-        if self.batch_size % (self.images * shares) or self.people < 2 * shares:
-            among = f" in {shares} micro-batches of whole people" if shares > 1 else ""
+        if self.batch_size % (self.images * shares) or self.identities < 2 * shares:
+            among = f" in {shares} micro-batches of whole identities" if shares > 1 else ""
             raise FacedistillError(
-                f"training.batch_size {self.batch_size} does not give two people or more with "
+                f"training.batch_size {self.batch_size} does not give two identities or more with "
                 f"data.images_per_person {self.images} images each{among}: choose a multiple of "
                 f"{self.images * shares}, {2 * self.images * shares} or more"
             )
@@ -53,41 +53,41 @@ class IdentityOrder(Order):
         everyone = np.split(order, bounds)
         useful = [samples for samples in everyone if len(samples) > 1]
         object.__setattr__(self, "_of", useful)
-        if len(useful) < self.people:
+        if len(useful) < self.identities:
             raise FacedistillError(
-                f"training.batch_size {self.batch_size} takes {self.people} people with "
+                f"training.batch_size {self.batch_size} takes {self.identities} identities with "
                 f"{self.images} images each, and {len(useful)} have two images or more: lower it"
             )
         alone = len(everyone) - len(useful)
         if alone:
             warnings.warn(
-                f"{alone:,} of {len(everyone):,} people have one image only and make no pair: "
+                f"{alone:,} of {len(everyone):,} identities have one image only and make no pair: "
                 "data.images_per_person leaves them out",
                 stacklevel=3,
             )
 
     @property
-    def people(self) -> int:
-        """P, the people of a whole batch."""
+    def identities(self) -> int:
+        """P, the identities of a whole batch."""
         return self.batch_size // self.images
 
     def places(self, start: int, stop: int) -> Iterator[list[Place]]:
         """Give this process's share of the batches of steps `start` to `stop`."""
-        share = self.people // self.world
-        per_pass = len(self._of) // self.people
+        share = self.identities // self.world
+        per_pass = len(self._of) // self.identities
         current, permutation = -1, np.empty(0, np.int64)
         for step in range(start, stop):
             if step // per_pass != current:
                 current = step // per_pass
                 rng = np.random.default_rng((self.seed, current))
                 permutation = rng.permutation(len(self._of))
-            first = (step % per_pass) * self.people + self.rank * share
+            first = (step % per_pass) * self.identities + self.rank * share
             chosen = permutation[first : first + share]
-            yield [(current, i) for person in chosen for i in self._draw(int(person), current)]
+            yield [(current, i) for identity in chosen for i in self._draw(int(identity), current)]
 
-    def _draw(self, person: int, current: int) -> list[int]:
-        """K images of a person: different ones as far as they go."""
-        samples = self._of[person]
-        rng = np.random.default_rng((self.seed, current, person))
+    def _draw(self, identity: int, current: int) -> list[int]:
+        """K images of an identity: different ones as far as they go."""
+        samples = self._of[identity]
+        rng = np.random.default_rng((self.seed, current, identity))
         drawn = rng.permutation(samples)[: self.images]
         return [int(i) for i in np.resize(drawn, self.images)]

@@ -1,4 +1,4 @@
-"""Tables that say which group people or images belong to.
+"""Tables that say which group identities or images belong to.
 
 A CSV file with a header. Its first column is `identity` or `image`, every other column is an
 attribute, and an empty cell means unknown:

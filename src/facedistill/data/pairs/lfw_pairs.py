@@ -20,7 +20,7 @@ LFW_SUFFIXES = (".jpg", ".png", ".jpeg")
 
 
 class _LfwImages(FaceDataset):
-    """Image files `person/person_0001.jpg` that a list of pairs names."""
+    """Image files `NAME/NAME_0001.jpg` that a list of pairs names."""
 
     def __init__(self, folder: Path, paths: list[Path], labels: list[int]) -> None:
         self.name = str(folder)
@@ -40,12 +40,12 @@ def read_lfw(folder: str | Path, pairs_txt: str | Path) -> PairSet:
     """Read pairs in the layout of Labeled Faces in the Wild.
 
     The list's first line gives the number of folds K and of pairs n (`10 300`), or only n; then
-    come, for each fold, n lines `name i j` (two images of one person) and n lines `name1 i name2 j`
-    (two people). Image i of a person is `folder/name/name_000i.jpg` (or .png, .jpeg). A list of
+    come, for each fold, n lines `name i j` (mated pairs) and n lines `name1 i name2 j` (impostor
+    pairs). Image i of an identity is `folder/name/name_000i.jpg` (or .png, .jpeg). A list of
     one fold is cut into ten, each with a tenth of either kind.
 
     Args:
-        folder: Where the people's folders lie.
+        folder: Where the identities' folders lie.
         pairs_txt: The list, UTF-8, its fields separated by tabs or blanks.
 
     Raises:
@@ -61,7 +61,7 @@ def read_lfw(folder: str | Path, pairs_txt: str | Path) -> PairSet:
             f"{pairs_txt}: its first line promises {expected:,} pairs, there are {len(lines) - 1:,}"
         )
     rows: dict[tuple[str, int], int] = {}
-    people: dict[str, int] = {}
+    identities: dict[str, int] = {}
     paths: list[Path] = []
     labels: list[int] = []
     pairs = np.empty((expected, 2), np.int64)
@@ -70,7 +70,7 @@ def read_lfw(folder: str | Path, pairs_txt: str | Path) -> PairSet:
             if (name, image) not in rows:
                 rows[name, image] = len(paths)
                 paths.append(_find_image(folder, name, image, f"{pairs_txt} line {number}"))
-                labels.append(people.setdefault(name, len(people)))
+                labels.append(identities.setdefault(name, len(identities)))
             pairs[pair, side] = rows[name, image]
     faces = _LfwImages(folder, paths, labels)
     same = faces.labels[pairs[:, 0]] == faces.labels[pairs[:, 1]]
@@ -79,7 +79,7 @@ def read_lfw(folder: str | Path, pairs_txt: str | Path) -> PairSet:
     if (genuine != count).any():
         wrong = int(np.argmax(genuine != count))
         raise FacedistillError(
-            f"{pairs_txt}: fold {wrong + 1} has {genuine[wrong]} pairs of one person, not {count}"
+            f"{pairs_txt}: fold {wrong + 1} has {genuine[wrong]} pairs of one identity, not {count}"
         )
     return PairSet(
         str(folder),
@@ -119,7 +119,7 @@ def _is_number(field: str) -> bool:
 
 
 def _read_pair(where: str, line: str) -> list[tuple[str, int]]:
-    """Return the two images of a line as (person, number)."""
+    """Return the two images of a line as (identity, number)."""
     fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
     if len(fields) == 3:
         fields = [fields[0], fields[1], fields[0], fields[2]]
@@ -128,12 +128,12 @@ def _read_pair(where: str, line: str) -> list[tuple[str, int]]:
             f"{where}: {line[:80]!r} is neither `name i j` nor `name1 i name2 j`"
         )
     elif fields[0] == fields[2]:
-        raise FacedistillError(f"{where}: one person in four fields; write `name i j`")
+        raise FacedistillError(f"{where}: one identity in four fields; write `name i j`")
     for name, number in (fields[:2], fields[2:]):
         if not _is_number(number):
             raise FacedistillError(f"{where}: {number[:80]!r} is no number of an image")
         if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
-            raise FacedistillError(f"{where}: {name[:80]!r} is no person's folder")
+            raise FacedistillError(f"{where}: {name[:80]!r} is no identity's folder")
     return [(fields[0], int(fields[1])), (fields[2], int(fields[3]))]
 
 

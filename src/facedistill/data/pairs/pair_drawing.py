@@ -15,15 +15,15 @@ DEFAULT_PAIRS = 6000
 
 
 def make_pairs(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw pairs of one person and of two people, half each, none twice.
+    """Draw mated and impostor pairs, half each, none twice.
 
-    The pairs come as ten contiguous folds, first the pairs of one person, then those of two. Where
-    there are people enough, the folds share none of them, so that a threshold chosen on nine folds
-    is tested on strangers; else all people are in every fold. Pairs of one person are spread over
-    people as evenly as their images allow; those of two are drawn evenly over images.
+    The pairs come as ten contiguous folds, first the mated pairs, then the impostor pairs. Where
+    there are identities enough, the folds share none of them, so that a threshold chosen on nine
+    folds is tested on strangers; else all identities are in every fold. Mated pairs are spread over
+    identities as evenly as their images allow; impostor pairs are drawn evenly over images.
 
     Args:
-        labels: Integers (N,), each image's person; images with -1 are left out.
+        labels: Integers (N,), each image's identity; images with -1 are left out.
         count: Number of pairs P, at least 2.
         seed: Which pairs; the same labels and seed give the same pairs.
 
@@ -39,15 +39,15 @@ def make_pairs(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, n
     most = most_pairs(labels)
     if count > most:
         raise FacedistillError(
-            f"cannot draw {count:,} pairs, half of them of one person: the labelled images give "
+            f"cannot draw {count:,} pairs, half of them of one identity: the labelled images give "
             f"at most {most:,}"
         )
     rng = np.random.default_rng(seed)
-    people = _images_by_person(labels)
+    identities = _images_by_identity(labels)
     bounds = np.linspace(0, count, FOLDS + 1).astype(int)
     genuine = np.diff(bounds // 2)
     impostors = np.diff(bounds) - genuine
-    groups = _deal(people, rng)
+    groups = _deal(identities, rng)
     if all(
         _genuine_capacity(group).sum() >= wanted and _impostor_capacity(group) >= others
         for group, wanted, others in zip(groups, genuine, impostors, strict=True)
@@ -55,9 +55,9 @@ def make_pairs(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, n
         positive = [_genuine(g, n, rng) for g, n in zip(groups, genuine, strict=True)]
         negative = [_impostors(g, n, rng) for g, n in zip(groups, impostors, strict=True)]
     else:
-        everyone = rng.permutation(_genuine(people, genuine.sum(), rng))
+        everyone = rng.permutation(_genuine(identities, genuine.sum(), rng))
         positive = np.split(everyone, np.cumsum(genuine)[:-1])
-        negative = np.split(_impostors(people, impostors.sum(), rng), np.cumsum(impostors)[:-1])
+        negative = np.split(_impostors(identities, impostors.sum(), rng), np.cumsum(impostors)[:-1])
     folds = [part for both in zip(positive, negative, strict=True) for part in both]
     kinds = np.tile([True, False], FOLDS)
     return np.concatenate(folds), np.repeat(kinds, [len(part) for part in folds])
@@ -78,39 +78,39 @@ def tenths(count: int) -> np.ndarray:
 
 def most_pairs(labels: np.ndarray) -> int:
     """Return how many pairs `make_pairs` can draw from labels at most."""
-    people = _images_by_person(np.asarray(labels))
-    return 2 * min(int(_genuine_capacity(people).sum()), _impostor_capacity(people))
+    identities = _images_by_identity(np.asarray(labels))
+    return 2 * min(int(_genuine_capacity(identities).sum()), _impostor_capacity(identities))
 
 
-def _images_by_person(labels: np.ndarray) -> list[np.ndarray]:
-    """Return each known person's images."""
+def _images_by_identity(labels: np.ndarray) -> list[np.ndarray]:
+    """Return each known identity's images."""
     known = np.flatnonzero(labels != UNLABELLED)
     order = known[np.argsort(labels[known], kind="stable")]
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
 
 
-def _deal(people: list[np.ndarray], rng: np.random.Generator) -> list[list[np.ndarray]]:
-    """Deal people into ten groups at random, those with most images first, so that none starves."""
-    shuffled = [people[index] for index in rng.permutation(len(people))]
+def _deal(identities: list[np.ndarray], rng: np.random.Generator) -> list[list[np.ndarray]]:
+    """Deal identities into ten groups at random, those with most images first."""
+    shuffled = [identities[index] for index in rng.permutation(len(identities))]
     shuffled.sort(key=len, reverse=True)
     return [shuffled[group::FOLDS] for group in range(FOLDS)]
 
 
-def _genuine_capacity(people: Iterable[np.ndarray]) -> np.ndarray:
-    sizes = np.array([len(images) for images in people], np.int64)
+def _genuine_capacity(identities: Iterable[np.ndarray]) -> np.ndarray:
+    sizes = np.array([len(images) for images in identities], np.int64)
     return sizes * (sizes - 1) // 2
 
 
-def _impostor_capacity(people: Iterable[np.ndarray]) -> int:
-    sizes = np.array([len(images) for images in people], np.int64)
+def _impostor_capacity(identities: Iterable[np.ndarray]) -> int:
+    sizes = np.array([len(images) for images in identities], np.int64)
     return int(sizes.sum() ** 2 - (sizes**2).sum()) // 2
 
 
-def _genuine(people: list[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw `count` distinct pairs of one person each, as evenly over people as possible."""
-    capacity = _genuine_capacity(people)
+def _genuine(identities: list[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw `count` distinct mated pairs, as evenly over identities as possible."""
+    capacity = _genuine_capacity(identities)
     drawn = [np.empty((0, 2), np.int64)]
-    for images, limit, quota in zip(people, capacity, _fill(capacity, count, rng), strict=True):
+    for images, limit, quota in zip(identities, capacity, _fill(capacity, count, rng), strict=True):
         if quota:
             # Pair number r of all (i, j) with i < j, in the order (0, 1), (0, 2), (1, 2), (0, 3).
             rank = rng.choice(limit, quota, replace=False)
@@ -121,7 +121,7 @@ def _genuine(people: list[np.ndarray], count: int, rng: np.random.Generator) -> 
 
 
 def _fill(capacity: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Share `count` among people so that none gets more than it can give, as evenly as possible."""
+    """Share `count` among identities as evenly as each can give."""
     low, high = 0, count
     while low < high:  # the highest level at which the shares do not exceed the count
         level = (low + high + 1) // 2
@@ -134,13 +134,13 @@ def _fill(capacity: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
     return shares
 
 
-def _impostors(people: list[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw `count` distinct pairs of two people each, evenly over all that there are."""
+def _impostors(identities: list[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw `count` distinct impostor pairs, evenly over all that there are."""
     if not count:
         return np.empty((0, 2), np.int64)
-    images = np.concatenate(people)
-    sizes = np.array([len(own) for own in people])
-    # Image k pairs with every image behind its own person's; pairs are numbered in that order.
+    images = np.concatenate(identities)
+    sizes = np.array([len(own) for own in identities])
+    # Image k pairs with every image behind its own identity's; pairs are numbered in that order.
     ends = np.repeat(np.cumsum(sizes), sizes)
     behind = len(images) - ends
     numbered = np.cumsum(behind)

@@ -1,4 +1,4 @@
-"""Pairs of faces for verification: are the two the same person?
+"""Pairs of faces for verification: are the two the same identity?
 
 Three sources give the same `PairSet`: `.bin` files (InsightFace's packed LFW, CFP-FP, AgeDB-30 and
 others), folders with a `pairs.txt` (LFW's own layout), and any labelled data set, from which pairs
@@ -18,7 +18,7 @@ from facedistill.data.pairs.pair_drawing import FOLDS, make_pairs, tenths
 
 
 class PairSet:
-    """Pairs of images, and whether each shows one person.
+    """Pairs of images, and whether each shows one identity.
 
     Args:
         name: What to call it in messages and reports.
@@ -28,7 +28,7 @@ class PairSet:
         same: Bools (P,).
         folds: Integers (P,), each pair's fold 0..K-1; None for contiguous tenths.
         image_names: What each image is called in tables about images; by default its number.
-        identity_names: What each image's person is called; by default the label's number.
+        identity_names: What each image's identity is called; by default the label's number.
 
     Raises:
         FacedistillError: If shapes do not fit, there is no pair, or an index is out of range.
@@ -48,8 +48,8 @@ class PairSet:
         self.faces = faces
         self.image_names = as_names(range(len(faces)) if image_names is None else image_names)
         known = (faces.labels != UNLABELLED).any()
-        people = faces.labels.tolist() if identity_names is None and known else identity_names
-        self.identity_names = None if people is None else as_names(people)
+        identities = faces.labels.tolist() if identity_names is None and known else identity_names
+        self.identity_names = None if identities is None else as_names(identities)
         self.pairs = np.asarray(pairs, np.int64)
         self.same = np.asarray(same, np.bool_)
         self.folds = None if folds is None else np.asarray(folds, np.int64)
@@ -69,7 +69,7 @@ class PairSet:
 
         Args:
             faces: The data set.
-            count: Number of pairs, half of them of one person.
+            count: Number of pairs, half of them of one identity.
             seed: Which pairs.
 
         Raises:
@@ -87,7 +87,7 @@ class PairSet:
 
     @property
     def identities(self) -> np.ndarray | None:
-        """Each image's person, int64 (N,), -1 where unknown; None if all are unknown."""
+        """Each image's identity, int64 (N,), -1 where unknown; None if all are unknown."""
         labels = self.faces.labels
         return None if (labels == UNLABELLED).all() else labels
 

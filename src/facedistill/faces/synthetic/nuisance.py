@@ -1,4 +1,4 @@
-"""What differs between two photographs of one person: pose, light, expression, covers, lens."""
+"""What differs between two photographs of one identity: pose, light, expression, covers, lens."""
 
 from __future__ import annotations
 

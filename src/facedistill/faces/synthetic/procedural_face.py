@@ -1,6 +1,6 @@
 """Procedural faces: an endless labelled face data set that needs no download and no consent.
 
-A face is rendered from some eighty continuous traits of a person and thirty circumstances of a
+A face is rendered from some eighty continuous traits of an identity and thirty circumstances of a
 photograph, with exact landmarks. The same numbers give the same face on every run.
 """
 
@@ -36,14 +36,14 @@ def procedural_face(
     *,
     loose: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Render photograph number `image` of person number `identity`.
+    """Render photograph number `image` of identity number `identity`.
 
     Args:
-        seed: Which world of people, 0 or more.
-        identity: Which person, 0 or more.
-        image: Which photograph of the person, 0 or more.
+        seed: Which world of identities, 0 or more.
+        identity: Which identity, 0 or more.
+        image: Which photograph of the identity, 0 or more.
         size: Side of the crop in pixels, 16 to 1024.
-        difficulty: How much photographs of a person differ, 0 to 1.5 (see `draw_nuisance`).
+        difficulty: How much photographs of an identity differ, 0 to 1.5 (see `draw_nuisance`).
         loose: Share, 0 to 1, of the largest rotation, scale and shift of a loose crop, such as a
             face detector gives: to find landmarks in, or to align. 0 is an aligned crop.
 
@@ -56,14 +56,14 @@ def procedural_face(
     """
     if not 0.0 <= loose <= 1.0:
         raise FacedistillError(f"procedural faces with loose={loose}: give 0 to 1")
-    # NumPy pads seeds with zeros: without the leading marks person 7 and its photograph 0 would
+    # NumPy pads seeds with zeros: without the leading marks identity 7 and its photograph 0 would
     # draw the same numbers.
-    person = draw_identity(np.random.default_rng((1, seed, identity)))
+    drawn = draw_identity(np.random.default_rng((1, seed, identity)))
     circumstances = draw_nuisance(np.random.default_rng((2, seed, identity, image)), difficulty)
     if loose:
         rng = np.random.default_rng((3, seed, identity, image))
         circumstances = _loosened(circumstances, loose, rng)
-    return render(person, circumstances, size)
+    return render(drawn, circumstances, size)
 
 
 def _loosened(nuisance: Nuisance, loose: float, rng: np.random.Generator) -> Nuisance:

@@ -37,7 +37,7 @@ MIN_SIZE, MAX_SIZE = 16, 1024
 def render(
     identity: Identity, nuisance: Nuisance, size: int = ARCFACE_SIZE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Render one photograph of one person as a loosely aligned crop.
+    """Render one photograph of one identity as a loosely aligned crop.
 
     Args:
         identity: Who.

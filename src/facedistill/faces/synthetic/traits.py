@@ -1,4 +1,4 @@
-"""Who a procedural face is: some eighty continuous traits, drawn once a person."""
+"""Who a procedural face is: some eighty continuous traits, drawn once an identity."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def trait(low: float, high: float, absent: float = 0.0) -> float:
     Args:
         low: Smallest value.
         high: Largest value.
-        absent: Share of people who have exactly `low` (no beard, no freckles).
+        absent: Share of identities who have exactly `low` (no beard, no freckles).
 
     Returns:
-        A field whose default is the middle of the range, or `low` where most people lack it.
+        A field whose default is the middle of the range, or `low` where most identities lack it.
     """
     default = low if absent >= 0.5 else (low + high) / 2
     declared: float = field(default=default, metadata={"low": low, "high": high, "absent": absent})
@@ -25,7 +25,7 @@ def trait(low: float, high: float, absent: float = 0.0) -> float:
 
 @dataclass(frozen=True)
 class Identity:
-    """The traits of one person; `Identity()` is the average face.
+    """The traits of one identity; `Identity()` is the average face.
 
     Lengths are in decimetres on the head. Positions on the face are chart coordinates (see
     `head_chart`), about decimetres too: x to the image's right, y downwards, origin 15 mm below
@@ -156,13 +156,13 @@ def trait_ranges() -> dict[str, tuple[float, float]]:
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
-    """Draw a person: every trait independently, most near the middle of its range.
+    """Draw an identity: every trait independently, most near the middle of its range.
 
     Args:
-        rng: Source of randomness; the same state gives the same person.
+        rng: Source of randomness; the same state gives the same identity.
 
     Returns:
-        The person.
+        The identity.
     """
     spread = np.clip(0.5 + 0.32 * rng.standard_normal(len(_TRAITS)), 0.0, 1.0)
     absent = rng.random(len(_TRAITS)) < _ABSENT

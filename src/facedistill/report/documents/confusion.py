@@ -1,4 +1,4 @@
-"""Whom a teacher confuses: a report on label noise in words, JSON and pictures."""
+"""Whom a teacher confuses: a report on label noise in words, JSON and a contact sheet."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Confusion:
     Attributes:
         bank: Its folder.
         data: The data set's name.
-        identities: How many people.
+        identities: How many identities.
         images: How many images.
         single: How many of them are the only one of their identity, and so not compared.
-        same_above: Cosine of two prototypes from which they are likely one person.
+        same_above: Cosine of two prototypes from which they are likely one identity.
         far_below: Cosine of an image with the others of its identity below which it is likely
             mislabelled.
         closest: The nearest pairs of identities.
@@ -62,9 +62,9 @@ class Confusion:
     def text(self) -> str:
         """Return the report in lines for people."""
         lines = [
-            f"{self.data}: {self.images:,} images of {self.identities:,} people, seen by bank "
+            f"{self.data}: {self.images:,} images of {self.identities:,} identities, seen by bank "
             f"{self.bank}",
-            f"likely one person: {self.same:,} pairs of identities with cosine "
+            f"likely one identity: {self.same:,} pairs of identities with cosine "
             f"{self.same_above:g} or more",
             *map(_pair_line, self.closest[:_SPOKEN]),
             f"likely mislabelled: {self.far:,} images with cosine below {self.far_below:g} to the "
@@ -93,14 +93,14 @@ def inspect_confusion(
     same_above: float = SAME_ABOVE,
     far_below: float = FAR_BELOW,
 ) -> Confusion:
-    """Report the people whom a bank's teacher confuses, and images unlike their own people.
+    """Report the identities whom a bank's teacher confuses, and images unlike their own identities.
 
     Args:
         source: The bank.
         data: The labelled faces; by default those the bank was made from, if they are still there.
-        sheet: Where to write a picture: the nearest pairs of identities, three images of each, and
-            the images least like their identity, between their own people and the nearest others.
-        same_above: From which cosine two identities count as likely one person.
+        sheet: Where to write a sheet: the nearest pairs of identities, three images of each, and
+            the images least like their identity, between its own and the nearest other's.
+        same_above: From which cosine two identities count as likely one identity.
         far_below: Below which cosine an image counts as likely mislabelled.
 
     Raises:

@@ -45,7 +45,7 @@ def write_report(
     Args:
         out: A folder; it is made.
         evaluations: What was found.
-        protocols: What each was measured on, for the pictures of pairs; None shows none.
+        protocols: What each was measured on, for the faces of pairs; None shows none.
         subject: What was measured: the network's file, or that of its embeddings.
         facts: What else is to be said of it.
         mask_seed: Seed of the masks that pairs wore.
@@ -124,7 +124,7 @@ def to_dict(
 
 
 def to_markdown(about: Mapping[str, str], sections: Sequence[Section]) -> str:
-    """Return the report as a Markdown document; its pictures are on the page."""
+    """Return the report as a Markdown document; its figures are on the page."""
     parts = [f"# {about['network']}", "\n".join(f"- {key}: {text}" for key, text in about.items())]
     for made in sections:
         parts += [f"## {made.title}", *made.remarks]

@@ -34,7 +34,7 @@ def inspect_source(
 
     Args:
         source: A data set, verification pairs, a bank or a model file.
-        sheet: Where to write a picture of sample faces or pairs.
+        sheet: Where to write a sheet of sample faces or pairs.
         verify: Check every record of a RecordIO data set, or row of a bank, against its checksum.
 
     Returns:
@@ -80,15 +80,15 @@ def _describe_dataset(dataset: FaceDataset, sheet: Path | None, verify: bool) ->
 
 
 def _sample_rows(dataset: FaceDataset) -> tuple[list[np.ndarray], list[str]]:
-    """Some identities, each with some of its images: people first, as the eye compares them."""
+    """Some identities, each with some of its images, side by side as the eye compares them."""
     rng = np.random.default_rng(0)
-    people = np.unique(dataset.labels)
-    chosen = rng.choice(people, size=min(_SHEET_ROWS, len(people)), replace=False)
+    identities = np.unique(dataset.labels)
+    chosen = rng.choice(identities, size=min(_SHEET_ROWS, len(identities)), replace=False)
     images, labels = [], []
-    for person in np.sort(chosen):
-        indices = np.flatnonzero(dataset.labels == person)[:_SHEET_COLUMNS]
+    for identity in np.sort(chosen):
+        indices = np.flatnonzero(dataset.labels == identity)[:_SHEET_COLUMNS]
         images += [dataset[int(index)].image for index in indices]
-        labels += [str(person)] * len(indices)
+        labels += [str(identity)] * len(indices)
     return images, labels
 
 

@@ -124,9 +124,9 @@ def _figures(metrics: Mapping[str, float], reports: Mapping[str, Mapping[str, An
             f"On {name} ({_size(report)}):\n\n{markdown_table(rows, ['figure', 'value, 95 %'])}"
         )
     if metrics:
-        told = ", ".join(f"{key} {value:.4f}" for key, value in sorted(metrics.items()))
+        metrics_text = ", ".join(f"{key} {value:.4f}" for key, value in sorted(metrics.items()))
         parts.append(
-            f"On the faces by which these weights were chosen, too good therefore: {told}."
+            f"On the faces by which these weights were chosen, too good therefore: {metrics_text}."
         )
     return "\n\n".join(parts) or "Nothing was measured. `facedistill evaluate` does."
 
@@ -139,7 +139,7 @@ def _size(report: Mapping[str, Any]) -> str:
 
 
 def _thresholds(own: Mapping[str, float], reports: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [{"set on": "validation people", **_cosines(own)}] if own else []
+    rows = [{"set on": "validation identities", **_cosines(own)}] if own else []
     rows += [
         {"set on": name, **_cosines(report["thresholds"])}
         for name, report in reports.items()

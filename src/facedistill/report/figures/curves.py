@@ -1,4 +1,4 @@
-"""What pictures of runs and verifiers draw, and how a picture is written."""
+"""What figures of runs and verifiers draw, and how a figure is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DPI = 100
 LOSS = "loss"
 ACCURACY = "validation.accuracy"
 
-_CORNERS = 2000  # more corners than this a picture cannot show
+_CORNERS = 2000  # more corners than this a figure cannot show
 
 
 def series(records: Iterable[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise FacedistillError(f"cannot write {path}: a picture's name ends in .png")
+        raise FacedistillError(f"cannot write {path}: a figure's name ends in .png")
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png")

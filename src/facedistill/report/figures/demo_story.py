@@ -1,4 +1,4 @@
-"""The picture at the end of the demo: how the students learned, and what they say of faces."""
+"""The figure at the end of the demo: how the students learned, and what they say of faces."""
 
 from __future__ import annotations
 
@@ -40,13 +40,16 @@ def plot_story(
     for name, records in runs.items():
         steps, accuracies = series(records, ACCURACY)
         learning.plot(steps, 100 * accuracies, marker=".", label=name)
-    learning.set(xlabel="step", ylabel="accuracy % on validation people", title="learning")
+    learning.set(xlabel="step", ylabel="accuracy % on validation identities", title="learning")
     learning.legend()
     for name, report in reports.items():
         far, tar = roc_points(roc_curve(report.scores, report.same))
         roc.step(far, 100 * tar, where="post", label=f"{name}, {100 * report.accuracy:.1f} %")
     roc.set(
-        xscale="log", xlabel="false accept rate", ylabel="true accept rate %", title="unseen people"
+        xscale="log",
+        xlabel="false accept rate",
+        ylabel="true accept rate %",
+        title="unseen identities",
     )
     roc.legend(loc="lower right")
     for axes in (learning, roc):

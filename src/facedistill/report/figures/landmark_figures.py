@@ -1,9 +1,10 @@
-"""Pictures of landmarks: best, median and worst faces, the cumulative curve, aligned crops."""
+"""Figures of landmarks: best, median and worst faces, the cumulative curve, aligned crops."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,7 +12,6 @@ from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.views.aligned_faces import AlignedFaces
 from facedistill.data.views.resized import scale_square
 from facedistill.data.views.selection import evenly_spread
 from facedistill.evaluation.metrics.landmark_errors import cumulative_curve
@@ -22,7 +22,7 @@ from facedistill.report.sheet import contact_sheet, save_sheet
 from facedistill.runtime.alignment import template
 
 TILE = 168
-"""Side of a face in the pictures."""
+"""Side of a face in the figures."""
 EACH = 8
 """How many of the best, of the median and of the worst faces."""
 _TRUE, _FOUND = (46, 200, 67), (235, 64, 52)
@@ -37,7 +37,7 @@ def mark(
         image: uint8 RGB (H, H, 3).
         landmarks: (P, 2), fractions of its side.
         colour: RGB.
-        size: Side of the picture.
+        size: Side of the figure.
     """
     marked = scale_square(image, size) if len(image) != size else image.copy()
     for x, y in to_pixels(landmarks, marked.shape):
@@ -116,7 +116,7 @@ def plot_cumulative(
     save_figure(figure, path)
 
 
-def write_landmark_pictures(
+def write_landmark_figures(
     reports: Sequence[LandmarkReport], sets: Sequence[FaceDataset], folder: str | Path
 ) -> list[Path]:
     """Write `cumulative.png`, and `faces.png` of each set (numbered where there are several).
@@ -134,7 +134,27 @@ def write_landmark_pictures(
     return written
 
 
-def aligned_sheet(faces: AlignedFaces, count: int = 40) -> np.ndarray:
+class AlignedCrops(Protocol):
+    """Loose crops and what each is made into.
+
+    Attributes:
+        source: The loose crops.
+        size: Side of an aligned crop in pixels.
+    """
+
+    source: FaceDataset
+    size: int
+
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        ...
+
+    def crop(self, index: int) -> np.ndarray:
+        """Return the aligned crop, uint8 RGB (size, size, 3), of face `index`."""
+        ...
+
+
+def aligned_sheet(faces: AlignedCrops, count: int = 40) -> np.ndarray:
     """Show loose crops and, beside each, what it was made into, with the template's points.
 
     Args:

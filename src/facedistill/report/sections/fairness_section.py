@@ -27,7 +27,7 @@ def add_fairness(made: Section, report: FairnessReport) -> None:
     ]
     remark = (
         f"{threshold_line(report.threshold, report.target)}; {report.mixed:,} pairs of two groups "
-        f"and {report.unknown:,} with somebody of no known group are left out."
+        f"and {report.unknown:,} with an identity of no known group are left out."
     )
     made.tables.append(Table(f"Errors by {report.attribute}", [*GROUP_COLUMNS], rows, remark))
     made.tables.append(_differentials(report))
