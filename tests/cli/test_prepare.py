@@ -14,7 +14,7 @@ def test_loose_crops_are_aligned_into_records_or_files(finder, tmp_path):
     assert json.loads(call("inspect", tmp_path / "records", "--json"))["images"] == 18
     call(*align, "--out", tmp_path / "files", "--size", "48")
     assert len(list((tmp_path / "files").glob("*/*.jpg"))) == 18
-    with pytest.raises(FacedistillError, match="is a folder: name the picture in it"):
+    with pytest.raises(FacedistillError, match="is a folder: name the file in it"):
         call(*align, "--out", tmp_path / "other", "--sheet", tmp_path)
     assert not (tmp_path / "other").exists()
     assert (

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from facedistill.core.errors import FacedistillError
-from facedistill.models.inference import embed_images
+from facedistill.models.inference import embed_images, infer
 from facedistill.models.outputs import Outputs
 
 IMAGES = np.random.default_rng(0).integers(256, size=(7, 4, 4, 3), dtype=np.uint8)
@@ -131,3 +131,37 @@ def test_images_that_do_not_fit_are_named(bad, message):
 def test_nothing_to_do_is_refused(options):
     with pytest.raises(FacedistillError):
         embed_images(LeftHalf(), IMAGES.__getitem__, **options)
+
+
+def test_items_come_back_with_the_outputs_of_both_views_and_missing_ones_are_left_out():
+    def network(images, needs):
+        assert needs == {"feature_map"}
+        return Outputs(feature_map=images.permute(0, 3, 1, 2))
+
+    items = [("a", 0), None, ("b", 1), ("c", 2)]
+    batches = list(
+        infer(
+            network,
+            items,
+            4,
+            ["feature_map"],
+            image=lambda item: IMAGES[item[1]],
+            batch_size=2,
+            flip=True,
+        )
+    )
+    assert [(batch.start, [item[0] for item in batch.items]) for batch in batches] == [
+        (0, ["a"]),
+        (1, ["b", "c"]),
+    ]
+    plain, mirrored = batches[1].outputs.feature_map, batches[1].mirrored.feature_map
+    np.testing.assert_array_equal(plain.permute(0, 2, 3, 1), IMAGES[1:3])
+    np.testing.assert_array_equal(mirrored.permute(0, 2, 3, 1), IMAGES[1:3, :, ::-1])
+
+
+def test_an_item_that_is_an_error_ends_the_loop():
+    items = [0, FacedistillError("face 1 does not decode")]
+    network = LeftHalf()
+    with pytest.raises(FacedistillError, match="face 1"):
+        list(infer(network, items, 2, {"embedding"}, image=IMAGES.__getitem__, batch_size=1))
+    assert network.training

@@ -53,7 +53,7 @@ def prepare_aligned(
         FacedistillError: See `align_faces` and `pack`.
     """
     if sheet is not None and Path(sheet).is_dir():
-        raise FacedistillError(f"--sheet {sheet} is a folder: name the picture in it")
+        raise FacedistillError(f"--sheet {sheet} is a folder: name the file in it")
     if as_records:
         require_room(Path(out), overwrite)
     else:

@@ -1,4 +1,4 @@
-"""Where a teacher doubts the labels: people it takes for one, images unlike their own people."""
+"""Where a teacher doubts the labels: identities it takes for one, images unlike their identity."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def mine_neighbours(
 
     Source: CoupleFace (Liu et al., ECCV 2022), informative mutual relation mining. The paper's K is
     not known here. The cache is bound to the bank, the images used and their labels, so that
-    people held out for validation never are anyone's neighbours.
+    identities held out for validation are nobody's neighbours.
 
     Args:
         bank: The teacher's embeddings, plain view.
@@ -55,15 +55,15 @@ def mine_neighbours(
         device: Where to compare; the result is on the CPU.
 
     Raises:
-        FacedistillError: If the faces are unlabelled, of one person alone, or the bank does not
+        FacedistillError: If the faces are unlabelled, of one identity alone, or the bank does not
             know them, or an identity has no mean embedding.
     """
     identities = check_labels(faces.labels, faces.name)
     if identities < 2:
         have = "one identity" if identities else "no labels"
         raise FacedistillError(
-            f"{faces.name} has {have}, and neighbours are found among labelled people: give "
-            "labelled data of more people"
+            f"{faces.name} has {have}, and neighbours are found among labelled identities: give "
+            "labelled data of more identities"
         )
     if count < 1:
         raise ValueError(f"{count} neighbours, there must be 1 or more")
@@ -180,7 +180,7 @@ def stable_topk(values: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
 
 
 def _fingerprint(bank: Bank, rows: np.ndarray, labels: np.ndarray) -> str:
-    """Hash over what decides the result: bank, images used, and who is on them."""
+    """Hash over what decides the result: bank, images used, and their identities."""
     digest = hashlib.blake2b(_FORMAT + bank.info.mark.tobytes(), digest_size=16)
     for array in (rows, labels):
         digest.update(np.ascontiguousarray(array, "<i8").tobytes())
