@@ -80,7 +80,7 @@ def test_a_batch_is_what_its_definition_says():
         epoch, number = divmod(step, per_epoch)
         chosen = np.random.default_rng((1, epoch)).permutation(20)[6 * number : 6 * number + 6]
         for row, index in enumerate(chosen):
-            image, flipped = MUCH(faces.images[index], sample_rng(1, epoch, int(index)))
+            image, flipped = Augmenter(MUCH)(faces.images[index], sample_rng(1, epoch, int(index)))
             np.testing.assert_array_equal(batch.images[row], image)
             np.testing.assert_array_equal(batch.clean[row], faces.images[index])
             assert batch.flipped[row] == flipped
