@@ -31,7 +31,7 @@ from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.models.face_network import FaceNetwork
-from facedistill.recipe.augmentation import Augmentation
+from facedistill.recipe.augmentation_options import Augmentation
 from facedistill.runtime.input_spec import InputSpec
 
 shares: dict[str, float] = defaultdict(float)

@@ -41,7 +41,7 @@ from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.run_teachers import Teachers
 from facedistill.engine.step import TrainingStep, Weight
 from facedistill.models.face_network import FaceNetwork
-from facedistill.recipe.augmentation import Augmentation
+from facedistill.recipe.augmentation_options import Augmentation
 from facedistill.runtime.input_spec import InputSpec
 
 Step = Callable[[Batch], object]

@@ -1,8 +1,11 @@
+import inspect
 import json
 
 import pytest
 
+from facedistill.cli.prepare import prepare
 from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.image_file import JPEG_QUALITY
 from tests.cli.calling import LOOSE, call
 
 
@@ -34,3 +37,8 @@ def test_loose_crops_are_aligned_into_records_or_files(finder, tmp_path):
 def test_prepare_refuses_what_does_not_go_together(tmp_path, options, message):
     with pytest.raises(FacedistillError, match=message):
         call("prepare", LOOSE, "--out", tmp_path / "out", *options)
+
+
+def test_the_quality_that_help_states_is_the_one_of_the_formats():
+    # The command line states it itself: reading the formats to print help would import NumPy.
+    assert inspect.signature(prepare).parameters["quality"].default == JPEG_QUALITY

@@ -10,7 +10,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.faces.augmentation import Augmenter, sample_rng
 from facedistill.faces.landmarks import mirror, to_fractions, to_pixels
 from facedistill.faces.masks.face_mask import MIN_SIDE
-from facedistill.recipe.augmentation import Augmentation
+from facedistill.recipe.augmentation_options import Augmentation
 from facedistill.runtime.alignment import template
 
 EVERYTHING = Augmentation(

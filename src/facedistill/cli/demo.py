@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options import Out
+from facedistill.cli.arguments import Out
 
 EXAMPLES = ("facedistill demo --quick --out demo",)
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from facedistill.cli.arguments import InputColor, InputMean, InputSize, InputStd, Out, Prompts
 from facedistill.cli.network import opened_network
-from facedistill.cli.options import InputColor, InputMean, InputSize, InputStd, Out, Prompts
 from facedistill.core.errors import FacedistillError
 from facedistill.core.imported_modules import import_modules
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options import AsJson, Out
+from facedistill.cli.arguments import AsJson, Out
 from facedistill.export.target import TARGETS, target_named
 
 EXAMPLES = (

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options import AsJson
+from facedistill.cli.arguments import AsJson
 from facedistill.cli.output import print_lists
 
 EXAMPLES = ("facedistill list recipes", "facedistill list objectives --import my_objectives")

@@ -7,6 +7,7 @@ from typing import Any
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.image_file import JPEG_QUALITY
 from facedistill.data.packing import pack, require_room
 from facedistill.data.views.upright import Upright
 from facedistill.evaluation.landmark_locator import Locator
@@ -27,7 +28,7 @@ def prepare_aligned(
     out: str | Path,
     *,
     size: int | None = None,
-    quality: int = 95,
+    quality: int = JPEG_QUALITY,
     as_records: bool = False,
     sheet: str | Path | None = None,
     overwrite: bool = False,

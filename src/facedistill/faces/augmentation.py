@@ -16,7 +16,7 @@ import numpy as np
 from facedistill.faces.landmarks import mirror, reduce_to_five, to_fractions, to_pixels
 from facedistill.faces.masks.face_mask import render_mask
 from facedistill.faces.masks.mask_parameters import MaskParameters
-from facedistill.recipe.augmentation import Augmentation
+from facedistill.recipe.augmentation_options import Augmentation
 from facedistill.runtime.alignment import transform_points
 
 

@@ -14,7 +14,7 @@ from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.loading.loader import Cached, Loader, Order, Resized
 from facedistill.faces.augmentation import Augmenter, sample_rng
-from facedistill.recipe.augmentation import Augmentation
+from facedistill.recipe.augmentation_options import Augmentation
 
 FLIP = Augmentation()
 MUCH = Augmentation(flip=0.5, rotation=20, shift=0.1, brightness=0.3, occlusion=0.5, jpeg=0.5)

@@ -22,7 +22,7 @@ from facedistill.data.sample import KEY_BYTES, Sample
 from facedistill.data.views.resized import Resized
 from facedistill.data.views.view import View
 from facedistill.faces.augmentation import Augmenter, sample_rng
-from facedistill.recipe.augmentation import Augmentation
+from facedistill.recipe.augmentation_options import Augmentation
 
 Place = tuple[int, int]
 """(epoch, index of the sample): all that a sample's augmentation depends on, beside the seed."""

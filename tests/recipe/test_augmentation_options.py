@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.recipe.augmentation import Augmentation
+from facedistill.recipe.augmentation_options import Augmentation
 
 
 def test_flip_only_knows_every_operation():
