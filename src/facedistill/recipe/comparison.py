@@ -44,7 +44,7 @@ class RowRecipe(Section):
         default_factory=list,
         description="a.b=value; ${row} in a value is the folder of that row's run",
     )
-    seeds: Seeds | None = Field(None, description="instead of the comparison's, say of a teacher")
+    seeds: Seeds | None = Field(None, description="instead of the comparison's, as for a teacher")
     bank: bool = Field(False, description="trained, it embeds its data for others: ${row}/bank")
     if_needed: bool = Field(False, description="leave the row out where no other refers to it")
 
@@ -62,8 +62,10 @@ class RowRecipe(Section):
 class Comparison(Section):
     """Rows that share seeds, settings and what they are measured on."""
 
-    name: str = "comparison"
-    seeds: Seeds = Field(default_factory=lambda: [0])
+    name: str = Field("comparison", description="title of the table")
+    seeds: Seeds = Field(
+        default_factory=lambda: [0], description="one run of every row for each of them"
+    )
     settings: list[str] = Field(
         default_factory=list,
         description="for every row; teacher.* only for rows with a teacher, objectives.NAME.* only "
@@ -73,7 +75,9 @@ class Comparison(Section):
         default_factory=dict, description="pairs for all rows; by default those of the recipes"
     )
     against: list[str] | None = Field(None, description="rows that the others are compared with")
-    rows: dict[str, RowRecipe] = Field(default_factory=dict)
+    rows: dict[str, RowRecipe] = Field(
+        default_factory=dict, description="`NAME: recipe`, short for `NAME: {recipe: recipe}`"
+    )
     latency: bool = Field(False, description="time the rows' networks as ONNX files on one core")
     grids: dict[str, GridRecipe] = Field(
         default_factory=dict, description="further rows, one for every combination of choices"

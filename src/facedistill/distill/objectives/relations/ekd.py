@@ -37,7 +37,8 @@ class EvaluationOriented(Objective):
     positive rates 1e-1 to 1e-6, as running means; a batch of n such pairs knows no rate below 1/n
     and gives its largest cosine for it. The count of a pair is soft, see `soft_counts`. Mean over
     all positive pairs times `positive`, plus mean over the hardest negative pairs, by the student,
-    times `negative`; 0 to 36 each. Pairs are of the micro-batch, of all processes.
+    times `negative`; 0 to 36 each. Pairs are of the micro-batch, of all processes: few are positive
+    unless a batch has whole identities, so it is better with `data.images_per_person`.
 
     Running means start at the first batch's thresholds; in the authors' program they start at 0.
 

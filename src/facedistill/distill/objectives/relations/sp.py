@@ -30,7 +30,7 @@ class SimilarityPreserving(BatchRelation):
 
     Args:
         context: What it may ask of the run.
-        layer: `embedding`, or `map` for the last pixel features, which a bank does not have.
+        layer: `embedding`, or `map` for the last pixel features, which needs an online teacher.
     """
 
     def __init__(
