@@ -1,4 +1,4 @@
-"""What the documentation says is what the commands do."""
+"""The documentation is what the commands do."""
 
 import argparse
 import importlib
