@@ -1,4 +1,4 @@
-"""Writes what the code says into the pages beside this file: options, methods, networks, ...
+"""Writes tables of the code into the pages beside this file: options, methods, networks, ...
 
 python docs/generate.py            between <!-- begin: NAME --> and <!-- end: NAME -->
 python docs/generate.py --check    writes nothing; exit code 1 where a page is stale
@@ -50,13 +50,13 @@ def stale_pages(folder: Path) -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write the pages, or say which are stale."""
+    """Write the pages, or name the first that is stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if stale")
     check = parser.parse_args().check
     for path, text in stale_pages(PAGES).items():
         if check:
-            sys.exit(f"{path.name} is not what the code says: run `make docs`")
+            sys.exit(f"{path.name} is stale: run `make docs`")
         path.write_text(text, "utf-8")
         print(f"wrote {path}")
 

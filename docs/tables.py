@@ -1,4 +1,4 @@
-"""What the code says of itself, as Markdown: one function a table, see `TABLES` at the end."""
+"""Tables of the code, as Markdown: one function a table, see `TABLES` at the end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from facedistill.recipe.loading import load_recipe, shipped_recipes
 from facedistill.recipe.schema import Recipe
 
 Docs = tuple[str, dict[str, str]]
-"""What a docstring says before its sections, and of each argument or attribute."""
+"""The text of a docstring before its sections, and its entry of each argument or attribute."""
 
 
 def docstring(of: Any) -> Docs:
@@ -45,10 +45,10 @@ def docstring(of: Any) -> Docs:
     entries: dict[str, str] = {}
     for section in sections:
         if section.startswith(("Args:", "Attributes:")):
-            for name, said in re.findall(
+            for name, entry in re.findall(
                 r"^    \**(\w+): (.+?)(?=^    \S|\Z)", section, re.S | re.M
             ):
-                entries[name] = " ".join(said.split())
+                entries[name] = " ".join(entry.split())
     return text.strip(), entries
 
 
@@ -145,10 +145,10 @@ def hints_of(section: type) -> dict[str, Any]:
 def key_rows(section: type, prefix: str = "") -> Iterator[list[str]]:
     """Yield key, kind, default and meaning of everything below a section."""
     if not issubclass(section, BaseModel):
-        said, types = docstring(section)[1], hints_of(section)
+        meanings, types = docstring(section)[1], hints_of(section)
         for each in dataclasses.fields(section):
             kind = kind_text(types[each.name])
-            yield [f"`{prefix}{each.name}`", kind, value_text(each.default), said[each.name]]
+            yield [f"`{prefix}{each.name}`", kind, value_text(each.default), meanings[each.name]]
         return
     for name, field in section.model_fields.items():
         inner, key = below(field.annotation), f"{prefix}{name}"
@@ -176,14 +176,14 @@ def options_of(makers: Sequence[Callable[..., Any]]) -> list[list[str]]:
         function = maker.__init__ if inspect.isclass(maker) else maker
         types = typing.get_type_hints(function, include_extras=True)
         for option in inspect.signature(maker).parameters.values():
-            said = docstring(maker)[1].get(option.name, "")
-            if option.kind is option.VAR_KEYWORD and said.startswith("The head's"):
-                rows["..."] = ["[of the head](#heads)", "", "", said]
+            meaning = docstring(maker)[1].get(option.name, "")
+            if option.kind is option.VAR_KEYWORD and meaning.startswith("The head's"):
+                rows["..."] = ["[of the head](#heads)", "", "", meaning]
             if option.kind is option.KEYWORD_ONLY:
                 default = "" if option.default is option.empty else value_text(option.default)
                 rows.setdefault(
                     option.name,
-                    [f"`{option.name}`", kind_text(types[option.name]), default, said],
+                    [f"`{option.name}`", kind_text(types[option.name]), default, meaning],
                 )
     return list(rows.values())
 
@@ -279,7 +279,7 @@ def summary_of(kind: type) -> str:
 
 
 def method_details() -> str:
-    """Return a section for every objective: what its docstring says, and its options."""
+    """Return a section for every objective: its docstring, and its options."""
     parts = []
     for name, kind in objectives().items():
         rows = options_of([kind])

@@ -193,7 +193,7 @@ def test_a_stale_page_is_named_and_written_anew(tmp_path, monkeypatch, capsys):
     page.write_text(right.replace("| `ncnn` |", "| `mcnn` |"))
     monkeypatch.setattr(generate, "PAGES", tmp_path)
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
-    with pytest.raises(SystemExit, match=r"\.md is not what the code says: run `make docs`"):
+    with pytest.raises(SystemExit, match=r"\.md is stale: run `make docs`"):
         generate.main()
     monkeypatch.setattr(sys, "argv", ["generate.py"])
     generate.main()
