@@ -47,7 +47,8 @@ class SoftTargets(Objective):
         context: What it may ask of the run.
         tau: Temperature, > 0.
         own_head: Learn a linear layer from the student's embedding to the teacher's classes. For
-            tasks that do not classify and for data with other labels than the teacher's, or none.
+            tasks that do not classify and for data with other labels than the teacher's, or none:
+            it needs neither labels nor a class loss.
     """
 
     def __init__(self, context: RunContext, *, tau: float = 4.0, own_head: bool = False) -> None:

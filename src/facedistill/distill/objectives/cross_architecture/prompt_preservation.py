@@ -48,7 +48,7 @@ class PromptPreservation(Objective):
 
     Args:
         context: What it may ask of the run.
-        by: Which of the three.
+        by: Which of the three; `logits-kl` and `classes` need labels, all need `teacher.prompts`.
         scale: s.
         head: Margin head of `classes`, one of a single margin: `cosface` or `arcface`.
         m: Its margin.
