@@ -19,7 +19,7 @@ def batch_of(labels):
     )
 
 
-def said(embedding=None, logits=None):
+def outputs_of(embedding=None, logits=None):
     return Outputs(embedding=embedding, logits=logits)
 
 

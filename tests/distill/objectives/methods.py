@@ -5,7 +5,7 @@ import torch
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.objectives.relations.relation import unit
-from tests.distill.objectives.by_hand import batch_of, said
+from tests.distill.objectives.by_hand import batch_of, outputs_of
 from tests.distill.objectives.contexts import context
 
 STUDENT, TEACHER, PEOPLE = 5, 3, 4
@@ -40,15 +40,19 @@ def made(name, run=None, **options):
     return create_objective(name, run or setting(), **options)
 
 
-def spoken(student=STUDENT, teacher=TEACHER, count=8):
-    """What both networks say, float64: embeddings and logits."""
-    ours = said(3 * torch.randn(count, student).double(), 9 * torch.randn(count, PEOPLE).double())
-    theirs = said(2 * torch.randn(count, teacher).double(), 9 * torch.randn(count, PEOPLE).double())
-    return ours, theirs
+def both_outputs(student=STUDENT, teacher=TEACHER, count=8):
+    """Outputs of student and teacher, float64: embeddings and logits."""
+    of_student = outputs_of(
+        3 * torch.randn(count, student).double(), 9 * torch.randn(count, PEOPLE).double()
+    )
+    of_teacher = outputs_of(
+        2 * torch.randn(count, teacher).double(), 9 * torch.randn(count, PEOPLE).double()
+    )
+    return of_student, of_teacher
 
 
 def cast(outputs, dtype):
-    return said(outputs.embedding.to(dtype), outputs.logits.to(dtype))
+    return outputs_of(outputs.embedding.to(dtype), outputs.logits.to(dtype))
 
 
 def batch(count=8):

@@ -89,7 +89,7 @@ def test_a_value_out_of_range_is_one_line():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("fcd", {"projection": "false"}, "projection is 'false', it must be true or false"),
         ("fcd", {"projection": 1}, "projection is 1, it must be true or false"),
@@ -102,8 +102,8 @@ def test_a_value_out_of_range_is_one_line():
         ("margin_softmax", {"head": 3}, "head is 3, it must be text"),
     ],
 )
-def test_a_value_of_another_kind_is_named_with_what_it_must_be(name, options, said):
-    with pytest.raises(FacedistillError, match=re.escape(f"objective '{name}': {said}")):
+def test_a_value_of_another_kind_is_named_with_what_it_must_be(name, options, message):
+    with pytest.raises(FacedistillError, match=re.escape(f"objective '{name}': {message}")):
         create_objective(name, CONTEXT, **options)
 
 

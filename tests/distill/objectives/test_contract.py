@@ -13,7 +13,7 @@ from facedistill.distill.objectives.base import Classifier
 from facedistill.distill.objectives.context import NEEDS
 from facedistill.distill.objectives.registry import create_objective, objectives
 from facedistill.models.outputs import Outputs
-from tests.distill.objectives.by_hand import batch_of, said
+from tests.distill.objectives.by_hand import batch_of, outputs_of
 from tests.distill.objectives.contexts import context, everything, outputs_asked
 from tests.distill.objectives.methods import (
     CENTRES,
@@ -22,14 +22,14 @@ from tests.distill.objectives.methods import (
     RELATIONS,
     STUDENT,
     batch,
+    both_outputs,
     made,
-    spoken,
 )
 
 # Other tests register some of their own, which are no methods.
 NAMES = [name for name, kind in objectives.items() if not kind.__module__.startswith("test")]
 ASKED = {name: create_objective(name, everything()).needs for name in NAMES}
-TAUGHT = [name for name in NAMES if any(need.startswith("teacher.") for need in ASKED[name])]
+WITH_TEACHER = [name for name in NAMES if any(need.startswith("teacher.") for need in ASKED[name])]
 AT_START = {"run.class_head", "run.faces", "run.teacher", "run.images_per_identity"}
 """What an objective can be built without: what it has only where there is some, and checks."""
 
@@ -46,7 +46,7 @@ def outputs(student=5, teacher=3, count=8):
     def drawn(*shape, scale=1.0):
         return scale * torch.randn(count, *shape, generator=generator, dtype=torch.float64)
 
-    ours = Outputs(
+    of_student = Outputs(
         embedding=drawn(student, scale=3),
         logits=drawn(PEOPLE, scale=9),
         feature_map=drawn(5, 2, 2),
@@ -62,7 +62,7 @@ def outputs(student=5, teacher=3, count=8):
     )
     images = batch_of(LABELS[:count])
     images.landmarks = drawn(5, 2)
-    return ours, target, images
+    return of_student, target, images
 
 
 def of_type(values, dtype):
@@ -110,11 +110,13 @@ def test_what_the_run_lacks_is_refused_in_words(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients(name):
-    objective, (ours, target, images) = every(name).double(), outputs()
-    learned_with(objective, ours, target, images)
+    objective, (of_student, target, images) = every(name).double(), outputs()
+    learned_with(objective, of_student, target, images)
     # What follows the batches stands still, as it does within a step.
     objective.eval()
-    whose, values = ("student", ours) if read(objective, "student", ours) else ("teacher", target)
+    whose, values = (
+        ("student", of_student) if read(objective, "student", of_student) else ("teacher", target)
+    )
     inputs = read(objective, whose, values)
     for each in inputs:
         each.requires_grad_()
@@ -122,7 +124,7 @@ def test_gradients(name):
 
     def loss(*given):
         changed = Outputs(**{**vars(values), **dict(zip(named, given, strict=True))})
-        both = (changed, target) if whose == "student" else (ours, changed)
+        both = (changed, target) if whose == "student" else (of_student, changed)
         return objective(*both, images)[0]
 
     few = sum(each.numel() for each in inputs) <= 80
@@ -131,17 +133,17 @@ def test_gradients(name):
     assert any(each.grad is not None and each.grad.abs().sum() > 0 for each in inputs)
 
 
-@pytest.mark.parametrize("name", TAUGHT)
+@pytest.mark.parametrize("name", WITH_TEACHER)
 def test_says_whether_gradient_reaches_the_teacher(name):
-    objective, (ours, target, images) = every(name).double(), outputs()
-    learned_with(objective, ours, target, images)
-    if not read(objective, "student", ours):
+    objective, (of_student, target, images) = every(name).double(), outputs()
+    learned_with(objective, of_student, target, images)
+    if not read(objective, "student", of_student):
         assert not objective.adapts_teacher
         return
     asked = [each.requires_grad_() for each in read(objective, "teacher", target)]
-    for each in read(objective, "student", ours):
+    for each in read(objective, "student", of_student):
         each.requires_grad_()
-    loss, _ = objective(ours, target, images)
+    loss, _ = objective(of_student, target, images)
     found = torch.autograd.grad(loss, asked, allow_unused=True)
     reached = any(gradient is not None and gradient.abs().sum() > 0 for gradient in found)
     assert reached == objective.adapts_teacher
@@ -153,18 +155,18 @@ def test_is_computed_in_float32_at_least(name, autocast):
     # Of outputs that half precision holds exactly, every precision says the same. What is learned
     # on the way to the loss may round under autocast.
     run = everything(4, 4)
-    ours, target, images = outputs(4, 4)
+    of_student, target, images = outputs(4, 4)
     images.landmarks = images.landmarks.bfloat16().double()
-    ours, target = (of_type(x, torch.bfloat16) for x in (ours, target))
+    of_student, target = (of_type(x, torch.bfloat16) for x in (of_student, target))
     exact, _ = every(name, run).double()(
-        of_type(ours, torch.float64), of_type(target, torch.float64), images
+        of_type(of_student, torch.float64), of_type(target, torch.float64), images
     )
     assert exact.dtype == torch.float64
     images.landmarks = images.landmarks.float()  # Labels are never less.
     for dtype in (torch.float32, torch.bfloat16):
         objective = every(name, run)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss, parts = objective(of_type(ours, dtype), of_type(target, dtype), images)
+            loss, parts = objective(of_type(of_student, dtype), of_type(target, dtype), images)
         assert loss.dtype == torch.float32
         assert loss.shape == ()
         rounded = autocast and any(weight.requires_grad for weight in objective.parameters())
@@ -175,13 +177,13 @@ def test_is_computed_in_float32_at_least(name, autocast):
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_smallest_batches_are_learned_from_or_refused_in_words(name, count):
-    objective, (ours, target, images) = every(name), outputs(count=count)
+    objective, (of_student, target, images) = every(name), outputs(count=count)
     images.landmarks = images.landmarks.float()
-    ours, target = of_type(ours, torch.float32), of_type(target, torch.float32)
-    inputs = [each.requires_grad_() for each in read(objective, "student", ours)]
+    of_student, target = of_type(of_student, torch.float32), of_type(target, torch.float32)
+    inputs = [each.requires_grad_() for each in read(objective, "student", of_student)]
     inputs += [each.requires_grad_() for each in read(objective, "teacher", target)]
     try:
-        loss, parts = objective(ours, target, images)
+        loss, parts = objective(of_student, target, images)
     except FacedistillError as error:
         if count == 1 and "training.batch_size" in str(error):
             return
@@ -194,16 +196,16 @@ def test_the_smallest_batches_are_learned_from_or_refused_in_words(name, count):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_that_a_network_does_not_tell_apart_give_no_nan(name):
-    objective, (ours, target, images) = every(name), outputs()
+    objective, (of_student, target, images) = every(name), outputs()
     images.landmarks = images.landmarks.float()
     alike = {
         key: None if value is None else value[:1].expand_as(value).float().clone()
-        for key, value in vars(ours).items()
+        for key, value in vars(of_student).items()
     }
-    ours, target = Outputs(**alike), of_type(target, torch.float32)
-    inputs = [each.requires_grad_() for each in read(objective, "student", ours)]
+    of_student, target = Outputs(**alike), of_type(target, torch.float32)
+    inputs = [each.requires_grad_() for each in read(objective, "student", of_student)]
     inputs += [each.requires_grad_() for each in read(objective, "teacher", target)]
-    loss, _ = objective(ours, target, images)
+    loss, _ = objective(of_student, target, images)
     loss.backward()
     assert torch.isfinite(loss)
     assert all(each.grad is None or each.grad.abs().max() < 1e6 for each in inputs)
@@ -212,9 +214,9 @@ def test_images_that_a_network_does_not_tell_apart_give_no_nan(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_goes_on_where_it_stopped(name):
     first, second, batches = every(name), every(name), [outputs() for _ in range(3)]
-    for ours, target, images in batches:
+    for of_student, target, images in batches:
         images.landmarks = images.landmarks.float()
-        given = of_type(ours, torch.float32), of_type(target, torch.float32), images
+        given = of_type(of_student, torch.float32), of_type(target, torch.float32), images
         learned_with(first, *given)
     second.load_state_dict(first.state_dict())
     losses = []
@@ -224,7 +226,7 @@ def test_a_checkpoint_goes_on_where_it_stopped(name):
     assert torch.equal(torch.stack(losses[:2]), torch.stack(losses[2:]))
 
 
-@pytest.mark.parametrize("name", TAUGHT)
+@pytest.mark.parametrize("name", WITH_TEACHER)
 def test_without_a_teacher_is_refused(name):
     with pytest.raises(FacedistillError, match=f"'{name}' needs a teacher"):
         every(name, everything(teacher_size=None))
@@ -238,10 +240,12 @@ def test_without_labels_is_refused(name):
 
 @pytest.mark.parametrize("name", RELATIONS)
 def test_a_turned_copy_of_the_teacher_has_its_relations(name):
-    _, theirs = spoken()
+    _, of_teacher = both_outputs()
     turn, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
-    students = theirs.embedding @ turn, theirs.embedding, spoken()[0].embedding
-    turned, same, other = (made(name)(said(x), theirs, batch())[0].item() for x in students)
+    students = of_teacher.embedding @ turn, of_teacher.embedding, both_outputs()[0].embedding
+    turned, same, other = (
+        made(name)(outputs_of(x), of_teacher, batch())[0].item() for x in students
+    )
     assert turned == pytest.approx(same, abs=1e-12)
     # DarkRank is a likelihood: even the teacher's own scores leave an order in doubt.
     if name != "darkrank":
@@ -260,11 +264,11 @@ def test_without_centres_is_refused(name, options):
 
 @pytest.mark.parametrize("name", CENTRES)
 def test_centres_classify_and_do_not_train(name):
-    objective, (ours, theirs) = made(name), spoken()
+    objective, (of_student, of_teacher) = made(name), both_outputs()
     assert isinstance(objective, Classifier)
-    assert objective.logits(ours.embedding.float()).shape == (8, PEOPLE)
+    assert objective.logits(of_student.embedding.float()).shape == (8, PEOPLE)
     before = objective.head.weight.clone()
-    objective(of_type(ours, torch.float32), theirs, batch())[0].backward()
+    objective(of_type(of_student, torch.float32), of_teacher, batch())[0].backward()
     assert objective.head.weight.grad is None
     assert objective.project.weight.grad.abs().sum() > 0
     assert torch.equal(objective.head.weight, before)
@@ -273,7 +277,7 @@ def test_centres_classify_and_do_not_train(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("cckd", {"gamma": 0}, "gamma is 0"),
         ("cckd", {"order": 11}, "order is 11"),
@@ -298,6 +302,6 @@ def test_centres_classify_and_do_not_train(name):
         ("rkd_angle", {"normalise": 2}, "normalise is 2"),
     ],
 )
-def test_an_option_out_of_range_is_refused(name, options, said):
-    with pytest.raises(FacedistillError, match=said):
+def test_an_option_out_of_range_is_refused(name, options, message):
+    with pytest.raises(FacedistillError, match=message):
         made(name, **options)

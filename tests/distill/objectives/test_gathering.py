@@ -19,14 +19,14 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.models.outputs import Outputs
-from tests.distill.objectives.by_hand import batch_of, said
-from tests.distill.objectives.methods import LABELS, PIXELS, WHOLE_BATCH, cast, made, spoken
+from tests.distill.objectives.by_hand import batch_of, outputs_of
+from tests.distill.objectives.methods import LABELS, PIXELS, WHOLE_BATCH, cast, made, both_outputs
 
 # A mean over a process's images, each of which sees the whole batch: it counts by its images.
 PER_IMAGE = {"adadistill", "margin_distillation", "crd"}
 OPTIONS = {"crd": {"negatives": 3}, "triplet": {"margin": 1.0}}
 torch.manual_seed(7)
-ours, theirs = spoken()
+of_student, of_teacher = both_outputs()
 rank = int(sys.argv[1])
 mine = slice(0, 5) if rank == 0 else slice(5, 8)
 
@@ -38,7 +38,8 @@ def learn(name, part, parallel):
     # What is drawn is the first process's, wherever the others' generators stand.
     torch.manual_seed(rank if parallel else 0)
     batch = batch_of(LABELS[part])
-    student, teacher = said(model(ours.embedding[part])), said(theirs.embedding[part])
+    student = outputs_of(model(of_student.embedding[part]))
+    teacher = outputs_of(of_teacher.embedding[part])
     objective.observe(student, teacher, batch)
     loss, _ = objective(student, teacher, batch)
     if parallel and name in PER_IMAGE:
@@ -72,9 +73,9 @@ whole_map = map_pixels(slice(0, 8), False)
 whole = {name: learn(name, slice(0, 8), False) for name in WHOLE_BATCH}
 distributed.init_process_group("gloo", rank=rank, world_size=2)
 
-(rows, labels) = gathered(ours.embedding[mine], torch.tensor(LABELS)[mine])
-assert torch.equal(rows, ours.embedding) and labels.tolist() == LABELS
-half = ours.embedding[mine].clone().requires_grad_()
+(rows, labels) = gathered(of_student.embedding[mine], torch.tensor(LABELS)[mine])
+assert torch.equal(rows, of_student.embedding) and labels.tolist() == LABELS
+half = of_student.embedding[mine].clone().requires_grad_()
 gathered(half)[0].square().sum().backward()
 assert torch.allclose(half.grad, 2 * 2 * half)
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives import loss, objective_names, standalone
 from facedistill.distill.objectives.registry import create_objective
-from tests.distill.objectives.by_hand import batch_of, said
+from tests.distill.objectives.by_hand import batch_of, outputs_of
 from tests.distill.objectives.contexts import context, everything
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -28,7 +28,7 @@ def test_is_the_objective_without_a_run(name):
     student, teacher = embeddings()
     value = loss(name)(student, teacher)
     expected, _ = create_objective(name, context(4, 4))(
-        said(student), said(teacher), batch_of([-1] * 6)
+        outputs_of(student), outputs_of(teacher), batch_of([-1] * 6)
     )
     assert torch.equal(value, expected)
     value.backward()

@@ -71,9 +71,9 @@ def test_prototypes_are_of_the_training_faces_alone(bank, faces):
 def test_soft_targets_can_be_taught_from_a_bank(bank, faces):
     teacher = BankTeacher(bank, prototypes=prototypes_of(bank, faces))
     batch = batch_of(faces)
-    said = teacher(batch, {"logits"})
+    of_teacher = teacher(batch, {"logits"})
     objective = create_objective("kd", RunContext(4, DIMENSION, 3))
-    loss, _ = objective(Outputs(logits=said.logits.clone()), said, batch)
+    loss, _ = objective(Outputs(logits=of_teacher.logits.clone()), of_teacher, batch)
     assert loss.item() == pytest.approx(0, abs=1e-5)
 
 

@@ -14,11 +14,11 @@ from tests.distill.teachers.by_hand import ByHand, batch_of
 def test_a_network_is_frozen_and_evaluates(faces):
     network = ByHand().train()
     teacher = NetworkTeacher(network)
-    said = teacher(batch_of(faces), {"embedding"})
+    of_teacher = teacher(batch_of(faces), {"embedding"})
     assert not any(module.training for module in network.modules())
     assert not any(parameter.requires_grad for parameter in network.parameters())
-    assert not said.embedding.requires_grad
-    assert (said.embedding != 0).any(dim=1).all()
+    assert not of_teacher.embedding.requires_grad
+    assert (of_teacher.embedding != 0).any(dim=1).all()
 
 
 class Precisions(ByHand):
@@ -38,12 +38,12 @@ class Precisions(ByHand):
 def test_a_network_may_compute_in_a_precision_of_its_own(faces, run, own):
     network = Precisions()
     with torch.autocast("cpu", torch.bfloat16, enabled=run == torch.bfloat16):
-        said = NetworkTeacher(network, precision=own)(batch_of(faces), {"embedding"})
+        of_teacher = NetworkTeacher(network, precision=own)(batch_of(faces), {"embedding"})
     assert network.product.dtype == own
-    assert said.embedding.dtype == said.stage_maps[0].dtype == torch.float32
+    assert of_teacher.embedding.dtype == of_teacher.stage_maps[0].dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16, enabled=run == torch.bfloat16):
-        said = NetworkTeacher(network)(batch_of(faces), {"embedding"})
-    assert network.product.dtype == said.embedding.dtype == run
+        of_teacher = NetworkTeacher(network)(batch_of(faces), {"embedding"})
+    assert network.product.dtype == of_teacher.embedding.dtype == run
 
 
 def test_gradients_reach_what_trains_in_half_precision(faces):
@@ -66,9 +66,9 @@ def test_a_face_network_teaches_feature_maps_too():
     network = FaceNetwork.create("mobilefacenet", InputSpec(size=32), width=0.125)
     teacher = NetworkTeacher(network)
     teacher.check({"embedding", "feature_map"})
-    said = teacher(batch_of(faces), {"feature_map"})
-    assert said.feature_map.ndim == 4
-    assert said.stage_maps is None
+    of_teacher = teacher(batch_of(faces), {"feature_map"})
+    assert of_teacher.feature_map.ndim == 4
+    assert of_teacher.stage_maps is None
     sides = [each.shape[2] for each in teacher(batch_of(faces), {"stage_maps"}).stage_maps]
     assert sides == [8, 4, 2]
     with pytest.raises(FacedistillError, match=r"need teacher.logits, but mobilefacenet gives"):

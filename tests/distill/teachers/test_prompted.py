@@ -55,23 +55,23 @@ def copy_of(network) -> dict[str, torch.Tensor]:
 def test_without_prompts_it_is_the_plain_network_to_the_last_bit(make):
     network, images = make(), faces()
     prompted = PromptedNetwork(network, 0).train()
-    said, plain = prompted(images, NEEDS), network(images, network.gives)
-    assert torch.equal(said.embedding, plain.embedding)
-    assert torch.equal(said.plain_embedding, plain.embedding)
-    assert torch.equal(said.tokens, plain.tokens)
-    assert torch.equal(said.feature_map, plain.feature_map)
+    of_teacher, plain = prompted(images, NEEDS), network(images, network.gives)
+    assert torch.equal(of_teacher.embedding, plain.embedding)
+    assert torch.equal(of_teacher.plain_embedding, plain.embedding)
+    assert torch.equal(of_teacher.tokens, plain.tokens)
+    assert torch.equal(of_teacher.feature_map, plain.feature_map)
     assert not list(prompted.parameters())
 
 
 @pytest.mark.parametrize("make", [swin, vit])
 def test_tokens_are_the_places_and_then_the_prompts(make):
     prompted = PromptedNetwork(make(), 3)
-    said = prompted(faces(2), NEEDS)
-    places = said.feature_map.flatten(2).transpose(1, 2)
-    assert said.tokens.shape == (2, places.shape[1] + 3, places.shape[2])
-    assert torch.equal(said.tokens[:, :-3], places)
-    embedding = prompted.network.backbone.forward_head(said.feature_map)
-    torch.testing.assert_close(said.embedding, embedding)
+    of_teacher = prompted(faces(2), NEEDS)
+    places = of_teacher.feature_map.flatten(2).transpose(1, 2)
+    assert of_teacher.tokens.shape == (2, places.shape[1] + 3, places.shape[2])
+    assert torch.equal(of_teacher.tokens[:, :-3], places)
+    embedding = prompted.network.backbone.forward_head(of_teacher.feature_map)
+    torch.testing.assert_close(of_teacher.embedding, embedding)
 
 
 @pytest.mark.parametrize("make", [swin, vit])
@@ -79,14 +79,14 @@ def test_it_gives_what_is_asked_and_no_more(make):
     prompted = PromptedNetwork(make(), 2)
     images = faces()
     assert prompted.gives == {"embedding", "plain_embedding", "tokens", "feature_map"}
-    said = prompted(images)
-    assert said.embedding.requires_grad
-    assert {said.tokens, said.feature_map, said.plain_embedding} == {None}
-    said = prompted(images, {"plain_embedding"})
-    assert said.embedding is None
-    assert not said.plain_embedding.requires_grad
-    assert torch.equal(said.plain_embedding, prompted.network(images).embedding)
-    assert not torch.equal(said.plain_embedding, prompted(images).embedding)
+    of_teacher = prompted(images)
+    assert of_teacher.embedding.requires_grad
+    assert {of_teacher.tokens, of_teacher.feature_map, of_teacher.plain_embedding} == {None}
+    of_teacher = prompted(images, {"plain_embedding"})
+    assert of_teacher.embedding is None
+    assert not of_teacher.plain_embedding.requires_grad
+    assert torch.equal(of_teacher.plain_embedding, prompted.network(images).embedding)
+    assert not torch.equal(of_teacher.plain_embedding, prompted(images).embedding)
     with pytest.raises(FacedistillError, match="with prompts cannot give logits"):
         prompted(images, {"logits"})
 
@@ -111,10 +111,10 @@ def test_prompts_never_mix_images(make):
     images = faces(5)
     order = torch.tensor([3, 0, 4, 2, 1])
     with torch.no_grad():
-        said, moved = prompted(images, NEEDS), prompted(images[order], NEEDS)
+        of_teacher, moved = prompted(images, NEEDS), prompted(images[order], NEEDS)
         alone = prompted(images[2:3], NEEDS)
     for name in NEEDS:
-        ours = getattr(said, name)
+        ours = getattr(of_teacher, name)
         torch.testing.assert_close(getattr(moved, name), ours[order])
         torch.testing.assert_close(getattr(alone, name), ours[2:3])
 
@@ -127,8 +127,8 @@ def test_training_changes_the_prompts_alone(make):
     start = copy_of(prompted)
     optimizer = torch.optim.AdamW(prompted.parameters(), lr=0.1, weight_decay=0.1)
     for _ in range(3):
-        said = prompted.train()(faces(), {"embedding", "tokens"})
-        (said.embedding.square().mean() + said.tokens.square().mean()).backward()
+        of_teacher = prompted.train()(faces(), {"embedding", "tokens"})
+        (of_teacher.embedding.square().mean() + of_teacher.tokens.square().mean()).backward()
         optimizer.step()
         optimizer.zero_grad()
     assert not any(module.training for module in network.modules())
@@ -185,8 +185,8 @@ def test_checkpointing_gives_the_same_gradients(make, of):
     theirs = PromptedNetwork(sparing, 2, checkpointing=of == "prompts")
     theirs.load_state_dict(ours.state_dict())
     for prompted in (ours, theirs):
-        said = prompted(images, {"embedding", "tokens"})
-        (said.embedding.square().sum() + said.tokens.square().sum()).backward()
+        of_teacher = prompted(images, {"embedding", "tokens"})
+        (of_teacher.embedding.square().sum() + of_teacher.tokens.square().sum()).backward()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
     assert computed == {plain: 1, sparing: 2}

@@ -3,17 +3,17 @@ import math
 import pytest
 
 from tests.distill.objectives.by_hand import dot, unit
-from tests.distill.objectives.methods import LABELS, batch, made, setting, spoken
+from tests.distill.objectives.methods import LABELS, batch, both_outputs, made, setting
 
 
-def cross_entropy(ours, centres, labels, own, scale):
+def cross_entropy(of_student, centres, labels, own, scale):
     """Mean over the batch, `own` being what becomes of the cosine with an image's own centre."""
     total = 0.0
-    for i, (row, label) in enumerate(zip(ours, labels, strict=True)):
+    for i, (row, label) in enumerate(zip(of_student, labels, strict=True)):
         cosines = [dot(unit(row), unit(centre)) for centre in centres]
         cosines[label] = own(cosines[label], i)
         total += math.log(sum(math.exp(scale * (c - cosines[label])) for c in cosines))
-    return total / len(ours)
+    return total / len(of_student)
 
 
 def arcface(margin):
@@ -34,9 +34,9 @@ def arcface(margin):
 )
 def test_is_cross_entropy_on_the_teachers_centres(options, own, scale):
     context = setting(student=3)
-    ours, theirs = spoken(student=3)
-    loss, parts = made("arcdistill", context, **options)(ours, theirs, batch())
+    of_student, of_teacher = both_outputs(student=3)
+    loss, parts = made("arcdistill", context, **options)(of_student, of_teacher, batch())
     centres = context.class_centres.tolist()
-    expected = cross_entropy(ours.embedding.tolist(), centres, LABELS, own, scale)
+    expected = cross_entropy(of_student.embedding.tolist(), centres, LABELS, own, scale)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     assert set(parts) == {"accuracy"}

@@ -8,7 +8,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.heads.margin import HEADS
-from tests.distill.objectives.by_hand import batch_of, dot, said, softmax, unit
+from tests.distill.objectives.by_hand import batch_of, dot, outputs_of, softmax, unit
 
 LABELS = [0, 1, 2, 0, 1, 2, 3]
 BATCH = batch_of(LABELS)
@@ -57,17 +57,17 @@ def harder(head, cosine, embedding):
     return math.cos(angle) - (0.4 + 0.4 * quality)
 
 
-def by_hand(head, objective, ours, smoothing):
+def by_hand(head, objective, of_student, smoothing):
     centres = objective.head.weight.tolist()
     total, right = 0.0, 0
-    for embedding, label in zip(ours.tolist(), LABELS, strict=True):
+    for embedding, label in zip(of_student.tolist(), LABELS, strict=True):
         cosines = [dot(unit(embedding), unit(centre)) for centre in centres]
         cosines[label] = harder(head, cosines[label], embedding)
         p = softmax([SCALE * c for c in cosines])
         target = [smoothing / 4 + (1 - smoothing) * (k == label) for k in range(4)]
         total -= sum(t * math.log(q) for t, q in zip(target, p, strict=True))
         right += p.index(max(p)) == label
-    return total / len(ours), right / len(ours)
+    return total / len(of_student), right / len(of_student)
 
 
 def test_every_head_is_tested():
@@ -77,9 +77,9 @@ def test_every_head_is_tested():
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("head", sorted(MARGINS))
 def test_is_the_mean_cross_entropy_of_hardened_cosines(head, smoothing):
-    objective, ours = made(head, label_smoothing=smoothing), embeddings()
-    loss, parts = objective(said(ours), said(), BATCH)
-    expected, accuracy = by_hand(head, objective, ours, smoothing)
+    objective, of_student = made(head, label_smoothing=smoothing), embeddings()
+    loss, parts = objective(outputs_of(of_student), outputs_of(), BATCH)
+    expected, accuracy = by_hand(head, objective, of_student, smoothing)
     assert loss.shape == ()
     assert loss.item() == pytest.approx(expected, abs=1e-10)
     assert parts["accuracy"].item() == pytest.approx(accuracy)
@@ -89,17 +89,19 @@ def test_is_the_mean_cross_entropy_of_hardened_cosines(head, smoothing):
 @pytest.mark.parametrize("head", sorted(MARGINS))
 def test_gradients(head):
     objective = made(head, label_smoothing=0.1)
-    ours = embeddings().requires_grad_()
+    of_student = embeddings().requires_grad_()
 
     def loss(x, weight):
         call = {"head.weight": weight}
-        return torch.func.functional_call(objective, call, (said(x), said(), BATCH))[0]
+        return torch.func.functional_call(objective, call, (outputs_of(x), outputs_of(), BATCH))[0]
 
     # AdaFace's margin follows the norm but does not teach it: its angle is held, by design.
     if head == "adaface":
-        assert torch.autograd.gradcheck(lambda w: loss(ours.detach(), w), objective.head.weight)
+        assert torch.autograd.gradcheck(
+            lambda w: loss(of_student.detach(), w), objective.head.weight
+        )
     else:
-        assert gradcheck(loss, (ours, objective.head.weight))
+        assert gradcheck(loss, (of_student, objective.head.weight))
 
 
 def test_sub_centres_and_straight_through_reach_the_head():
@@ -110,20 +112,20 @@ def test_sub_centres_and_straight_through_reach_the_head():
 
 @pytest.mark.parametrize("head", sorted(MARGINS))
 def test_logits_are_scaled_cosines_without_margin(head):
-    objective, ours = made(head), embeddings()
+    objective, of_student = made(head), embeddings()
     centres = objective.head.weight.tolist()
-    expected = [[SCALE * dot(unit(e), unit(c)) for c in centres] for e in ours.tolist()]
-    assert torch.allclose(objective.logits(ours), torch.tensor(expected).double(), atol=1e-5)
-    for row, wanted in zip(objective.logits(ours).tolist(), expected, strict=True):
+    expected = [[SCALE * dot(unit(e), unit(c)) for c in centres] for e in of_student.tolist()]
+    assert torch.allclose(objective.logits(of_student), torch.tensor(expected).double(), atol=1e-5)
+    for row, wanted in zip(objective.logits(of_student).tolist(), expected, strict=True):
         assert row == pytest.approx(wanted, abs=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_under_autocast_the_loss_is_float32(dtype):
-    objective, ours = made("arcface").float(), embeddings().to(dtype)
-    exact, _ = objective.double()(said(ours.double()), said(), BATCH)
+    objective, of_student = made("arcface").float(), embeddings().to(dtype)
+    exact, _ = objective.double()(outputs_of(of_student.double()), outputs_of(), BATCH)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = objective.float()(said(ours), said(), BATCH)
+        loss, _ = objective.float()(outputs_of(of_student), outputs_of(), BATCH)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), rel=1e-4)
 

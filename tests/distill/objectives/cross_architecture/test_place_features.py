@@ -7,9 +7,9 @@ from facedistill.distill.objectives.cross_architecture.place_features import REA
 
 
 def test_places_are_alike_as_a_gaussian_of_their_distance_on_any_two_grids():
-    ours, theirs = place_features(4, 512), place_features(7, 512)
-    assert ours.shape == (16, 512)
-    torch.testing.assert_close(ours.norm(dim=1), torch.ones(16, dtype=torch.float64))
+    of_student, of_teacher = place_features(4, 512), place_features(7, 512)
+    assert of_student.shape == (16, 512)
+    torch.testing.assert_close(of_student.norm(dim=1), torch.ones(16, dtype=torch.float64))
 
     def gauss(distance):
         return math.exp(-(distance**2) / (2 * REACH**2))
@@ -19,7 +19,7 @@ def test_places_are_alike_as_a_gaussian_of_their_distance_on_any_two_grids():
             across = (i % 4 + 0.5) / 4 - (j % 7 + 0.5) / 7
             down = (i // 4 + 0.5) / 4 - (j // 7 + 0.5) / 7
             wanted = (gauss(across) + gauss(down)) / 2
-            assert float(ours[i] @ theirs[j]) == pytest.approx(wanted, abs=0.02)
+            assert float(of_student[i] @ of_teacher[j]) == pytest.approx(wanted, abs=0.02)
 
 
 def test_a_place_has_the_same_features_on_every_grid():

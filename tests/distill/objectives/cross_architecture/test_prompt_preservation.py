@@ -143,8 +143,8 @@ def test_prompts_that_left_the_teacher_come_back():
         optimizer = torch.optim.Adam(prompted.parameters(), lr=rate)
         losses = []
         for _ in range(steps):
-            said = prompted(images, {"embedding", "plain_embedding"})
-            loss, _ = preservation(Outputs(), said, BATCH)
+            outputs = prompted(images, {"embedding", "plain_embedding"})
+            loss, _ = preservation(Outputs(), outputs, BATCH)
             losses.append(loss.item())
             optimizer.zero_grad()
             (sign * loss).backward()

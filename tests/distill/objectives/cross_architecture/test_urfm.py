@@ -145,9 +145,9 @@ def attended_by_hand(attention, h):
     return [plus(*both) for both in zip(h, merged, strict=True)], maps
 
 
-def loss_by_hand(objective, ours, theirs, normalise, scale=None):
+def loss_by_hand(objective, of_student, of_teacher, normalise, scale=None):
     sides = []
-    for name, rows in (("student", ours), ("teacher", theirs)):
+    for name, rows in (("student", of_student), ("teacher", of_teacher)):
         centres, local, attention = (
             getattr(objective, f"{name}_{part}") for part in ("centres", "local", "attention")
         )
@@ -162,8 +162,8 @@ def loss_by_hand(objective, ours, theirs, normalise, scale=None):
         for n in range(4):
             feat += sum((z_s[b][n][c] - z_t[b][n][c]) ** 2 for c in range(4))
             for head in range(2):
-                ours, theirs = maps_s[b][head][n], maps_t[b][head][n]
-                attn += sum((x - y) ** 2 for x, y in zip(ours, theirs, strict=True))
+                of_student, of_teacher = maps_s[b][head][n], maps_t[b][head][n]
+                attn += sum((x - y) ** 2 for x, y in zip(of_student, of_teacher, strict=True))
     return attn / (len(z_s) * 2 * 4), feat / (len(z_s) * 4 * 4)
 
 
@@ -171,9 +171,9 @@ def loss_by_hand(objective, ours, theirs, normalise, scale=None):
 @pytest.mark.parametrize("prompts", [0, 3])
 def test_losses_are_those_derived_by_hand(normalise, prompts):
     objective = made(normalise=normalise, lambda_1=0.5, lambda_2=3.0)
-    (student, ours), (teacher, theirs) = pixels(CNN, 3), pixels(TRANSFORMER, 3, prompts)
+    (student, of_student), (teacher, of_teacher) = pixels(CNN, 3), pixels(TRANSFORMER, 3, prompts)
     loss, parts = objective(student, teacher, batch_of([0, 1, 2]))
-    attn, feat = loss_by_hand(objective, ours, theirs, normalise)
+    attn, feat = loss_by_hand(objective, of_student, of_teacher, normalise)
     assert loss.shape == ()
     assert parts["attn"].item() == pytest.approx(attn, abs=1e-12)
     assert parts["feat"].item() == pytest.approx(feat, abs=1e-12)
@@ -185,11 +185,11 @@ def test_losses_are_those_derived_by_hand(normalise, prompts):
 @pytest.mark.parametrize("prompts", [0, 3])
 def test_places_tie_pixels_and_centres_together_and_prompts_have_none(prompts):
     objective = made(places=True, place_scale=5.0)
-    (student, ours), (teacher, theirs) = pixels(CNN, 3), pixels(TRANSFORMER, 3, prompts)
+    (student, of_student), (teacher, of_teacher) = pixels(CNN, 3), pixels(TRANSFORMER, 3, prompts)
     loss, _ = objective(student, teacher, None)
-    wanted = sum(loss_by_hand(objective, ours, theirs, "images", 5.0))
+    wanted = sum(loss_by_hand(objective, of_student, of_teacher, "images", 5.0))
     assert loss.item() == pytest.approx(wanted, abs=1e-5)  # places are kept in float32
-    without = sum(loss_by_hand(objective, ours, theirs, "images"))
+    without = sum(loss_by_hand(objective, of_student, of_teacher, "images"))
     assert abs(wanted - without) > 1e-3
 
 
@@ -200,9 +200,11 @@ def test_what_is_shared_and_what_each_network_has_of_its_own(shared, shared_atte
     assert (objective.student_centres is objective.teacher_centres) is shared
     assert (objective.student_attention is objective.teacher_attention) is shared_attention
     assert objective.student_local is not objective.teacher_local
-    (student, ours), (teacher, theirs) = pixels(CNN), pixels(TRANSFORMER)
+    (student, of_student), (teacher, of_teacher) = pixels(CNN), pixels(TRANSFORMER)
     loss, _ = objective(student, teacher, None)
-    assert loss.item() == pytest.approx(sum(loss_by_hand(objective, ours, theirs, "images")))
+    assert loss.item() == pytest.approx(
+        sum(loss_by_hand(objective, of_student, of_teacher, "images"))
+    )
     loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.parameters())
 
@@ -211,19 +213,21 @@ def test_what_is_shared_and_what_each_network_has_of_its_own(shared, shared_atte
 def test_a_teachers_mapping_stays_where_only_the_student_learns(shared):
     objective = made(shared=shared, shared_attention=shared, learns="student")
     both = made(shared=False, shared_attention=False, learns="both")
-    for ours, its in (
+    for of_student, its in (
         (objective.student_centres, "centres"),
         (objective.student_attention, "attention"),
     ):
-        getattr(both, f"student_{its}").load_state_dict(ours.state_dict())
-        theirs = getattr(objective, f"teacher_{its}").state_dict()
-        getattr(both, f"teacher_{its}").load_state_dict(theirs)
+        getattr(both, f"student_{its}").load_state_dict(of_student.state_dict())
+        of_teacher = getattr(objective, f"teacher_{its}").state_dict()
+        getattr(both, f"teacher_{its}").load_state_dict(of_teacher)
     both.student_local.load_state_dict(objective.student_local.state_dict())
     both.teacher_local.load_state_dict(objective.teacher_local.state_dict())
-    (student, ours), (teacher, theirs) = pixels(CNN), pixels(TRANSFORMER)
+    (student, of_student), (teacher, of_teacher) = pixels(CNN), pixels(TRANSFORMER)
     teacher.tokens.requires_grad_()
     loss, _ = objective(student, teacher, None)
-    assert loss.item() == pytest.approx(sum(loss_by_hand(objective, ours, theirs, "images")))
+    assert loss.item() == pytest.approx(
+        sum(loss_by_hand(objective, of_student, of_teacher, "images"))
+    )
     loss.backward()
     assert teacher.tokens.grad.abs().sum() > 0
     both(student, teacher, None)[0].backward()
@@ -271,13 +275,13 @@ def test_a_checkpoint_keeps_the_buckets():
 def test_gradients(normalise, learns, places):
     objective = made(normalise=normalise, learns=learns, places=places)
     (student, _), (teacher, _) = pixels(CNN, 3), pixels(TRANSFORMER, 3, 1)
-    ours, theirs = student.feature_map.requires_grad_(), teacher.tokens.requires_grad_()
+    of_student, of_teacher = student.feature_map.requires_grad_(), teacher.tokens.requires_grad_()
 
     def loss(grid, tokens):
         return objective(Outputs(feature_map=grid), Outputs(tokens=tokens), None)[0]
 
     # Into both networks: prompts of a teacher learn from it.
-    assert gradcheck(loss, (ours, theirs), fast_mode=True)
+    assert gradcheck(loss, (of_student, of_teacher), fast_mode=True)
     if learns == "student":
         return  # What both share learns from one side: that is no derivative of the loss.
     centres = objective.student_centres
@@ -305,17 +309,19 @@ def loss_with(objective, centres, values, table, student, teacher):
 def test_any_two_networks_are_compared(student, teacher):
     objective = made(student, teacher)
     assert outputs_asked(objective) == {f"student.{student.output}", f"teacher.{teacher.output}"}
-    (ours, rows), (theirs, others) = pixels(student), pixels(teacher)
-    loss, _ = objective(ours, theirs, None)
+    (of_student, rows), (of_teacher, others) = pixels(student), pixels(teacher)
+    loss, _ = objective(of_student, of_teacher, None)
     assert loss.item() == pytest.approx(sum(loss_by_hand(objective, rows, others, "images")))
 
 
 def test_where_the_centres_look():
     objective = made()
-    (student, ours), (teacher, theirs) = pixels(CNN), pixels(TRANSFORMER, prompts=3)
+    (student, of_student), (teacher, of_teacher) = pixels(CNN), pixels(TRANSFORMER, prompts=3)
     seen = objective.looks_at(student, teacher)
     assert [each.shape for each in seen] == [(2, 4, 3, 3), (2, 4, 2, 2)]
-    for maps, name, rows in zip(seen, ("student", "teacher"), (ours, theirs), strict=True):
+    for maps, name, rows in zip(
+        seen, ("student", "teacher"), (of_student, of_teacher), strict=True
+    ):
         local, side = getattr(objective, f"{name}_local"), maps.shape[-1]
         queries = queries_by_hand(objective.student_centres)
         for image in range(2):
@@ -339,18 +345,18 @@ def test_with_places_two_networks_look_at_the_same_from_the_start(shared, streng
         student.feature_map *= strength
         return [maps.detach() for maps in objective.looks_at(student, teacher)]
 
-    ours, theirs = seen(places=True)
-    assert float(agreement(ours, theirs).mean()) > 0.67
-    assert float(correlation(ours, theirs)) > 0.6
+    of_student, of_teacher = seen(places=True)
+    assert float(agreement(of_student, of_teacher).mean()) > 0.67
+    assert float(correlation(of_student, of_teacher)) > 0.6
     # Most of the teacher's attention lies less than two of its cells from the centre's own place.
     at = grid_points(7)
     near = (at[:, None] - at[None]).abs().amax(dim=2) < 2
-    assert float((theirs.flatten(2) * near).sum(dim=2).mean()) > 0.7
+    assert float((of_teacher.flatten(2) * near).sum(dim=2).mean()) > 0.7
 
-    ours, theirs = seen(places=False)
-    assert abs(float(correlation(ours, theirs))) < 0.2
+    of_student, of_teacher = seen(places=False)
+    assert abs(float(correlation(of_student, of_teacher))) < 0.2
     if strength >= 1:  # a map that is the same everywhere agrees with any
-        assert float(agreement(ours, theirs).mean()) < 0.67
+        assert float(agreement(of_student, of_teacher).mean()) < 0.67
 
 
 def test_agreement_is_the_cosine_of_what_is_looked_at():

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from tests.distill.objectives.by_hand import batch_of, dot, said
-from tests.distill.objectives.methods import LABELS, PEOPLE, batch, made, setting, spoken
+from tests.distill.objectives.by_hand import batch_of, dot, outputs_of
+from tests.distill.objectives.methods import LABELS, PEOPLE, batch, both_outputs, made, setting
 
 
 def linear(layer, outputs):
@@ -14,9 +14,9 @@ def linear(layer, outputs):
     return [[x / math.sqrt(dot(row, row)) for x in row] for row in mapped]
 
 
-def by_hand(objective, ours, theirs, tau):
+def by_hand(objective, of_student, of_teacher, tau):
     """Both sides, one pair at a time, with the constant of this very batch."""
-    v_s, v_t = linear(objective.student_map, ours), linear(objective.teacher_map, theirs)
+    v_s, v_t = linear(objective.student_map, of_student), linear(objective.teacher_map, of_teacher)
     memories = objective.teachers.rows.tolist(), objective.students.rows.tolist()
     total = 0.0
     for anchors, memory in zip((v_s, v_t), memories, strict=True):
@@ -33,32 +33,32 @@ def by_hand(objective, ours, theirs, tau):
 @pytest.mark.parametrize("tau", [0.07, 0.5])
 def test_is_noise_contrastive_estimation(tau):
     objective = made("crd", dimension=6, tau=tau).double()
-    ours, theirs = spoken()
-    loss, parts = objective(ours, theirs, batch())
-    assert loss.item() == pytest.approx(by_hand(objective, ours, theirs, tau), rel=1e-6)
+    of_student, of_teacher = both_outputs()
+    loss, parts = objective(of_student, of_teacher, batch())
+    assert loss.item() == pytest.approx(by_hand(objective, of_student, of_teacher, tau), rel=1e-6)
     assert 0 <= parts["told"] <= 1
 
 
 def test_the_constant_is_of_the_first_batch():
     objective = made("crd").double()
-    objective(*spoken(), batch())
+    objective(*both_outputs(), batch())
     kept = objective.log_mean.clone()
-    objective(*spoken(), batch())
+    objective(*both_outputs(), batch())
     assert torch.equal(objective.log_mean, kept)
 
 
 def test_memories_are_running_means_of_people():
     objective = made("crd", dimension=6, momentum=0.75)
     before = objective.students.rows.clone()
-    first, second = spoken(count=3), spoken(count=2)
-    for (ours, theirs), labels in ((first, [2, 0, 2]), (second, [0, 3])):
-        objective.observe(said(ours.embedding.float()), said(theirs.embedding.float()),
-                          batch_of(labels))  # fmt: skip
+    first, second = both_outputs(count=3), both_outputs(count=2)
+    for (of_student, of_teacher), labels in ((first, [2, 0, 2]), (second, [0, 3])):
+        outputs = (outputs_of(x.embedding.float()) for x in (of_student, of_teacher))
+        objective.observe(*outputs, batch_of(labels))
     objective.finish_step(lambda rows: rows)
     last = {2: (first, 2), 0: (second, 0), 3: (second, 1)}
-    for person, ((ours, _), place) in last.items():
+    for person, ((of_student, _), place) in last.items():
         with torch.no_grad():
-            new = objective.student_map(ours.embedding[place].float())
+            new = objective.student_map(of_student.embedding[place].float())
         mean = 0.75 * before[person] + 0.25 * new / new.norm()
         torch.testing.assert_close(objective.students.rows[person], mean / mean.norm())
     assert torch.equal(objective.students.rows[1], before[1])
@@ -74,8 +74,8 @@ def test_negatives_are_drawn_among_all_people_once():
 
 def test_a_checkpoint_keeps_the_memories():
     one, other = made("crd"), made("crd")
-    ours, theirs = (said(x.embedding.float()) for x in spoken())
-    one.observe(ours, theirs, batch())
+    of_student, of_teacher = (outputs_of(x.embedding.float()) for x in both_outputs())
+    one.observe(of_student, of_teacher, batch())
     one.finish_step(lambda rows: rows)
     assert not torch.equal(one.teachers.rows, other.teachers.rows)
     other.load_state_dict(one.state_dict())

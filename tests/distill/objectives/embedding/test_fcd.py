@@ -7,7 +7,7 @@ from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.embedding.fcd import cosine_distance
 from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
-from tests.distill.objectives.by_hand import batch_of, dot, said, times, unit
+from tests.distill.objectives.by_hand import batch_of, dot, outputs_of, times, unit
 
 
 def pair(student_size=5, teacher_size=5, count=7):
@@ -22,64 +22,69 @@ def made(student_size=5, teacher_size=5, **options):
     return create_objective("fcd", setting, **options)
 
 
-def by_hand(ours, theirs):
+def by_hand(of_student, of_teacher):
     distances = [
-        1 - dot(unit(a), unit(b)) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)
+        1 - dot(unit(a), unit(b))
+        for a, b in zip(of_student.tolist(), of_teacher.tolist(), strict=True)
     ]
     return sum(distances) / len(distances)
 
 
 def test_is_the_mean_of_one_minus_cosine():
-    ours, theirs = pair()
-    loss, parts = made()(said(ours), said(theirs), batch_of([0] * 7))
+    of_student, of_teacher = pair()
+    loss, parts = made()(outputs_of(of_student), outputs_of(of_teacher), batch_of([0] * 7))
     assert loss.shape == ()
-    assert loss.item() == pytest.approx(by_hand(ours, theirs), abs=1e-10)
-    assert parts["cosine"].item() == pytest.approx(1 - by_hand(ours, theirs), abs=1e-10)
+    assert loss.item() == pytest.approx(by_hand(of_student, of_teacher), abs=1e-10)
+    assert parts["cosine"].item() == pytest.approx(1 - by_hand(of_student, of_teacher), abs=1e-10)
     assert not parts["cosine"].requires_grad
 
 
 def test_is_half_the_squared_distance_of_unit_vectors():
-    ours, theirs = pair()
-    loss, _ = made()(said(ours), said(theirs), batch_of([0] * 7))
+    of_student, of_teacher = pair()
+    loss, _ = made()(outputs_of(of_student), outputs_of(of_teacher), batch_of([0] * 7))
     total = 0.0
-    for a, b in zip(ours.tolist(), theirs.tolist(), strict=True):
+    for a, b in zip(of_student.tolist(), of_teacher.tolist(), strict=True):
         total += sum((x - y) ** 2 for x, y in zip(unit(a), unit(b), strict=True))
     assert loss.item() == pytest.approx(total / 7 / 2, abs=1e-10)
 
 
 def test_a_projection_bridges_dimensions():
     objective = made(student_size=3).double()
-    ours, theirs = pair(student_size=3)
-    loss, _ = objective(said(ours), said(theirs), batch_of([0] * 7))
+    of_student, of_teacher = pair(student_size=3)
+    loss, _ = objective(outputs_of(of_student), outputs_of(of_teacher), batch_of([0] * 7))
     matrix = objective.project.weight.tolist()
-    projected = torch.tensor([times(matrix, row) for row in ours.tolist()], dtype=torch.float64)
-    assert loss.item() == pytest.approx(by_hand(projected, theirs), abs=1e-10)
+    projected = torch.tensor(
+        [times(matrix, row) for row in of_student.tolist()], dtype=torch.float64
+    )
+    assert loss.item() == pytest.approx(by_hand(projected, of_teacher), abs=1e-10)
     loss.backward()
     assert objective.project.weight.grad.abs().sum() > 0
 
 
 def test_gradients():
-    ours, theirs = pair()
+    of_student, of_teacher = pair()
     objective, batch = made(), batch_of([0] * 7)
-    ours.requires_grad_()
-    assert gradcheck(lambda x: objective(said(x), said(theirs), batch)[0], ours)
+    of_student.requires_grad_()
+    assert gradcheck(
+        lambda x: objective(outputs_of(x), outputs_of(of_teacher), batch)[0], of_student
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_dtypes(dtype):
-    ours, theirs = (x.to(dtype) for x in pair())
-    loss, _ = made()(said(ours), said(theirs.float()), batch_of([0] * 7))
+    of_student, of_teacher = (x.to(dtype) for x in pair())
+    loss, _ = made()(outputs_of(of_student), outputs_of(of_teacher.float()), batch_of([0] * 7))
     assert loss.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-    assert loss.item() == pytest.approx(by_hand(ours.double(), theirs.double()), abs=1e-5)
+    assert loss.item() == pytest.approx(by_hand(of_student.double(), of_teacher.double()), abs=1e-5)
 
 
 @pytest.mark.parametrize("student_size", [5, 3])
 def test_under_autocast_the_loss_is_float32(student_size):
-    ours, theirs = (x.float() for x in pair(student_size))
+    of_student, of_teacher = (x.float() for x in pair(student_size))
     objective = made(student_size)
-    exact, _ = objective(said(ours), said(theirs), batch_of([0] * 7))
+    exact, _ = objective(outputs_of(of_student), outputs_of(of_teacher), batch_of([0] * 7))
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = objective(said(ours), said(theirs), batch_of([0] * 7))
+        loss, _ = objective(outputs_of(of_student), outputs_of(of_teacher), batch_of([0] * 7))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), abs=1e-6 if student_size == 5 else 1e-2)
 
@@ -92,4 +97,4 @@ def test_range():
 
 def test_a_network_without_embedding_is_named():
     with pytest.raises(FacedistillError, match="no embedding"):
-        made()(Outputs(), said(torch.ones(1, 5)), batch_of([0]))
+        made()(Outputs(), outputs_of(torch.ones(1, 5)), batch_of([0]))

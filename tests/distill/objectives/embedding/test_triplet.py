@@ -7,7 +7,7 @@ from torch.autograd import gradcheck
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.registry import create_objective
-from tests.distill.objectives.by_hand import batch_of, said, unit
+from tests.distill.objectives.by_hand import batch_of, outputs_of, unit
 
 LABELS = [0, 1, 0, 2, 1, 0, 3]
 BATCH = batch_of(LABELS)
@@ -58,7 +58,7 @@ def test_is_the_mean_over_the_sampled_triplets(labels, sampling, squared):
     costs = [max(0.0, near - far + 0.3) for near, far in found]
     active = sum(cost > 0 for cost in costs)
     loss, parts = made(sampling=sampling, squared=squared, margin=0.3)(
-        said(embedding), said(), batch_of(labels)
+        outputs_of(embedding), outputs_of(), batch_of(labels)
     )
     count = active if sampling == "all" else len(found)
     assert loss.item() == pytest.approx(sum(costs) / max(1, count), abs=1e-10)
@@ -71,7 +71,7 @@ def test_is_the_mean_over_the_sampled_triplets(labels, sampling, squared):
 def test_gradients(sampling, squared):
     embedding = embeddings().requires_grad_()
     objective = made(sampling=sampling, squared=squared, margin=1.0)
-    assert gradcheck(lambda x: objective(said(x), said(), BATCH)[0], embedding)
+    assert gradcheck(lambda x: objective(outputs_of(x), outputs_of(), BATCH)[0], embedding)
 
 
 def test_a_semi_hard_negative_is_beyond_the_positive():
@@ -81,7 +81,7 @@ def test_a_semi_hard_negative_is_beyond_the_positive():
     # Of anchor 0 the nearest stranger is at 0.2, closer than the positive at 0.5: passed over for
     # the one at 0.7. Anchor 1 has strangers on both sides, at 0.2 and 0.3, and beyond its positive
     # only the one at 2.5.
-    loss, _ = objective(said(embedding), said(), batch_of([0, 0, 1, 2, 3]))
+    loss, _ = objective(outputs_of(embedding), outputs_of(), batch_of([0, 0, 1, 2, 3]))
     chord = [2 * math.sin(angle / 2) for angle in (0.5, 0.7, 2.5)]
     wanted = max(0, chord[0] - chord[1] + 0.3) + max(0, chord[0] - chord[2] + 0.3)
     assert loss.item() == pytest.approx(wanted / 2, abs=1e-12)
@@ -91,7 +91,7 @@ def test_a_semi_hard_negative_is_beyond_the_positive():
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [0, 0, 0, 0]])
 def test_a_batch_without_triplets_costs_nothing(labels, sampling):
     embedding = embeddings(4).requires_grad_()
-    loss, parts = made(sampling=sampling)(said(embedding), said(), batch_of(labels))
+    loss, parts = made(sampling=sampling)(outputs_of(embedding), outputs_of(), batch_of(labels))
     loss.backward()
     assert loss.item() == 0
     assert parts["triplets"].item() == 0
@@ -101,7 +101,7 @@ def test_a_batch_without_triplets_costs_nothing(labels, sampling):
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_equal_images_give_no_nan(sampling):
     embedding = torch.ones(7, 4, requires_grad=True)
-    loss, _ = made(sampling=sampling, squared=False)(said(embedding), said(), BATCH)
+    loss, _ = made(sampling=sampling, squared=False)(outputs_of(embedding), outputs_of(), BATCH)
     loss.backward()
     assert loss.item() == pytest.approx(0.2)
     assert torch.isfinite(embedding.grad).all()
@@ -111,9 +111,9 @@ def test_equal_images_give_no_nan(sampling):
 def test_dtypes(sampling):
     embedding = embeddings()
     objective = made(sampling=sampling)
-    exact, _ = objective(said(embedding), said(), BATCH)
+    exact, _ = objective(outputs_of(embedding), outputs_of(), BATCH)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = objective(said(embedding.float()), said(), BATCH)
+        loss, _ = objective(outputs_of(embedding.float()), outputs_of(), BATCH)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), abs=1e-5)
 

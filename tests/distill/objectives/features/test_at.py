@@ -16,9 +16,9 @@ def maps(count=3):
     return torch.randn(count, 5, 2, 2).double(), torch.randn(count, 9 + 2, 3).double()
 
 
-def loss_of(ours, theirs, context=PIXELS):
-    said = Outputs(feature_map=ours), Outputs(tokens=theirs)
-    return create_objective("at", context)(*said, batch(len(ours)))[0]
+def loss_of(of_student, of_teacher, context=PIXELS):
+    outputs = Outputs(feature_map=of_student), Outputs(tokens=of_teacher)
+    return create_objective("at", context)(*outputs, batch(len(of_student)))[0]
 
 
 def length_one(values):
@@ -32,15 +32,15 @@ def cells(side):
 
 
 def test_is_the_squared_difference_of_normalised_energies():
-    ours, theirs = maps()
+    of_student, of_teacher = maps()
     expected = 0.0
-    for mine, yours in zip(ours.tolist(), theirs.tolist(), strict=True):
+    for mine, yours in zip(of_student.tolist(), of_teacher.tolist(), strict=True):
         mine = [sum(c[y][x] ** 2 for c in mine) / 5 for y in range(2) for x in range(2)]
         energy = [sum(v * v for v in token) / 3 for token in yours[:9]]
         yours = [sum(energy[3 * y + x] for y in ys for x in xs) / 4 for ys, xs in cells(3)]
         both = zip(length_one(mine), length_one(yours), strict=True)
         expected += sum((a - b) ** 2 for a, b in both) / 4
-    assert loss_of(ours, theirs).item() == pytest.approx(expected / 3, abs=1e-12)
+    assert loss_of(of_student, of_teacher).item() == pytest.approx(expected / 3, abs=1e-12)
 
 
 OURS = PixelFeatures("feature_map", 5, 2, (4, 6, 5))
@@ -52,19 +52,19 @@ def staged(sides, channels):
 
 
 def test_stages_are_paired_from_the_last_and_summed():
-    ours, theirs = staged((8, 4, 2), (4, 6, 5)), staged((12, 6, 4, 3), (2, 3, 4, 3))
+    of_student, of_teacher = staged((8, 4, 2), (4, 6, 5)), staged((12, 6, 4, 3), (2, 3, 4, 3))
     objective = create_objective("at", STAGED)
     assert outputs_asked(objective) == {"student.stage_maps", "teacher.stage_maps"}
-    said = Outputs(stage_maps=ours), Outputs(stage_maps=theirs)
-    loss, parts = objective(*said, batch(2))
+    outputs = Outputs(stage_maps=of_student), Outputs(stage_maps=of_teacher)
+    loss, parts = objective(*outputs, batch(2))
     expected = [
         loss_of(mine, yours.flatten(2).mT, alone(mine, yours))
-        for mine, yours in zip(ours, theirs[1:], strict=True)
+        for mine, yours in zip(of_student, of_teacher[1:], strict=True)
     ]
     assert loss.item() == pytest.approx(sum(expected).item(), abs=1e-12)
     values = [parts[name].item() for name in ("last_2", "last_1", "last")]
     assert values == pytest.approx([each.item() for each in expected], abs=1e-12)
-    two, _ = create_objective("at", STAGED, stages=2)(*said, batch(2))
+    two, _ = create_objective("at", STAGED, stages=2)(*outputs, batch(2))
     assert two.item() == pytest.approx(sum(expected[1:]).item(), abs=1e-12)
     assert create_objective("at", STAGED, stages=9).stages == 3
 
@@ -88,42 +88,42 @@ def test_the_last_stage_alone_is_the_last_pixel_features():
 
 
 def test_gradients_of_stages():
-    ours, theirs = staged((4, 3, 2), (2, 2, 2)), staged((4, 3, 2), (2, 2, 2))
+    of_student, of_teacher = staged((4, 3, 2), (2, 2, 2)), staged((4, 3, 2), (2, 2, 2))
     objective = create_objective("at", STAGED)
 
     def loss(*maps):
-        return objective(Outputs(stage_maps=[*maps]), Outputs(stage_maps=theirs), batch(2))[0]
+        return objective(Outputs(stage_maps=[*maps]), Outputs(stage_maps=of_teacher), batch(2))[0]
 
-    assert gradcheck(loss, [each.requires_grad_() for each in ours])
+    assert gradcheck(loss, [each.requires_grad_() for each in of_student])
 
 
 def test_gradients():
-    ours, theirs = maps()
-    assert gradcheck(lambda x: loss_of(x, theirs), ours.requires_grad_())
+    of_student, of_teacher = maps()
+    assert gradcheck(lambda x: loss_of(x, of_teacher), of_student.requires_grad_())
 
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_is_computed_in_float32(dtype, autocast):
-    ours, theirs = (x.bfloat16() for x in maps())
-    exact = loss_of(ours.double(), theirs.double())
+    of_student, of_teacher = (x.bfloat16() for x in maps())
+    exact = loss_of(of_student.double(), of_teacher.double())
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        loss = loss_of(ours.to(dtype), theirs.to(dtype))
+        loss = loss_of(of_student.to(dtype), of_teacher.to(dtype))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), rel=1e-4)
 
 
 def test_a_louder_copy_costs_nothing():
-    ours = torch.randn(3, 5, 3, 3)
-    theirs = torch.cat([ours.flatten(2).mT * 7, torch.randn(3, 2, 5)], dim=1)
+    of_student = torch.randn(3, 5, 3, 3)
+    of_teacher = torch.cat([of_student.flatten(2).mT * 7, torch.randn(3, 2, 5)], dim=1)
     alike = seeing(PixelFeatures("feature_map", 5, 3), PixelFeatures("tokens", 3, 3))
-    assert loss_of(ours, theirs, alike).item() == pytest.approx(0, abs=1e-10)
+    assert loss_of(of_student, of_teacher, alike).item() == pytest.approx(0, abs=1e-10)
 
 
 def test_a_map_without_activation_gives_no_nan():
-    ours, theirs = torch.zeros(3, 5, 2, 2, requires_grad=True), maps()[1]
-    loss_of(ours, theirs).backward()
-    assert torch.isfinite(ours.grad).all()
+    of_student, of_teacher = torch.zeros(3, 5, 2, 2, requires_grad=True), maps()[1]
+    loss_of(of_student, of_teacher).backward()
+    assert torch.isfinite(of_student.grad).all()
 
 
 def test_needs_a_teacher_that_has_maps():

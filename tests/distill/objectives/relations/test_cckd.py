@@ -5,7 +5,7 @@ import torch
 
 from facedistill.distill.objectives.relations.cckd import gaussian_kernel
 from tests.distill.objectives.by_hand import dot, unit
-from tests.distill.objectives.methods import batch, made, spoken
+from tests.distill.objectives.methods import batch, both_outputs, made
 
 
 def kernel(embedding, gamma, order):
@@ -18,21 +18,23 @@ def kernel(embedding, gamma, order):
 
 @pytest.mark.parametrize(("gamma", "order"), [(0.4, 2), (1.5, 4)])
 def test_is_the_mean_squared_difference_of_kernels(gamma, order):
-    ours, theirs = spoken()
+    of_student, of_teacher = both_outputs()
     terms = order + 1
-    mine, yours = (kernel(x.embedding, gamma, order) for x in (ours, theirs))
+    mine, yours = (kernel(x.embedding, gamma, order) for x in (of_student, of_teacher))
     costs = [
         (sum(mine[at : at + terms]) - sum(yours[at : at + terms])) ** 2
         for at in range(0, len(mine), terms)
     ]
-    loss, parts = made("cckd", gamma=gamma, order=order)(ours, theirs, batch())
+    loss, parts = made("cckd", gamma=gamma, order=order)(of_student, of_teacher, batch())
     assert len(costs) == 64
     assert loss.item() == pytest.approx(sum(costs) / 64, abs=1e-12)
     assert parts == {}
 
 
 def test_many_terms_are_the_gaussian_kernel():
-    ours, _ = spoken()
-    unit_rows = torch.nn.functional.normalize(ours.embedding)
+    of_student, _ = both_outputs()
+    unit_rows = torch.nn.functional.normalize(of_student.embedding)
     exact = torch.exp(-0.4 * torch.cdist(unit_rows, unit_rows).square())
-    torch.testing.assert_close(gaussian_kernel(ours.embedding, 0.4, 10), exact, atol=1e-7, rtol=0)
+    torch.testing.assert_close(
+        gaussian_kernel(of_student.embedding, 0.4, 10), exact, atol=1e-7, rtol=0
+    )

@@ -6,7 +6,7 @@ import torch
 
 from facedistill.distill.objectives.relations.ekd import thresholds_at
 from tests.distill.objectives.by_hand import batch_of, dot, unit
-from tests.distill.objectives.methods import LABELS, batch, made, spoken
+from tests.distill.objectives.methods import LABELS, batch, both_outputs, made
 
 
 def pairs(outputs):
@@ -25,8 +25,11 @@ def count(cosine, limits, tau):
     return sum(1 / (1 + math.exp(-(cosine - limit) / tau)) for limit in limits)
 
 
-def difference(ours, theirs, limits, tau):
-    costs = [(count(ours[p], limits[0], tau) - count(theirs[p], limits[1], tau)) ** 2 for p in ours]
+def difference(of_student, of_teacher, limits, tau):
+    costs = [
+        (count(of_student[p], limits[0], tau) - count(of_teacher[p], limits[1], tau)) ** 2
+        for p in of_student
+    ]
     return sum(costs) / len(costs)
 
 
@@ -36,8 +39,8 @@ def test_is_the_squared_difference_of_soft_counts(hardest):
     objective = objective.double()
     limits = None
     for _ in range(3):
-        ours, theirs = spoken()
-        (ours_same, ours_other), (theirs_same, theirs_other) = pairs(ours), pairs(theirs)
+        of_student, of_teacher = both_outputs()
+        (ours_same, ours_other), (theirs_same, theirs_other) = pairs(of_student), pairs(of_teacher)
         new = [thresholds(ours_other), thresholds(theirs_other)]
         limits = limits and [
             [0.75 * old + 0.25 * fresh for old, fresh in zip(*both, strict=True)]
@@ -47,7 +50,7 @@ def test_is_the_squared_difference_of_soft_counts(hardest):
         hard = sorted(ours_other, key=lambda pair: -ours_other[pair])[:hardest]
         positive = difference(ours_same, theirs_same, limits, 0.1)
         negative = difference({p: ours_other[p] for p in hard}, theirs_other, limits, 0.1)
-        loss, parts = objective(ours, theirs, batch())
+        loss, parts = objective(of_student, of_teacher, batch())
         assert parts["positive"].item() == pytest.approx(positive, abs=1e-9)
         assert parts["negative"].item() == pytest.approx(negative, abs=1e-9)
         assert loss.item() == pytest.approx(2 * positive + 3 * negative, abs=1e-9)
@@ -62,9 +65,9 @@ def test_thresholds_are_at_their_rates():
 
 def test_only_training_moves_thresholds():
     objective = made("ekd").double()
-    objective(*spoken(), batch())
+    objective(*both_outputs(), batch())
     kept = objective.student_thresholds.clone()
-    objective.eval()(*spoken(), batch())
+    objective.eval()(*both_outputs(), batch())
     assert torch.equal(objective.student_thresholds, kept)
     again = made("ekd").double()
     again.load_state_dict(objective.state_dict())
@@ -74,8 +77,8 @@ def test_only_training_moves_thresholds():
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [0, 0, 0, 0]])
 def test_a_batch_without_pairs_of_a_kind(labels):
-    ours, theirs = spoken(count=4)
-    loss, parts = made("ekd").double()(ours, theirs, batch_of(labels))
+    of_student, of_teacher = both_outputs(count=4)
+    loss, parts = made("ekd").double()(of_student, of_teacher, batch_of(labels))
     absent = "positive" if len(set(labels)) > 1 else "negative"
     assert parts[absent] == 0
     assert torch.isfinite(loss)

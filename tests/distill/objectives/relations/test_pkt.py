@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tests.distill.objectives.by_hand import dot, unit
-from tests.distill.objectives.methods import batch, made, spoken
+from tests.distill.objectives.methods import batch, both_outputs, made
 
 
 def probabilities(embedding):
@@ -13,10 +13,12 @@ def probabilities(embedding):
 
 
 def test_is_the_divergence_of_neighbours():
-    ours, theirs = spoken()
+    of_student, of_teacher = both_outputs()
     expected = 0.0
-    for p, q in zip(probabilities(theirs.embedding), probabilities(ours.embedding), strict=True):
+    for p, q in zip(
+        probabilities(of_teacher.embedding), probabilities(of_student.embedding), strict=True
+    ):
         expected += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / len(p)
-    loss, parts = made("pkt")(ours, theirs, batch())
+    loss, parts = made("pkt")(of_student, of_teacher, batch())
     assert loss.item() == pytest.approx(expected, abs=1e-12)
     assert parts == {}

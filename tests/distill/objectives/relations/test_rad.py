@@ -7,7 +7,7 @@ from facedistill.distill.bank.mining import Neighbours, nearest
 from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.objectives.relations.rad import random_others
 from facedistill.distill.objectives.relations.relation import unit as units
-from tests.distill.objectives.by_hand import batch_of, dot, said, unit
+from tests.distill.objectives.by_hand import batch_of, dot, outputs_of, unit
 from tests.distill.objectives.contexts import context
 
 PEOPLE, STUDENT, TEACHER = 7, 5, 4
@@ -38,18 +38,18 @@ def embeddings(student=STUDENT, count=6):
 
 def step(objective, labels, student=STUDENT):
     """One optimiser step that only fills the banks."""
-    ours, theirs = (x.float() for x in embeddings(student, len(labels)))
-    objective.observe(said(ours), said(theirs), batch_of(labels))
+    of_student, of_teacher = (x.float() for x in embeddings(student, len(labels)))
+    objective.observe(outputs_of(of_student), outputs_of(of_teacher), batch_of(labels))
     objective.finish_step(lambda rows: rows)
-    return ours, theirs
+    return of_student, of_teacher
 
 
-def by_hand(objective, ours, theirs, labels, q, two_sided, squared, reference):
+def by_hand(objective, of_student, of_teacher, labels, q, two_sided, squared, reference):
     """The definition, one relation at a time."""
     teachers, students = objective.teachers.rows.tolist(), objective.students.rows.tolist()
     seen, near = objective.students.seen.tolist(), objective.neighbours.tolist()
     costs = []
-    for f_s, f_t, y in zip(ours.tolist(), theirs.tolist(), labels, strict=True):
+    for f_s, f_t, y in zip(of_student.tolist(), of_teacher.tolist(), labels, strict=True):
         for k in near[y]:
             if reference == "student" and not seen[k]:
                 continue
@@ -70,9 +70,9 @@ def test_is_the_mean_over_valid_relations(reference, squared, two_sided, q):
     )
     for labels in ([0, 1, 2], [3, 3, 5, 2]):
         step(objective, labels, student)
-    ours, theirs = embeddings(student)
-    loss, parts = objective(said(ours), said(theirs), batch_of(LABELS))
-    costs = by_hand(objective, ours, theirs, LABELS, q, two_sided, squared, reference)
+    of_student, of_teacher = embeddings(student)
+    loss, parts = objective(outputs_of(of_student), outputs_of(of_teacher), batch_of(LABELS))
+    costs = by_hand(objective, of_student, of_teacher, LABELS, q, two_sided, squared, reference)
     assert loss.item() == pytest.approx(sum(costs) / max(1, len(costs)), abs=1e-10)
     assert parts["valid"].item() == pytest.approx(len(costs) / (3 * len(LABELS)))
     paid = sum(cost > 0 for cost in costs) / max(1, len(costs))
@@ -90,11 +90,11 @@ def test_three_people_by_hand():
 
     objective = made(context(2, TEACHER, 3, neighbours=mine), neighbours=2, q=0.1)
     near_one = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
-    objective.observe(said(near_one), said(prototypes[1:]), batch_of([1, 2]))
+    objective.observe(outputs_of(near_one), outputs_of(prototypes[1:]), batch_of([1, 2]))
     objective.finish_step(lambda rows: rows)
     # delta = 0.6 - 0 and 0 - 0; costs 0.5 and 0.
-    ours, theirs = torch.tensor([[2.0, 0.0]]), 5 * prototypes[:1]
-    loss, parts = objective(said(ours), said(theirs), batch_of([0]))
+    of_student, of_teacher = torch.tensor([[2.0, 0.0]]), 5 * prototypes[:1]
+    loss, parts = objective(outputs_of(of_student), outputs_of(of_teacher), batch_of([0]))
     assert loss.item() == pytest.approx(0.25)
     assert (parts["valid"].item(), parts["paid"].item()) == (1.0, 0.5)
 
@@ -104,27 +104,27 @@ def test_teachers_start_as_prototypes_and_students_unseen():
     objective = made(run)
     assert torch.equal(objective.teachers.rows, run.neighbours(1).prototypes)
     assert not objective.students.seen.any()
-    ours, theirs = embeddings()
-    ours.requires_grad_()
-    loss, parts = objective(said(ours), said(theirs), batch_of(LABELS))
+    of_student, of_teacher = embeddings()
+    of_student.requires_grad_()
+    loss, parts = objective(outputs_of(of_student), outputs_of(of_teacher), batch_of(LABELS))
     loss.backward()
     assert loss.item() == parts["valid"] == parts["paid"] == 0
-    assert not ours.grad.any()
+    assert not of_student.grad.any()
 
 
 def test_a_step_overwrites_the_rows_of_its_people_when_it_is_over():
     objective = made()
     before = objective.teachers.rows.clone()
     parts = [embeddings(count=2), embeddings(count=3)]
-    for (ours, theirs), labels in zip(parts, ([4, 1], [1, 4, 1]), strict=True):
-        objective.observe(said(ours), said(theirs), batch_of(labels))
+    for (of_student, of_teacher), labels in zip(parts, ([4, 1], [1, 4, 1]), strict=True):
+        objective.observe(outputs_of(of_student), outputs_of(of_teacher), batch_of(labels))
         assert torch.equal(objective.teachers.rows, before)
     objective.finish_step(lambda rows: rows)
-    ours, theirs = (torch.cat(column) for column in zip(*parts, strict=True))
+    of_student, of_teacher = (torch.cat(column) for column in zip(*parts, strict=True))
     for person, place in {4: 3, 1: 4}.items():
-        expected = torch.tensor(unit(theirs[place].tolist()))
+        expected = torch.tensor(unit(of_teacher[place].tolist()))
         torch.testing.assert_close(objective.teachers.rows[person], expected)
-        expected = torch.tensor(unit(ours[place].tolist()))
+        expected = torch.tensor(unit(of_student[place].tolist()))
         torch.testing.assert_close(objective.students.rows[person], expected)
     assert objective.students.seen.nonzero()[:, 0].tolist() == [1, 4]
     others = [0, 2, 3, 5, 6]
@@ -139,18 +139,25 @@ def test_gradients(reference, squared):
     student = TEACHER if reference == "teacher" else STUDENT
     objective = made(setting(student), reference=reference, squared=squared, q=0.05)
     step(objective, list(range(PEOPLE)), student)
-    ours, theirs = embeddings(student)
+    of_student, of_teacher = embeddings(student)
     batch = batch_of(LABELS)
-    assert gradcheck(lambda x: objective(said(x), said(theirs), batch)[0], ours.requires_grad_())
+    assert gradcheck(
+        lambda x: objective(outputs_of(x), outputs_of(of_teacher), batch)[0],
+        of_student.requires_grad_(),
+    )
 
 
 def test_a_teacher_that_is_copied_costs_nothing():
     objective = made(setting(TEACHER), q=0)
-    theirs = embeddings(count=PEOPLE)[1].float()
+    of_teacher = embeddings(count=PEOPLE)[1].float()
     for _ in range(2):
-        objective.observe(said(2 * theirs), said(theirs), batch_of(list(range(PEOPLE))))
+        objective.observe(
+            outputs_of(2 * of_teacher), outputs_of(of_teacher), batch_of(list(range(PEOPLE)))
+        )
         objective.finish_step(lambda rows: rows)
-    loss, parts = objective(said(2 * theirs), said(theirs), batch_of(list(range(PEOPLE))))
+    loss, parts = objective(
+        outputs_of(2 * of_teacher), outputs_of(of_teacher), batch_of(list(range(PEOPLE)))
+    )
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert parts["valid"] == 1
 
@@ -194,11 +201,11 @@ def test_random_neighbours_take_the_place_of_mined_ones():
     for objective in (mined, drawn):
         torch.manual_seed(1)
         step(objective, list(range(PEOPLE)))
-    ours, theirs = embeddings()
-    loss = drawn(said(ours), said(theirs), batch_of(LABELS))[0]
-    costs = by_hand(drawn, ours, theirs, LABELS, 0.03, False, False, "student")
+    of_student, of_teacher = embeddings()
+    loss = drawn(outputs_of(of_student), outputs_of(of_teacher), batch_of(LABELS))[0]
+    costs = by_hand(drawn, of_student, of_teacher, LABELS, 0.03, False, False, "student")
     assert loss.item() == pytest.approx(sum(costs) / len(costs), abs=1e-10)
-    assert loss != mined(said(ours), said(theirs), batch_of(LABELS))[0]
+    assert loss != mined(outputs_of(of_student), outputs_of(of_teacher), batch_of(LABELS))[0]
 
 
 def test_a_random_draw_leaves_the_runs_own_chance_alone():
@@ -213,14 +220,16 @@ def test_a_random_draw_leaves_the_runs_own_chance_alone():
 def test_fp16_storage_changes_little():
     context = setting()
     losses = []
-    ours, theirs = embeddings()
+    of_student, of_teacher = embeddings()
     first = embeddings(count=PEOPLE)
     for storage in ("fp16", "fp32"):
         objective = made(context, storage=storage, neighbours=6)
-        objective.observe(*map(said, first), batch_of(list(range(PEOPLE))))
+        objective.observe(*map(outputs_of, first), batch_of(list(range(PEOPLE))))
         objective.finish_step(lambda rows: rows)
         with torch.autocast("cpu", torch.bfloat16):
-            loss, _ = objective(said(ours.float()), said(theirs.float()), batch_of(LABELS))
+            loss, _ = objective(
+                outputs_of(of_student.float()), outputs_of(of_teacher.float()), batch_of(LABELS)
+            )
         assert loss.dtype == torch.float32
         losses.append(loss.item())
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
@@ -232,8 +241,11 @@ def test_a_checkpoint_keeps_the_banks():
     first, second = made(run), made(run)
     step(first, [1, 5, 5])
     second.load_state_dict(first.state_dict())
-    ours, theirs = embeddings()
-    one, other = (o(said(ours), said(theirs), batch_of(LABELS))[0] for o in (first, second))
+    of_student, of_teacher = embeddings()
+    one, other = (
+        o(outputs_of(of_student), outputs_of(of_teacher), batch_of(LABELS))[0]
+        for o in (first, second)
+    )
     assert torch.equal(one, other)
 
 

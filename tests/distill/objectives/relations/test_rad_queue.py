@@ -5,7 +5,7 @@ from torch.autograd import gradcheck
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.registry import create_objective
-from tests.distill.objectives.by_hand import batch_of, dot, said, unit
+from tests.distill.objectives.by_hand import batch_of, dot, outputs_of, unit
 
 STUDENT, TEACHER = 5, 4
 
@@ -29,15 +29,15 @@ def unlabelled(count):
 def step(objective, *counts):
     """One optimiser step in micro-batches of so many images."""
     for count in counts:
-        ours, theirs = (x.float() for x in embeddings(count))
-        objective.observe(said(ours), said(theirs), unlabelled(count))
+        of_student, of_teacher = (x.float() for x in embeddings(count))
+        objective.observe(outputs_of(of_student), outputs_of(of_teacher), unlabelled(count))
     objective.finish_step(lambda rows: rows)
 
 
-def by_hand(objective, ours, theirs, count, q, two_sided, squared):
+def by_hand(objective, of_student, of_teacher, count, q, two_sided, squared):
     queue = objective.queue
     costs = []
-    for f_s, f_t in zip(ours.tolist(), theirs.tolist(), strict=True):
+    for f_s, f_t in zip(of_student.tolist(), of_teacher.tolist(), strict=True):
         rows = [
             (dot(unit(f_t), t), s)
             for s, t in zip(queue.students.tolist(), queue.teachers.tolist(), strict=True)
@@ -56,9 +56,9 @@ def by_hand(objective, ours, theirs, count, q, two_sided, squared):
 def test_is_the_mean_over_the_hardest_of_the_queue(squared, two_sided, q, counts):
     objective = made(q=q, two_sided=two_sided, squared=squared)
     step(objective, *counts)
-    ours, theirs = embeddings()
-    loss, parts = objective(said(ours), said(theirs), unlabelled(6))
-    costs = by_hand(objective, ours, theirs, 3, q, two_sided, squared)
+    of_student, of_teacher = embeddings()
+    loss, parts = objective(outputs_of(of_student), outputs_of(of_teacher), unlabelled(6))
+    costs = by_hand(objective, of_student, of_teacher, 3, q, two_sided, squared)
     assert len(costs) == 6 * min(3, sum(counts))
     assert loss.item() == pytest.approx(sum(costs) / len(costs), abs=1e-10)
     assert parts["valid"].item() == pytest.approx(min(3, sum(counts)) / 3)
@@ -66,29 +66,32 @@ def test_is_the_mean_over_the_hardest_of_the_queue(squared, two_sided, q, counts
 
 
 def test_an_empty_queue_costs_nothing():
-    ours, theirs = embeddings()
-    ours.requires_grad_()
-    loss, parts = made()(said(ours), said(theirs), unlabelled(6))
+    of_student, of_teacher = embeddings()
+    of_student.requires_grad_()
+    loss, parts = made()(outputs_of(of_student), outputs_of(of_teacher), unlabelled(6))
     loss.backward()
     assert loss.item() == parts["valid"] == parts["paid"] == 0
-    assert not ours.grad.any()
+    assert not of_student.grad.any()
 
 
 def test_gradients():
     objective = made()
     step(objective, 8)
-    ours, theirs = embeddings()
+    of_student, of_teacher = embeddings()
     batch = unlabelled(6)
-    assert gradcheck(lambda x: objective(said(x), said(theirs), batch)[0], ours.requires_grad_())
+    assert gradcheck(
+        lambda x: objective(outputs_of(x), outputs_of(of_teacher), batch)[0],
+        of_student.requires_grad_(),
+    )
 
 
 def test_autocast_does_not_round_it():
     objective = made(storage="fp16", neighbours=8)
     step(objective, 8)
-    ours, theirs = (x.float() for x in embeddings())
-    exact, _ = objective(said(ours), said(theirs), unlabelled(6))
+    of_student, of_teacher = (x.float() for x in embeddings())
+    exact, _ = objective(outputs_of(of_student), outputs_of(of_teacher), unlabelled(6))
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = objective(said(ours), said(theirs), unlabelled(6))
+        loss, _ = objective(outputs_of(of_student), outputs_of(of_teacher), unlabelled(6))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), abs=1e-6)
 
@@ -100,10 +103,12 @@ def test_a_checkpoint_keeps_the_queue():
     second.load_state_dict(first.state_dict())
     step(first, 1)
     assert second.queue.place == 3
-    ours, theirs = embeddings()
+    of_student, of_teacher = embeddings()
     state = first.state_dict()
     second.load_state_dict(state)
-    one, other = (o(said(ours), said(theirs), unlabelled(6))[0] for o in (first, second))
+    one, other = (
+        o(outputs_of(of_student), outputs_of(of_teacher), unlabelled(6))[0] for o in (first, second)
+    )
     assert torch.equal(one, other)
     with pytest.raises(ValueError, match="students of a queue are"):
         made(queue=9).load_state_dict(state)

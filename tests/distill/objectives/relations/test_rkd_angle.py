@@ -6,8 +6,8 @@ import torch
 from torch.autograd import gradcheck
 
 from facedistill.distill.objectives.relations import rkd_angle
-from tests.distill.objectives.by_hand import batch_of, dot, said, unit
-from tests.distill.objectives.methods import batch, made, spoken
+from tests.distill.objectives.by_hand import batch_of, dot, outputs_of, unit
+from tests.distill.objectives.methods import batch, both_outputs, made
 
 
 def smooth_l1(a, b):
@@ -38,9 +38,9 @@ def angles(points):
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize(("name", "relation"), [("rkd_distance", relative), ("rkd_angle", angles)])
 def test_is_the_mean_over_pairs_or_triplets(name, relation, normalise):
-    ours, theirs = spoken()
-    mine, yours = (relation(rows(x, normalise)) for x in (ours, theirs))
-    loss, parts = made(name, normalise=normalise)(ours, theirs, batch())
+    of_student, of_teacher = both_outputs()
+    mine, yours = (relation(rows(x, normalise)) for x in (of_student, of_teacher))
+    loss, parts = made(name, normalise=normalise)(of_student, of_teacher, batch())
     expected = sum(smooth_l1(mine[key], yours[key]) for key in mine) / len(mine)
     assert loss.item() == pytest.approx(expected, abs=1e-12)
     assert parts == {}
@@ -48,9 +48,9 @@ def test_is_the_mean_over_pairs_or_triplets(name, relation, normalise):
 
 @pytest.mark.parametrize("numbers", [1, 600, 1 << 30])
 def test_angles_do_not_depend_on_the_chunks(monkeypatch, numbers):
-    ours, theirs = spoken()
-    embedding = ours.embedding.requires_grad_()
-    whole = made("rkd_angle")(said(embedding), theirs, batch())[0]
+    of_student, of_teacher = both_outputs()
+    embedding = of_student.embedding.requires_grad_()
+    whole = made("rkd_angle")(outputs_of(embedding), of_teacher, batch())[0]
     (expected,) = torch.autograd.grad(whole, embedding)
     monkeypatch.setattr(rkd_angle, "_AT_ONCE", numbers)
     calls = []
@@ -58,7 +58,7 @@ def test_angles_do_not_depend_on_the_chunks(monkeypatch, numbers):
     monkeypatch.setattr(
         rkd_angle, "_angle_difference", lambda *args: calls.append(args) or part(*args)
     )
-    loss = made("rkd_angle")(said(embedding), theirs, batch())[0]
+    loss = made("rkd_angle")(outputs_of(embedding), of_teacher, batch())[0]
     assert len(calls) == {1: 8, 600: 2, 1 << 30: 1}[numbers]
     (gradient,) = torch.autograd.grad(loss, embedding)
     torch.testing.assert_close(loss, whole)
@@ -67,10 +67,12 @@ def test_angles_do_not_depend_on_the_chunks(monkeypatch, numbers):
 
 @pytest.mark.parametrize("name", ["rkd_distance", "rkd_angle"])
 def test_an_image_that_is_there_twice_has_a_gradient(name):
-    ours, theirs = spoken()
+    of_student, of_teacher = both_outputs()
     twice = [0, 1, 2, 2, 3]
 
     def loss(embedding):
-        return made(name)(said(embedding[twice]), said(theirs.embedding[twice]), batch_of(twice))[0]
+        return made(name)(
+            outputs_of(embedding[twice]), outputs_of(of_teacher.embedding[twice]), batch_of(twice)
+        )[0]
 
-    assert gradcheck(loss, ours.embedding[:4].requires_grad_())
+    assert gradcheck(loss, of_student.embedding[:4].requires_grad_())

@@ -7,7 +7,7 @@ from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
 from tests.distill.objectives.by_hand import dot, unit
 from tests.distill.objectives.contexts import outputs_asked
-from tests.distill.objectives.methods import PIXELS, batch, made, spoken
+from tests.distill.objectives.methods import PIXELS, batch, both_outputs, made
 
 
 def similar(embedding):
@@ -16,11 +16,11 @@ def similar(embedding):
 
 
 def test_is_the_mean_over_both_images():
-    ours, theirs = spoken()
-    mine, yours = similar(ours.embedding), similar(theirs.embedding)
+    of_student, of_teacher = both_outputs()
+    mine, yours = similar(of_student.embedding), similar(of_teacher.embedding)
     costs = [(a - b) ** 2 for p, q in zip(mine, yours, strict=True)
              for a, b in zip(p, q, strict=True)]  # fmt: skip
-    loss, parts = made("sp")(ours, theirs, batch())
+    loss, parts = made("sp")(of_student, of_teacher, batch())
     assert loss.item() == pytest.approx(sum(costs) / 64, abs=1e-12)
     assert parts == {}
 
@@ -31,9 +31,9 @@ def test_of_maps_it_takes_the_pixels_alone(dtype):
     assert outputs_asked(objective) == {"student.feature_map", "teacher.tokens"}
     maps, tokens = torch.randn(4, 5, 2, 2).to(dtype), torch.randn(4, 9 + 2, 3).to(dtype)
     loss, _ = objective(Outputs(feature_map=maps), Outputs(tokens=tokens), batch(4))
-    ours = maps.double().flatten(1)
-    theirs = tokens.double()[:, :9].flatten(1)
-    mine, yours = (torch.tensor(similar(x)) for x in (ours, theirs))
+    of_student = maps.double().flatten(1)
+    of_teacher = tokens.double()[:, :9].flatten(1)
+    mine, yours = (torch.tensor(similar(x)) for x in (of_student, of_teacher))
     assert loss.item() == pytest.approx((mine - yours).square().mean().item(), rel=1e-4)
 
 

@@ -61,11 +61,11 @@ class AdaDistill(FixedCentres):
     @torch.no_grad()
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Move the centres of the identities in the micro-batch, of all processes."""
-        ours, target = unit(self.projected(student)), unit(embedding_of(teacher))
-        labels, ours, target = gathered(batch.labels, ours, target)
+        of_student, target = unit(self.projected(student)), unit(embedding_of(teacher))
+        labels, of_student, target = gathered(batch.labels, of_student, target)
         centres = self.head.weight[labels]
         near = (unit(centres) * target).sum(dim=1).clamp(_LEAST, 1)
-        kept = ((ours * target).sum(dim=1) * near).clamp(_LEAST, 1)[:, None]
+        kept = ((of_student * target).sum(dim=1) * near).clamp(_LEAST, 1)[:, None]
         moved = kept * centres + (1 - kept) * target
         # Every occurrence writes the same row, so that parallel writes cannot race.
         self.head.weight[labels] = moved[last_occurrence(labels)].to(centres.dtype)

@@ -97,15 +97,15 @@ class GroupedSoftTargets(Objective):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, its two terms, and the mean share of classes in a group."""
         assert student.logits is not None and teacher.logits is not None
-        ours, target = at_least_float32(student.logits), at_least_float32(teacher.logits)
-        group = primary_group(ours.detach(), batch.labels, self.tau, self.share)
+        of_student, target = at_least_float32(student.logits), at_least_float32(teacher.logits)
+        group = primary_group(of_student.detach(), batch.labels, self.tau, self.share)
         inside = soft_target_loss(
-            ours.masked_fill(~group, _OUTSIDE * self.tau),
+            of_student.masked_fill(~group, _OUTSIDE * self.tau),
             target.masked_fill(~group, _OUTSIDE * self.tau),
             self.tau,
         )
         mass = self.tau**2 * _divergence(
-            _log_masses(target / self.tau, group), _log_masses(ours / self.tau, group)
+            _log_masses(target / self.tau, group), _log_masses(of_student / self.tau, group)
         )
         parts = {"primary": inside.detach(), "binary": mass.detach(), "group": group.float().mean()}
         return self.primary * inside + self.binary * mass, parts

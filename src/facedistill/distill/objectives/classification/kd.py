@@ -19,8 +19,8 @@ from facedistill.models.outputs import Outputs, embedding_of
 def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, tau: float) -> torch.Tensor:
     """Return tau^2 KL(softmax(teacher/tau) || softmax(student/tau)), mean over the batch."""
     target = F.log_softmax(at_least_float32(teacher) / tau, dim=1)
-    ours = F.log_softmax(at_least_float32(student) / tau, dim=1)
-    return tau**2 * F.kl_div(ours, target, reduction="batchmean", log_target=True)
+    of_student = F.log_softmax(at_least_float32(student) / tau, dim=1)
+    return tau**2 * F.kl_div(of_student, target, reduction="batchmean", log_target=True)
 
 
 def check_classes(context: RunContext) -> None:

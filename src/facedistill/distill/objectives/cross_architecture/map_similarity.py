@@ -9,26 +9,28 @@ from facedistill.distill.objectives.cross_architecture.pixel_features import res
 
 
 @torch.no_grad()
-def agreement(ours: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def agreement(of_student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return (L,): the cosine of what student and teacher look at, mean over faces; 0 to 1.
 
     Maps that are the same everywhere agree perfectly, and say nothing: see `correlation`.
 
     Args:
-        ours: (B, L, side, side) maps of the student, as `looks_at` gives them.
+        of_student: (B, L, side, side) maps of the student, as `looks_at` gives them.
         target: Of the teacher. They are compared on the coarser of the two grids.
     """
-    one, other = _on_one_grid(ours, target)
+    one, other = _on_one_grid(of_student, target)
     return F.cosine_similarity(one, other, dim=2).mean(dim=0)
 
 
 @torch.no_grad()
-def correlation(ours: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def correlation(of_student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return the mean of the same cosine, of what each map has above its own mean.
 
     It is 0 for two networks whose centres look anywhere, or everywhere.
     """
-    one, other = (maps - maps.mean(dim=2, keepdim=True) for maps in _on_one_grid(ours, target))
+    one, other = (
+        maps - maps.mean(dim=2, keepdim=True) for maps in _on_one_grid(of_student, target)
+    )
     return F.cosine_similarity(one, other, dim=2).mean()
 
 

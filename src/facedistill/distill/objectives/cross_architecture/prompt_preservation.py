@@ -23,8 +23,8 @@ By = Literal["embedding-kl", "logits-kl", "classes"]
 
 def divergence(prompted: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
     """Return KL(softmax(prompted) || softmax(plain)) of scores (B, M), mean over the batch."""
-    ours, target = F.log_softmax(prompted, dim=1), F.log_softmax(plain, dim=1)
-    return F.kl_div(target, ours, reduction="batchmean", log_target=True)
+    of_student, target = F.log_softmax(prompted, dim=1), F.log_softmax(plain, dim=1)
+    return F.kl_div(target, of_student, reduction="batchmean", log_target=True)
 
 
 @objective("prompt_preservation")

@@ -187,20 +187,20 @@ class UnifiedReceptiveFields(Objective):
             return self._compared(pixels_s, pixels_t)
 
     def _compared(self, pixels_s: torch.Tensor, pixels_t: torch.Tensor) -> Loss:
-        ours, seen_s = self.student_local(self.student_centres(), pixels_s)
+        of_student, seen_s = self.student_local(self.student_centres(), pixels_s)
         centres = self._of_teacher(self.teacher_centres)
         target, seen_t = self._of_teacher(self.teacher_local, centres, pixels_t)
         if self.normalise == "images":
-            ours, target = gathered(ours, target)
-            _check_batch(len(ours))
-        h_s, h_t = self._normalised(ours), self._normalised(target)
+            of_student, target = gathered(of_student, target)
+            _check_batch(len(of_student))
+        h_s, h_t = self._normalised(of_student), self._normalised(target)
         mixed_s, map_s = self.student_attention(h_s)
         mixed_t, map_t = self._of_teacher(self.teacher_attention, h_t)
         z_s, z_t = self._normalised(mixed_s), self._normalised(mixed_t)
         attn = map_s.shape[-1] * F.mse_loss(map_s, map_t)
         feat = F.mse_loss(z_s, z_t)
         parts = {"attn": attn.detach(), "feat": feat.detach()}
-        parts |= spread("student", ours) | spread("teacher", target)
+        parts |= spread("student", of_student) | spread("teacher", target)
         parts |= spread("student_z", mixed_s) | spread("teacher_z", mixed_t)
         fields = _on_grid(seen_s, self.student), _on_grid(seen_t, self.teacher)
         parts |= {"agreement": agreement(*fields).mean(), "correlation": correlation(*fields)}
@@ -216,11 +216,11 @@ class UnifiedReceptiveFields(Objective):
             (self.student_centres, self.student_local, self.student, student),
             (self.teacher_centres, self.teacher_local, self.teacher, teacher),
         )
-        ours, target = (
+        of_student, target = (
             _on_grid(local(centres(), at_least_float32(pixels.rows(outputs)))[1], pixels)
             for centres, local, pixels, outputs in sides
         )
-        return ours, target
+        return of_student, target
 
     @torch.no_grad()
     def figures(self, student: AskedNetwork, teacher: AskedNetwork, faces: torch.Tensor) -> Figures:
@@ -243,9 +243,9 @@ class UnifiedReceptiveFields(Objective):
         )
 
     def _hold_the_teachers_own(self) -> None:
-        ours = {id(weight) for part in self._student_parts() for weight in part.parameters()}
+        of_student = {id(weight) for part in self._student_parts() for weight in part.parameters()}
         for weight in self.parameters():
-            weight.requires_grad_(id(weight) in ours)
+            weight.requires_grad_(id(weight) in of_student)
 
     def _student_parts(self) -> list[nn.Module]:
         return [self.student_centres, self.student_local, self.student_attention]

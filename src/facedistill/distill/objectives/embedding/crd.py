@@ -80,9 +80,9 @@ class ContrastiveRepresentation(Objective):
 
     def mapped(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return v_s and v_t, each (B, dimension) of length 1."""
-        ours = self.student_map(at_least_float32(embedding_of(student)))
+        of_student = self.student_map(at_least_float32(embedding_of(student)))
         target = self.teacher_map(at_least_float32(embedding_of(teacher)))
-        return unit(ours), unit(target)
+        return unit(of_student), unit(target)
 
     @torch.no_grad()
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
@@ -92,23 +92,23 @@ class ContrastiveRepresentation(Objective):
     def finish_step(self, gather: Gather) -> None:
         """Bring the memories up to date with the identities of the whole batch."""
         columns = zip(*self._observed, strict=True)
-        labels, ours, target = (gather(torch.cat(column)) for column in columns)
+        labels, of_student, target = (gather(torch.cat(column)) for column in columns)
         self._observed.clear()
-        for memory, new in (self.students, ours), (self.teachers, target):
+        for memory, new in (self.students, of_student), (self.teachers, target):
             old = memory.to_device(new.device).rows[labels]
             memory.record(labels, unit(self.momentum * old + (1 - self.momentum) * new))
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, and the share of pairs told from their negatives' mean odds."""
-        ours, target = self.mapped(student, teacher)
-        drawn = self._draw(len(self.students.rows), ours.device)
+        of_student, target = self.mapped(student, teacher)
+        drawn = self._draw(len(self.students.rows), of_student.device)
         # Autocast would multiply in half precision.
-        with torch.autocast(ours.device.type, enabled=False):
-            own = (ours * target).sum(dim=1) / self.tau
+        with torch.autocast(of_student.device.type, enabled=False):
+            own = (of_student * target).sum(dim=1) / self.tau
             sides = torch.stack(
                 [
                     units @ memory.to_device(units.device).rows[drawn].to(units.dtype).T / self.tau
-                    for units, memory in ((ours, self.teachers), (target, self.students))
+                    for units, memory in ((of_student, self.teachers), (target, self.students))
                 ]
             )
         other = batch.labels[:, None] != drawn

@@ -48,9 +48,9 @@ class EmbeddingError(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; it has no parts."""
-        ours = at_least_float32(self.project(embedding_of(student)))
+        of_student = at_least_float32(self.project(embedding_of(student)))
         target = at_least_float32(embedding_of(teacher))
         if self.normalise:
-            ours, target = F.normalize(ours, dim=1), F.normalize(target, dim=1)
+            of_student, target = F.normalize(of_student, dim=1), F.normalize(target, dim=1)
         error = F.mse_loss if self.distance == "squared" else F.smooth_l1_loss
-        return error(ours, target), {}
+        return error(of_student, target), {}

@@ -28,9 +28,9 @@ def last_hidden(outputs: Outputs) -> torch.Tensor:
     return at_least_float32(outputs.feature_map).mean(dim=(2, 3))
 
 
-def half_squared_distance(ours: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return 1/2 ||target - ours||^2 summed over all but the first dimension, mean over that."""
-    difference = at_least_float32(target) - at_least_float32(ours)
+def half_squared_distance(of_student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return 1/2 ||target - student||^2, summed over all but the first dimension, mean over it."""
+    difference = at_least_float32(target) - at_least_float32(of_student)
     return difference.square().flatten(1).sum(dim=1).mean() / 2
 
 
@@ -56,7 +56,7 @@ class HiddenLayer(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and the share of the teacher's spread that it leaves unexplained."""
-        ours, target = self.adapt(last_hidden(student)), last_hidden(teacher)
-        loss = half_squared_distance(ours, target)
+        of_student, target = self.adapt(last_hidden(student)), last_hidden(teacher)
+        loss = half_squared_distance(of_student, target)
         spread = half_squared_distance(target.mean(dim=0, keepdim=True), target)
         return loss, {"unexplained": loss.detach() / spread.clamp_min(1e-12)}

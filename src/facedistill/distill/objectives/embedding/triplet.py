@@ -73,9 +73,9 @@ def all_triplets(distance: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Te
     """
     positive, negative = _relations(labels)
     anchor, other = positive.nonzero(as_tuple=True)
-    pair, stranger = negative[anchor].nonzero(as_tuple=True)
+    pair, impostor = negative[anchor].nonzero(as_tuple=True)
     anchor = anchor[pair]
-    return distance[anchor, other[pair]], distance[anchor, stranger]
+    return distance[anchor, other[pair]], distance[anchor, impostor]
 
 
 def _relations(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -125,8 +125,8 @@ class Triplet(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, how many triplets it looked at, and the share that is active."""
-        ours, labels = gathered(at_least_float32(embedding_of(student)), batch.labels)
-        between = distances(ours, self.squared)
+        of_student, labels = gathered(at_least_float32(embedding_of(student)), batch.labels)
+        between = distances(of_student, self.squared)
         sample = {"batch_hard": batch_hard, "semi_hard": semi_hard, "all": all_triplets}
         near, far = sample[self.sampling](between, labels)
         costs = (near - far + self.margin).clamp_min(0)

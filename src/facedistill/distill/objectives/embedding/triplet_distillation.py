@@ -60,13 +60,13 @@ class TripletDistillation(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, the number of triplets and the share that is active."""
-        ours, target, labels = gathered(
+        of_student, target, labels = gathered(
             at_least_float32(embedding_of(student)), embedding_of(teacher), batch.labels
         )
-        near, far = all_triplets(distances(ours, squared=True), labels)
+        near, far = all_triplets(distances(of_student, squared=True), labels)
         costs = (near - far + self.margins(target, labels)).clamp_min(0)
         active = (costs.detach() > 0).sum()
-        count = ours.new_tensor(len(costs))
+        count = of_student.new_tensor(len(costs))
         parts = {"active": active / count.clamp_min(1), "triplets": count}
         return costs.sum() / active.clamp_min(1), parts
 

@@ -47,19 +47,19 @@ class AttentionTransfer(Objective):
         self.student, self.teacher = context.pixel_features
         common = min(self.student.stages, self.teacher.stages)
         self.stages = common if stages is None else min(stages, common)
-        ours, target = (
+        of_student, target = (
             ("stage_maps", "stage_maps")
             if self.stages > 1
             else (self.student.output, self.teacher.output)
         )
-        self.needs = frozenset({f"student.{ours}", f"teacher.{target}", "run.pixel_features"})
+        self.needs = frozenset({f"student.{of_student}", f"teacher.{target}", "run.pixel_features"})
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; of several stages its parts are `last`, `last_1` before it, ..."""
         grids = zip(
             self._grids(student, self.student), self._grids(teacher, self.teacher), strict=True
         )
-        losses = [_difference(ours, target) for ours, target in grids]
+        losses = [_difference(of_student, target) for of_student, target in grids]
         parts = {f"last_{i}" if i else "last": loss.detach() for i, loss in enumerate(losses)}
         return torch.stack(losses).sum(), parts if self.stages > 1 else {}
 
@@ -71,6 +71,6 @@ class AttentionTransfer(Objective):
         return outputs.stage_maps[: -self.stages - 1 : -1]
 
 
-def _difference(ours: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    side = min(ours.shape[-1], target.shape[-1])
-    return (attention(ours, side) - attention(target, side)).square().mean()
+def _difference(of_student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    side = min(of_student.shape[-1], target.shape[-1])
+    return (attention(of_student, side) - attention(target, side)).square().mean()

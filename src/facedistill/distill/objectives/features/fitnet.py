@@ -47,24 +47,26 @@ class Hints(Objective):
             raise ValueError(f"stage is {stage}, and both networks tell those from 1 to {common}")
         self.normalise, self.stage = normalise, stage
         if stage == 1:
-            ours, target = self.student.channels, self.teacher.channels
+            of_student, target = self.student.channels, self.teacher.channels
             outputs = f"student.{self.student.output}", f"teacher.{self.teacher.output}"
         else:
-            ours, target = (each.stage_channels[-stage] for each in (self.student, self.teacher))
+            of_student, target = (
+                each.stage_channels[-stage] for each in (self.student, self.teacher)
+            )
             outputs = "student.stage_maps", "teacher.stage_maps"
         self.needs = frozenset({*outputs, "run.pixel_features"})
-        self.project = nn.Conv2d(ours, target, 1)
+        self.project = nn.Conv2d(of_student, target, 1)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; it has no parts."""
-        ours, target = self._hint(student, self.student), self._hint(teacher, self.teacher)
-        side = min(ours.shape[-1], target.shape[-1])
-        ours = at_least_float32(self.project(at_least_float32(resampled(ours, side))))
+        of_student, target = self._hint(student, self.student), self._hint(teacher, self.teacher)
+        side = min(of_student.shape[-1], target.shape[-1])
+        of_student = at_least_float32(self.project(at_least_float32(resampled(of_student, side))))
         target = at_least_float32(resampled(target, side))
         if self.normalise:
             channels = target.movedim(1, -1)
             target = F.layer_norm(channels, channels.shape[-1:]).movedim(-1, 1)
-        return F.mse_loss(ours, target), {}
+        return F.mse_loss(of_student, target), {}
 
     def _hint(self, outputs: Outputs, pixels: PixelFeatures) -> torch.Tensor:
         """The (B, C, H, H) map that is compared."""

@@ -45,10 +45,10 @@ class BatchRelation(Objective):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss; it has no parts."""
-        ours, target = gathered(*map(at_least_float32, self.compared(student, teacher)))
+        of_student, target = gathered(*map(at_least_float32, self.compared(student, teacher)))
         # Autocast would multiply in half precision.
-        with torch.autocast(ours.device.type, enabled=False):
-            return self.compare(ours, target), {}
+        with torch.autocast(of_student.device.type, enabled=False):
+            return self.compare(of_student, target), {}
 
 
 class LengthOrDirection(BatchRelation):

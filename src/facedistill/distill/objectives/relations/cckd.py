@@ -46,5 +46,7 @@ class CorrelationCongruence(BatchRelation):
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        ours, target = (gaussian_kernel(x, self.gamma, self.order) for x in (student, teacher))
-        return (ours - target).square().mean()
+        of_student, target = (
+            gaussian_kernel(x, self.gamma, self.order) for x in (student, teacher)
+        )
+        return (of_student - target).square().mean()

@@ -55,8 +55,8 @@ class DarkRank(BatchRelation):
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the loss; 0 to infinity."""
-        ours, target = (scores(x, self.alpha, self.beta) for x in (student, teacher))
+        of_student, target = (scores(x, self.alpha, self.beta) for x in (student, teacher))
         order = target.topk(min(self.items, len(target) - 1), dim=1).indices
-        listed = ours.gather(1, order)
+        listed = of_student.gather(1, order)
         left = listed.flip(1).logcumsumexp(dim=1).flip(1)
         return (left - listed).sum(dim=1).mean()

@@ -89,32 +89,35 @@ class EvaluationOriented(Objective):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and its two means."""
         both = (at_least_float32(embedding_of(outputs)) for outputs in (student, teacher))
-        ours, target, labels = gathered(*both, batch.labels)
+        of_student, target, labels = gathered(*both, batch.labels)
         # Autocast would multiply in half precision.
-        with torch.autocast(ours.device.type, enabled=False):
-            ours, target = cosines(ours), cosines(target)
+        with torch.autocast(of_student.device.type, enabled=False):
+            of_student, target = cosines(of_student), cosines(target)
         same = labels[:, None] == labels
         once = torch.ones_like(same).triu(diagonal=1)
-        strangers = once & ~same
+        impostors = once & ~same
         if self.training:
-            self._follow(ours[strangers].detach(), target[strangers])
-        positive = self._difference(ours[once & same], target[once & same])
-        hard = ours[strangers].topk(min(self.hardest, int(strangers.sum()))).indices
-        negative = self._difference(ours[strangers][hard], target[strangers][hard])
+            self._follow(of_student[impostors].detach(), target[impostors])
+        positive = self._difference(of_student[once & same], target[once & same])
+        hard = of_student[impostors].topk(min(self.hardest, int(impostors.sum()))).indices
+        negative = self._difference(of_student[impostors][hard], target[impostors][hard])
         parts = {"positive": positive.detach(), "negative": negative.detach()}
         return self.positive * positive + self.negative * negative, parts
 
-    def _difference(self, ours: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _difference(self, of_student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Mean over pairs; 0 without one."""
-        counts = soft_counts(ours, self.student_thresholds, self.tau)
+        counts = soft_counts(of_student, self.student_thresholds, self.tau)
         targets = soft_counts(target, self.teacher_thresholds, self.tau)
-        return F.mse_loss(counts, targets, reduction="sum") / max(1, len(ours))
+        return F.mse_loss(counts, targets, reduction="sum") / max(1, len(of_student))
 
     @torch.no_grad()
-    def _follow(self, ours: torch.Tensor, target: torch.Tensor) -> None:
-        if len(ours) == 0:
+    def _follow(self, of_student: torch.Tensor, target: torch.Tensor) -> None:
+        if len(of_student) == 0:
             return
-        for kept, cosine in (self.student_thresholds, ours), (self.teacher_thresholds, target):
+        for kept, cosine in (
+            (self.student_thresholds, of_student),
+            (self.teacher_thresholds, target),
+        ):
             new = thresholds_at(cosine).to(kept.dtype)
             kept.copy_(torch.where(self.started, kept.lerp(new, self.momentum), new))
         self.started.fill_(True)

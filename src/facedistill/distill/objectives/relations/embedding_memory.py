@@ -57,13 +57,13 @@ class EmbeddingMemory(nn.Module):
             ValueError: If it is of a memory of another shape or storage.
         """
         for name in self.kept:
-            ours, stored = getattr(self, name), state[name]
-            if stored.shape != ours.shape or stored.dtype != ours.dtype:
+            current, stored = getattr(self, name), state[name]
+            if stored.shape != current.shape or stored.dtype != current.dtype:
                 raise ValueError(
                     f"{name} of {self.kind} are {stored.dtype} {tuple(stored.shape)}, "
-                    f"not {ours.dtype} {tuple(ours.shape)}"
+                    f"not {current.dtype} {tuple(current.shape)}"
                 )
-            ours.copy_(stored)
+            current.copy_(stored)
 
 
 class IdentityMemory(EmbeddingMemory):

@@ -32,5 +32,5 @@ class ProbabilisticTransfer(BatchRelation):
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the divergence; 0 to infinity."""
-        ours, target = map(neighbour_log_probabilities, (student, teacher))
-        return F.kl_div(ours, target, reduction="batchmean", log_target=True)
+        of_student, target = map(neighbour_log_probabilities, (student, teacher))
+        return F.kl_div(of_student, target, reduction="batchmean", log_target=True)

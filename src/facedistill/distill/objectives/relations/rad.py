@@ -86,25 +86,29 @@ class RelationAware(Objective):
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Remember the embeddings for the banks."""
-        ours, target = (unit(embedding_of(outputs).detach()) for outputs in (student, teacher))
-        self._observed.append((batch.labels, ours, target))
+        of_student, target = (
+            unit(embedding_of(outputs).detach()) for outputs in (student, teacher)
+        )
+        self._observed.append((batch.labels, of_student, target))
 
     def finish_step(self, gather: Gather) -> None:
         """Overwrite the banks' rows of the identities of the whole batch."""
         columns = zip(*self._observed, strict=True)
-        labels, ours, target = (gather(torch.cat(column)) for column in columns)
+        labels, of_student, target = (gather(torch.cat(column)) for column in columns)
         self._observed.clear()
-        self.students.record(labels, ours)
+        self.students.record(labels, of_student)
         self.teachers.record(labels, target)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, and the shares of relations that are valid and, of those, paid."""
-        ours, target = unit(embedding_of(student)), unit(embedding_of(teacher))
-        self.neighbours = self.neighbours.to(ours.device)
-        teachers, students = (b.to_device(ours.device) for b in (self.teachers, self.students))
+        of_student, target = unit(embedding_of(student)), unit(embedding_of(teacher))
+        self.neighbours = self.neighbours.to(of_student.device)
+        teachers, students = (
+            b.to_device(of_student.device) for b in (self.teachers, self.students)
+        )
         near = self.neighbours[batch.labels]
         bank = students if self.reference == "student" else teachers
-        difference = relations(ours, bank.rows, near) - relations(target, teachers.rows, near)
+        difference = relations(of_student, bank.rows, near) - relations(target, teachers.rows, near)
         cost = penalty(difference, self.q, self.two_sided, self.squared)
         valid = bank.seen[near]
         count = valid.sum().clamp_min(1)

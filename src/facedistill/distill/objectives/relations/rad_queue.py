@@ -70,25 +70,27 @@ class QueueRelationAware(Objective):
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Remember the embeddings for the queue."""
-        ours, target = (unit(embedding_of(outputs).detach()) for outputs in (student, teacher))
-        self._observed.append((ours, target))
+        of_student, target = (
+            unit(embedding_of(outputs).detach()) for outputs in (student, teacher)
+        )
+        self._observed.append((of_student, target))
 
     def finish_step(self, gather: Gather) -> None:
         """Add the whole batch to the queue."""
         columns = zip(*self._observed, strict=True)
-        ours, target = (gather(torch.cat(column)) for column in columns)
+        of_student, target = (gather(torch.cat(column)) for column in columns)
         self._observed.clear()
-        self.queue.push(ours, target)
+        self.queue.push(of_student, target)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, and the shares of relations that are had and, of those, paid."""
-        ours, target = unit(embedding_of(student)), unit(embedding_of(teacher))
-        queue = self.queue.to_device(ours.device)
+        of_student, target = unit(embedding_of(student)), unit(embedding_of(teacher))
+        queue = self.queue.to_device(of_student.device)
         near, similar = self._hardest(target)
-        difference = relations(ours, queue.students, near) - similar
+        difference = relations(of_student, queue.students, near) - similar
         cost = penalty(difference, self.q, self.two_sided, self.squared)
         count = max(1, cost.numel())
-        valid = ours.new_tensor(near.shape[1] / self.count)
+        valid = of_student.new_tensor(near.shape[1] / self.count)
         return cost.sum() / count, {"valid": valid, "paid": (cost > 0).sum() / count}
 
     @torch.no_grad()

@@ -63,6 +63,6 @@ def _angle_difference(
     student: torch.Tensor, teacher: torch.Tensor, vertices: slice
 ) -> torch.Tensor:
     """Sum over the triplets whose vertex is one of `vertices`."""
-    ours, target = (angle_cosines(x, x[vertices]) for x in (student, teacher))
+    of_student, target = (angle_cosines(x, x[vertices]) for x in (student, teacher))
     # Directions from a vertex to itself are 0 in both, so only j = k has to be left out.
-    return (F.smooth_l1_loss(ours, target, reduction="none") * others(ours[0])).sum()
+    return (F.smooth_l1_loss(of_student, target, reduction="none") * others(of_student[0])).sum()

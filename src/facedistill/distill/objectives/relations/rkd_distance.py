@@ -33,7 +33,7 @@ class RelationalDistance(LengthOrDirection):
 
     def difference(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the loss of (B, D) and (B, E) embeddings; 0 without a pair."""
-        ours, target = relative_distances(student), relative_distances(teacher)
-        count = len(ours)
+        of_student, target = relative_distances(student), relative_distances(teacher)
+        count = len(of_student)
         # An image with itself is at 0 in both and costs nothing.
-        return F.smooth_l1_loss(ours, target, reduction="sum") / max(1, count * (count - 1))
+        return F.smooth_l1_loss(of_student, target, reduction="sum") / max(1, count * (count - 1))

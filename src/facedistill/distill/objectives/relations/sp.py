@@ -39,17 +39,17 @@ class SimilarityPreserving(BatchRelation):
         super().__init__(context)
         self.pixels = context.pixel_features if layer == "map" else None
         if self.pixels:
-            ours, target = self.pixels
+            of_student, target = self.pixels
             self.needs = frozenset(
-                {f"student.{ours.output}", f"teacher.{target.output}", "run.pixel_features"}
+                {f"student.{of_student.output}", f"teacher.{target.output}", "run.pixel_features"}
             )
 
     def compared(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the activations of both networks, (B, D) and (B, E)."""
         if self.pixels is None:
             return super().compared(student, teacher)
-        ours, target = self.pixels
-        return ours.grid(student).flatten(1), target.grid(teacher).flatten(1)
+        of_student, target = self.pixels
+        return of_student.grid(student).flatten(1), target.grid(teacher).flatten(1)
 
     def compare(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Return the loss; 0 to 4/B."""
