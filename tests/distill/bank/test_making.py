@@ -144,6 +144,6 @@ def test_real_embeddings_are_the_real_teachers(real_data, tmp_path):
         real_data / "teacher" / "edgeface_s_int8.onnx", input=InputSpec(), threads=1
     )
     images = torch.from_numpy(np.stack([some[i].image for i in range(3)]))
-    said = teacher.embed(images, flip=False).numpy()
-    cosines = (said * bank.embeddings(bank.find(keys))).sum(axis=1)
+    embeddings = teacher.embed(images, flip=False).numpy()
+    cosines = (embeddings * bank.embeddings(bank.find(keys))).sum(axis=1)
     assert cosines.min() > 0.99

@@ -185,8 +185,8 @@ def test_only_networks_with_tokens_promise_tokens():
     }
     assert [name for name, given in gives.items() if "tokens" in given] == ["standin_vit"]
     network = FaceNetwork.create("timm:standin_vit", InputSpec(size=SIDE)).eval()
-    said = network(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8), {"tokens"})
-    assert said.tokens.shape == (2, 16, 6)
+    outputs = network(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8), {"tokens"})
+    assert outputs.tokens.shape == (2, 16, 6)
 
 
 @pytest.mark.usefixtures("standin")

@@ -116,21 +116,21 @@ def nearest(
     size = len(prototypes)
     if not 1 <= count < size:
         raise ValueError(f"{count} nearest of {size} rows, there are 1 to {size - 1}")
-    everyone = prototypes.to(device)
+    prototypes = prototypes.to(device)
     indices = torch.empty(size, count, dtype=torch.int64)
     cosines = torch.empty(size, count)
     starts = range(0, size, rows)
     for start in track(starts, "neighbours", len(starts), "blocks"):
         block = slice(start, min(start + rows, size))
-        indices[block], cosines[block] = nearest_of(everyone, block, count, columns)
+        indices[block], cosines[block] = nearest_of(prototypes, block, count, columns)
     return indices, cosines
 
 
 def nearest_of(
-    everyone: torch.Tensor, block: slice, count: int, columns: int = COLUMNS
+    prototypes: torch.Tensor, block: slice, count: int, columns: int = COLUMNS
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (indices, cosines) of the nearest others of a block of rows; see `nearest`."""
-    parts = _candidates(everyone, block, count, columns)
+    parts = _candidates(prototypes, block, count, columns)
     cosines, indices = next(parts)
     for more_cosines, more_indices in parts:
         # Both are sorted and come by ascending index: a stable sort keeps the lower one first.
@@ -143,15 +143,15 @@ def nearest_of(
 
 
 def _candidates(
-    everyone: torch.Tensor, block: slice, count: int, columns: int
+    prototypes: torch.Tensor, block: slice, count: int, columns: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Give the nearest of a block of rows within one block of columns after the other."""
-    for start in range(0, len(everyone), columns):
-        stop = min(start + columns, len(everyone))
-        cosines = everyone[block] @ everyone[start:stop].T
+    for start in range(0, len(prototypes), columns):
+        stop = min(start + columns, len(prototypes))
+        cosines = prototypes[block] @ prototypes[start:stop].T
         selves = torch.arange(
             max(block.start, start), max(block.start, start, min(block.stop, stop))
-        ).to(everyone.device)
+        ).to(prototypes.device)
         cosines[selves - block.start, selves - start] = -torch.inf
         values, indices = stable_topk(cosines, min(count, stop - start))
         yield values, indices + start
@@ -190,8 +190,8 @@ def _fingerprint(bank: Bank, rows: np.ndarray, labels: np.ndarray) -> str:
 def _check(mined: Tensors) -> None:
     indices, cosines = mined["indices"], mined["cosines"]
     identities = len(indices)
-    everyone = torch.arange(identities)[:, None]
-    if not ((indices >= 0) & (indices < identities) & (indices != everyone)).all():
+    own = torch.arange(identities)[:, None]
+    if not ((indices >= 0) & (indices < identities) & (indices != own)).all():
         raise ValueError("a neighbour is out of range")
     if not ((mined["prototypes"].norm(dim=1) - 1).abs() < _SLACK).all():
         raise ValueError("a prototype is not of length 1")

@@ -57,9 +57,9 @@ def test_damaged_files_are_refused(path, tmp_path):
     damaged = tmp_path / "a.tflite"
     for content in (whole[:100], whole[: len(whole) // 2], whole[:-30], with_document(document)):
         damaged.write_bytes(content)
-        with pytest.raises(FacedistillError, match=r"a\.tflite") as told:
+        with pytest.raises(FacedistillError, match=r"a\.tflite") as caught:
             target.open_engine(damaged)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_dynamic_batch_is_refused(network, tmp_path):

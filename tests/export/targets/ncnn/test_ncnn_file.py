@@ -75,9 +75,9 @@ class Erring(Small):
 def test_an_operator_that_ncnn_does_not_have_is_named(network, tmp_path):
     erring = copy.deepcopy(network)
     erring.backbone.__class__ = Erring
-    with pytest.raises(FacedistillError, match="cannot export small to ncnn: ") as told:
+    with pytest.raises(FacedistillError, match="cannot export small to ncnn: ") as caught:
         target.write(erring, tmp_path / "a.param", ExportOptions(batch=1))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -95,7 +95,7 @@ def test_damaged_files_are_refused_before_ncnn_sees_them(folders, tmp_path, part
     if part.endswith("json") and damage == "changed":
         document = json.loads(whole)
         file.write_text(json.dumps({**document, "digests": "none"}))
-    with pytest.raises(FacedistillError) as told:
+    with pytest.raises(FacedistillError) as caught:
         target.open_engine(tmp_path / "a.param")
-    assert "\n" not in str(told.value)
-    assert str(tmp_path / "a") in str(told.value)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "a") in str(caught.value)

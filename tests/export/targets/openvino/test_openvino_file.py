@@ -86,10 +86,12 @@ def test_damaged_files_are_refused_in_one_line(files, tmp_path):
     ):
         path.write_bytes(graph)
         weights.write_bytes(numbers)
-        with pytest.raises(FacedistillError, match=r"a\.xml is not a usable OpenVINO file") as told:
+        with pytest.raises(
+            FacedistillError, match=r"a\.xml is not a usable OpenVINO file"
+        ) as caught:
             target.open_engine(path)
-        assert "\n" not in str(told.value)
-        assert not str(told.value).endswith(": ")
+        assert "\n" not in str(caught.value)
+        assert not str(caught.value).endswith(": ")
 
 
 def test_entities_do_not_grow(tmp_path):
