@@ -40,6 +40,7 @@ def standin(
     norm: bool = True,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
 ) -> Standin:
+    """One convolution and a linear layer."""
     return Standin(embedding_size, norm, dropout)
 
 

@@ -126,7 +126,10 @@ def test_truncated_records(story, refused):
 def test_wrong_magic(story, refused):
     path = story / "faces" / "train.rec"
     path.write_bytes(b"\0\0\0\0" + path.read_bytes()[4:])
-    refused("embed", "--data", story / "faces", "--out", story / "b", names=path)
+    refused(
+        *("embed", "--data", story / "faces", "--import", "rows.npy", "--out", story / "b"),
+        names=path,
+    )
 
 
 def test_flipped_bits_in_pictures_are_found(story, refused):

@@ -96,3 +96,15 @@ def test_settings_know_what_they_set():
 def test_what_is_no_setting_is_refused(text):
     with pytest.raises(FacedistillError):
         Override.parse(text)
+
+
+def test_a_setting_stays_what_it_was_whatever_later_ones_change_in_a_tree():
+    given, changed = (
+        Override.parse("objectives.x={scale: 8}"),
+        Override.parse("objectives.x.scale=9"),
+    )
+    first, second = {}, {}
+    for each in (given, changed):
+        each.apply(first)
+    given.apply(second)
+    assert (first["objectives"]["x"], second["objectives"]["x"]) == ({"scale": 9}, {"scale": 8})

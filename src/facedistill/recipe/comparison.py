@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,7 +52,7 @@ class RowRecipe(Section):
     def _short_form(cls, value: Any) -> Any:
         return {"recipe": value} if isinstance(value, str) else value
 
-    @cached_property
+    @property
     def overrides(self) -> list[Override]:
         """The row's own settings."""
         return [Override.parse(text) for text in self.settings]
@@ -111,7 +110,7 @@ class Comparison(Section):
                 raise ValueError(f"seeds {seeds} name one twice")
         return self
 
-    @cached_property
+    @property
     def overrides(self) -> list[Override]:
         """The settings for every row."""
         return [Override.parse(text) for text in self.settings]

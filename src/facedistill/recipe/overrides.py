@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from facedistill.core.errors import FacedistillError
@@ -31,6 +33,7 @@ class Override:
     text: str
 
     @classmethod
+    @lru_cache(maxsize=4096)
     def parse(cls, text: str) -> Override:
         """Read `a.b=value`.
 
@@ -74,7 +77,8 @@ class Override:
         if self.value is None and isinstance(tree.get(leaf), dict):
             del tree[leaf]
         else:
-            tree[leaf] = self.value
+            # A mapping in the tree may be changed by later settings, this one may not.
+            tree[leaf] = copy.deepcopy(self.value)
 
     @property
     def of_teacher(self) -> bool:

@@ -85,7 +85,7 @@ def test_faces_are_cut_out_of_photos(tmp_path):
             "_1N_gallery_G1.csv",
             r"\n(\d+),500",
             r"\n\1,9",
-            "of person 9 and of person 500|of person",
+            "of identity 9 and of identity 500|of identity",
         ),
         ("_1N_probe_mixed.csv", r"\n(\d+),500", r"\n\1,", "damaged"),
     ],
