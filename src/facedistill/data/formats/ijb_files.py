@@ -1,4 +1,4 @@
-"""The protocol files of IJB-B and IJB-C, as everyone passes them around.
+"""The protocol files of IJB-B and IJB-C, as they are passed around.
 
 A folder, usually called `meta`, holds plain lists (the `ijbc_` before each name is free):
 

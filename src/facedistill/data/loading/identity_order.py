@@ -50,19 +50,19 @@ class IdentityOrder(Order):
             )
         order = np.argsort(self.labels, kind="stable")
         bounds = np.flatnonzero(np.diff(self.labels[order])) + 1
-        everyone = np.split(order, bounds)
-        useful = [samples for samples in everyone if len(samples) > 1]
+        by_identity = np.split(order, bounds)
+        useful = [samples for samples in by_identity if len(samples) > 1]
         object.__setattr__(self, "_of", useful)
         if len(useful) < self.identities:
             raise FacedistillError(
                 f"training.batch_size {self.batch_size} takes {self.identities} identities with "
                 f"{self.images} images each, and {len(useful)} have two images or more: lower it"
             )
-        alone = len(everyone) - len(useful)
+        alone = len(by_identity) - len(useful)
         if alone:
             warnings.warn(
-                f"{alone:,} of {len(everyone):,} identities have one image only and make no pair: "
-                "data.images_per_person leaves them out",
+                f"{alone:,} of {len(by_identity):,} identities have one image only and make no "
+                "pair: data.images_per_person leaves them out",
                 stacklevel=3,
             )
 

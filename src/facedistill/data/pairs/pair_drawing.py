@@ -55,8 +55,8 @@ def make_pairs(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, n
         positive = [_genuine(g, n, rng) for g, n in zip(groups, genuine, strict=True)]
         negative = [_impostors(g, n, rng) for g, n in zip(groups, impostors, strict=True)]
     else:
-        everyone = rng.permutation(_genuine(identities, genuine.sum(), rng))
-        positive = np.split(everyone, np.cumsum(genuine)[:-1])
+        shuffled = rng.permutation(_genuine(identities, genuine.sum(), rng))
+        positive = np.split(shuffled, np.cumsum(genuine)[:-1])
         negative = np.split(_impostors(identities, impostors.sum(), rng), np.cumsum(impostors)[:-1])
     folds = [part for both in zip(positive, negative, strict=True) for part in both]
     kinds = np.tile([True, False], FOLDS)

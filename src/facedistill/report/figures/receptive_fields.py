@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import MapOfFace
-from facedistill.distill.objectives.cross_architecture.map_similarity import agreement
+from facedistill.distill.objectives.cross_architecture.map_similarity import map_cosine
 from facedistill.report.figures.curves import save_figure
 
 COLOURS = "inferno"
@@ -58,7 +58,7 @@ def plot_receptive_fields(
         axes.imshow(_mosaic(average, maps.mean(dim=0), side))
         axes.set_title(f"{name}: each centre's mean over {len(faces)} faces")
         axes.axis("off")
-    agree = agreement(ours, target)
+    agree = map_cosine(ours, target)
     _grid(third, agree.view(side, side), f"agreement (cosine), mean {float(agree.mean()):.2f}", 1.0)
     rows = below.subplots(shown, 1, squeeze=False)[:, 0]
     chosen = _spread(side)

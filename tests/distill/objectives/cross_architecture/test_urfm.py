@@ -10,7 +10,7 @@ from facedistill.distill.objectives.cross_architecture.facial_position import (
     facial_distance,
     grid_points,
 )
-from facedistill.distill.objectives.cross_architecture.map_similarity import agreement, correlation
+from facedistill.distill.objectives.cross_architecture.map_similarity import correlation, map_cosine
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.distill.objectives.cross_architecture.place_features import place_features
 from facedistill.distill.objectives.cross_architecture.urfm import spread
@@ -346,7 +346,7 @@ def test_with_places_two_networks_look_at_the_same_from_the_start(shared, streng
         return [maps.detach() for maps in objective.looks_at(student, teacher)]
 
     of_student, of_teacher = seen(places=True)
-    assert float(agreement(of_student, of_teacher).mean()) > 0.67
+    assert float(map_cosine(of_student, of_teacher).mean()) > 0.67
     assert float(correlation(of_student, of_teacher)) > 0.6
     # Most of the teacher's attention lies less than two of its cells from the centre's own place.
     at = grid_points(7)
@@ -356,7 +356,7 @@ def test_with_places_two_networks_look_at_the_same_from_the_start(shared, streng
     of_student, of_teacher = seen(places=False)
     assert abs(float(correlation(of_student, of_teacher))) < 0.2
     if strength >= 1:  # a map that is the same everywhere agrees with any
-        assert float(agreement(of_student, of_teacher).mean()) < 0.67
+        assert float(map_cosine(of_student, of_teacher).mean()) < 0.67
 
 
 def test_agreement_is_the_cosine_of_what_is_looked_at():
@@ -364,12 +364,12 @@ def test_agreement_is_the_cosine_of_what_is_looked_at():
     one[..., 0, 0] = 0.5
     other = one.clone()
     other[0, 1] = torch.tensor([[0.0, 0.5], [0.0, 0.0]])
-    assert agreement(one, 2 * one).tolist() == pytest.approx([1, 1, 1])
-    assert agreement(one, other).tolist() == pytest.approx([1, 0.5, 1])
+    assert map_cosine(one, 2 * one).tolist() == pytest.approx([1, 1, 1])
+    assert map_cosine(one, other).tolist() == pytest.approx([1, 0.5, 1])
     # Less their means, two single places of four have a cosine of -1/3.
     assert float(correlation(one, other)) == pytest.approx((5 - 1 / 3) / 6)
     finer = one.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-    assert agreement(one, finer).tolist() == pytest.approx([1, 1, 1])
+    assert map_cosine(one, finer).tolist() == pytest.approx([1, 1, 1])
     assert float(correlation(one, torch.ones(2, 3, 3, 3))) == pytest.approx(0, abs=1e-6)
 
 
@@ -378,7 +378,7 @@ def test_how_alike_the_networks_look_is_among_the_parts():
     (student, _), (teacher, _) = pixels(CNN), pixels(TRANSFORMER, prompts=2)
     _, parts = objective(student, teacher, None)
     seen = objective.looks_at(student, teacher)
-    assert parts["agreement"].item() == pytest.approx(agreement(*seen).mean().item())
+    assert parts["agreement"].item() == pytest.approx(map_cosine(*seen).mean().item())
     assert parts["correlation"].item() == pytest.approx(correlation(*seen).item())
 
 

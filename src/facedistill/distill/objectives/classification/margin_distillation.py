@@ -77,6 +77,6 @@ class MarginDistillation(FixedCentres):
         """Return m_i (B,) of the teacher's embeddings (B, E)."""
         centres = self.head.weight[labels]
         sure = (unit(embedding) * unit(centres)).sum(dim=1).clamp_min(0)
-        (everyone,) = gathered(sure)
-        share = sure / everyone.max().clamp_min(torch.finfo(sure.dtype).tiny)
+        (whole,) = gathered(sure)
+        share = sure / whole.max().clamp_min(torch.finfo(sure.dtype).tiny)
         return self.smallest + (self.largest - self.smallest) * share

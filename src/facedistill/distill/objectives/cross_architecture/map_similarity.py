@@ -9,7 +9,7 @@ from facedistill.distill.objectives.cross_architecture.pixel_features import res
 
 
 @torch.no_grad()
-def agreement(of_student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def map_cosine(of_student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return (L,): the cosine of what student and teacher look at, mean over faces; 0 to 1.
 
     Maps that are the same everywhere agree perfectly, and say nothing: see `correlation`.

@@ -38,7 +38,7 @@ from facedistill.distill.objectives.cross_architecture.local_features import (
     SelfAttention,
     grid_places,
 )
-from facedistill.distill.objectives.cross_architecture.map_similarity import agreement, correlation
+from facedistill.distill.objectives.cross_architecture.map_similarity import correlation, map_cosine
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
@@ -203,7 +203,7 @@ class UnifiedReceptiveFields(Objective):
         parts |= spread("student", of_student) | spread("teacher", target)
         parts |= spread("student_z", mixed_s) | spread("teacher_z", mixed_t)
         fields = _on_grid(seen_s, self.student), _on_grid(seen_t, self.teacher)
-        parts |= {"agreement": agreement(*fields).mean(), "correlation": correlation(*fields)}
+        parts |= {"agreement": map_cosine(*fields).mean(), "correlation": correlation(*fields)}
         return self.lambda_1 * attn + self.lambda_2 * feat, parts
 
     def looks_at(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -237,7 +237,7 @@ class UnifiedReceptiveFields(Objective):
             maps={"receptive_fields": maps},
             face_maps=drawn,
             numbers={
-                "agreement": float(agreement(maps.student, maps.teacher).mean()),
+                "agreement": float(map_cosine(maps.student, maps.teacher).mean()),
                 "correlation": float(correlation(maps.student, maps.teacher)),
             },
         )
