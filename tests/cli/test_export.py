@@ -14,4 +14,4 @@ def test_export_takes_what_it_is_asked_for_and_inspect_tells(story, tmp_path):
     assert abs(said["accuracy"]["difference"]["difference"]) < 0.2
     carried = json.loads(call("inspect", out, "--json"))["metadata"]
     assert carried["input"]["kind"] == "float32_nchw"
-    assert carried["training_data"] == "faces: 32 images of 8 people"
+    assert carried["training_data"] == "faces: 32 images of 8 identities"

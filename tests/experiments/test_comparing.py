@@ -97,7 +97,7 @@ def test_two_recipes_of_two_seeds_are_run_once_and_measured_on_the_same_pairs(tm
     lines = []
     again = compare(tmp_path, TWO, lines.append)
     assert lines == ["comparison: 4 runs, 4 are finished"]
-    assert [list(run.pictures.values()) for run in again[1].runs] == [
+    assert [list(run.figure_files.values()) for run in again[1].runs] == [
         [],
         [folders[1] / "saliency.png"],
     ]

@@ -34,7 +34,7 @@ TERMS = {
 
 @pytest.fixture
 def recipe(tmp_path):
-    """CoupleFace on 32 images of 8 people: four steps show each of them once."""
+    """CoupleFace on 32 images of 8 identities: four steps show each of them once."""
     torch.manual_seed(5)
     teacher = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
     embed_teacher(teacher, open_dataset(DATA), tmp_path / "bank")
@@ -148,7 +148,7 @@ def test_crops_without_labels_train_a_student(tmp_path, crops):
 def test_people_to_split_off_are_missed_loudly_where_nobody_is_named(tmp_path, crops):
     recipe = load_recipe("fcd", crops)
     assert recipe.data.validation_identities > 0
-    with pytest.warns(UserWarning, match=r"crops has no labels: no people are split off"):
+    with pytest.warns(UserWarning, match=r"crops has no labels: no identities are split off"):
         summary = run(recipe, tmp_path / "run", silent)
     assert summary.validation is None
     assert summary.steps == 4

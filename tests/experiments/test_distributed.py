@@ -143,8 +143,8 @@ def test_two_processes_train_what_one_trains(tmp_path):
     assert main[0] == other[0] == 0, main[2] + other[2]
     assert main[3] == {"ddp": True, "evaluated": 2, "images": 12}
     assert other[3] == {"ddp": True, "evaluated": 0, "images": 12}
-    assert "taught by bank" in main[1]
-    assert "taught by bank" not in other[1]
+    assert "distilled from bank" in main[1]
+    assert "distilled from bank" not in other[1]
 
     assert_nearly_the_same_run(tmp_path / "two", tmp_path / "one")
 

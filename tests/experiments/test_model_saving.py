@@ -20,4 +20,4 @@ def test_the_model_file_names_the_teacher_behind_a_bank_and_its_licence(
     )  # fmt: skip
     about = load_model(summary.model).metadata
     assert (about.teacher, about.teacher_licence, about.data_licence) == ("standin", kept, "own")
-    assert about.training_data == f"{data}: 32 images of 8 people"
+    assert about.training_data == f"{data}: 32 images of 8 identities"

@@ -115,10 +115,12 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write report.html, report.md and report.json there."),
     ] = None,
-    pictures: Annotated[
+    figures: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Of landmarks: best, median, worst faces; cumulative curve."
+            "--pictures",
+            metavar="FOLDER",
+            help="Of landmarks: best, median, worst faces; cumulative curve.",
         ),
     ] = None,
     prompts: Prompts = None,
@@ -151,7 +153,7 @@ def evaluate(
         "against": against,
         "prompts": prompts,
         "save_thresholds": save_thresholds,
-        "pictures": pictures,
+        "figures": figures,
     }
     also = [name for name, value in asked.items() if value]
     protocols = [
@@ -173,12 +175,12 @@ def evaluate(
     else:
         typer.echo("\n".join(evaluation.line() for evaluation in done))
     written: list[Path] = []
-    if pictures:
+    if figures:
         from facedistill.report.figures.landmark_figures import write_landmark_figures
 
         reports: list[Any] = [evaluation.report for evaluation in done]
         sets = [opened.faces for opened in protocols]  # type: ignore[attr-defined]
-        written += write_landmark_figures(reports, sets, pictures)
+        written += write_landmark_figures(reports, sets, figures)
     if report:
         from facedistill.report.documents.evaluation_report import facts_of, write_report
 

@@ -25,7 +25,7 @@ def verify(
     mean: InputMean = None,
     std: InputStd = None,
 ) -> None:
-    """Same person? Two aligned crops, one score, one verdict."""
+    """Verify two aligned crops: one score, one decision."""
     from facedistill.evaluation.verify_images import verify_images
 
     network = opened_network(model, color, size, mean, std)

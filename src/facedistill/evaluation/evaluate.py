@@ -1,4 +1,4 @@
-"""One door for every protocol: what is given says which one it is."""
+"""One door for every protocol, which is chosen by what is given."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def infer_landmarks(
         image: Gives an item's image, uint8 RGB (H, H, 3), all of one size.
         batch_size: Images a step.
         workers: How many items are read at a time.
-        description: What the progress bar says.
+        description: Label of the progress bar.
 
     Yields:
         The items of a batch, and float32 (B, P, 2), fractions of the images' sides.

@@ -30,7 +30,7 @@ FLAGS = {
     "against": "--against",
     "save_thresholds": "--save-thresholds",
     "prompts": "--prompts",
-    "pictures": "--pictures",
+    "figures": "--pictures",
 }
 """What the command line calls the options, and what else can be asked of a protocol."""
 

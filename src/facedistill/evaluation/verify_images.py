@@ -1,4 +1,4 @@
-"""Same person? Two aligned crops, one score, one verdict."""
+"""Verification of two aligned crops: one score, one decision."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from facedistill.models.onnx_network import OnnxNetwork
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a network says of two faces.
+    """A network's decision on two faces.
 
     Attributes:
         cosine: Similarity, -1 to 1.
-        threshold: Least cosine that means the same person; None where none is known.
+        threshold: Least cosine of a mated pair; None where none is known.
         source: Where the threshold comes from.
     """
 
@@ -30,7 +30,7 @@ class Verdict:
 
     @property
     def same(self) -> bool | None:
-        """Whether it is the same person; None without a threshold."""
+        """Whether both show one identity; None without a threshold."""
         return None if self.threshold is None else self.cosine >= self.threshold
 
     def line(self) -> str:
@@ -53,7 +53,7 @@ def verify_images(
         network: Whose embeddings decide.
         first: An image file.
         second: Another, of the same size.
-        threshold: Least cosine that means the same person; by default the network's own for the
+        threshold: Least cosine of a mated pair; by default the network's own for the
             smallest false accept rate it knows.
 
     Raises:

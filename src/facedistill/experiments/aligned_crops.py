@@ -43,7 +43,7 @@ from facedistill.runtime.alignment import (
 )
 
 MARK = ".aligned"
-"""Empty file in a folder of aligned crops, which says that it may be replaced as a whole."""
+"""Empty file in a folder of aligned crops, which marks it as replaceable as a whole."""
 
 
 @dataclass(frozen=True)

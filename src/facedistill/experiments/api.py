@@ -139,7 +139,7 @@ def evaluate(
     data: str | Path | Protocol,
     options: EvaluationOptions | None = None,
 ) -> Evaluation:
-    """Measure a network by the protocol that the data says.
+    """Measure a network by the protocol that the data asks for.
 
     Args:
         model: What `load` opens, or a network.

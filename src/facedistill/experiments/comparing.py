@@ -35,7 +35,7 @@ from facedistill.recipe.schema import PairsRecipe, Recipe
 from facedistill.report.documents.model_card import UNKNOWN
 
 VALIDATION = "validation people"
-"""Name, also on disk, of the pairs where nobody names any: they chose the weights too."""
+"""Name, also on disk, of the pairs where none are named: they chose the weights too."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def _read_result(
 
 
 def _seconds_per_step(path: Path) -> float | None:
-    """The median time of a step that a run's summary tells; None where it tells none."""
+    """The median time of a step in a run's summary; None where it has none."""
     try:
         return float(json.loads(path.read_text("utf-8")).get("seconds_per_step") or 0) or None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:

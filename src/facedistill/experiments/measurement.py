@@ -31,7 +31,7 @@ TestSet = PairSet | FaceDataset
 """What is measured on: pairs, or for a landmark network faces with landmarks."""
 
 _SAMPLED = 64
-"""Images that tell one set from another of the same layout."""
+"""Images that distinguish one set from another of the same layout."""
 
 
 def fingerprint(tests: TestSet, recipe: PairsRecipe | None) -> str:

@@ -61,7 +61,7 @@ def saver(
 
 
 def _called(source: str, faces: FaceDataset) -> str:
-    """Return what training data is called; of a path only what tells nothing of the machine."""
+    """Return what training data is called; of a path only what reveals nothing of the machine."""
     identities = int(faces.labels.max()) + 1
     text = f"{Path(source).resolve().name}: {len(faces):,} images"
-    return f"{text} of {identities:,} people" if identities else text
+    return f"{text} of {identities:,} identities" if identities else text

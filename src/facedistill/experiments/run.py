@@ -106,14 +106,14 @@ class Run:
         check_micro_batches(training.batch_size, training.accumulate, accelerator.num_processes)
         expect_gradients(accelerator, self.step)
         self.options = loop_options(recipe, order, self.faces.fingerprint)
-        everyone = [self.teachers.own, *self.teachers.others.values()]
-        self._save = saver(recipe, folder, everyone, self.step, self.faces)
+        teachers = [self.teachers.own, *self.teachers.others.values()]
+        self._save = saver(recipe, folder, teachers, self.step, self.faces)
         self.fit = Fit(
             self,
             accelerator,
             self.step,
             self.teachers,
-            open_loader(recipe, self.faces, order, everyone, accelerator),
+            open_loader(recipe, self.faces, order, teachers, accelerator),
             recipe_optimizer(recipe, self.step),
             self.options,
         )
@@ -184,7 +184,7 @@ class Run:
         return max(trained, EvaluationOptions().batch_size)
 
     def _train_and_teach(self) -> tuple[TrainingStep, Teachers]:
-        """What trains, and the teachers, of whom one may train too."""
+        """The student's step, and the teachers, one of which may train too."""
         recipe, faces = self.recipe, self.faces
         own = open_teacher(recipe.teacher, faces, recipe.seed) if recipe.teacher else None
         others = {name: open_teacher(each, faces) for name, each in recipe.teachers.items()}
@@ -199,7 +199,7 @@ class Run:
 
     def _opening_line(self) -> str:
         recipe, own = self.recipe, self.teachers.own
-        teacher = f", taught by {own.name}" if own else ""
+        teacher = f", distilled from {own.name}" if own else ""
         faces = f"{self.recipe.student.network} on {_faces_line(self.faces)}"
         return f"{recipe.name}: {faces}{teacher}; {self.options.steps:,} steps"
 

@@ -28,12 +28,12 @@ def write_run_card(recipe: Recipe, folder: Path, reports: Mapping[str, Mapping[s
         network,
         recipe=yaml.safe_dump(_shareable(recipe.model_dump(mode="json")), sort_keys=False),
         reports=reports,
-        pictures={shows: path.name for shows, path in figures_of(folder).items()},
+        figure_files={shows: path.name for shows, path in figures_of(folder).items()},
     )
 
 
 def _shareable(value: Any) -> Any:
-    """A recipe's plain values; of a path only the last name, which tells nothing of the machine."""
+    """A recipe's plain values; of a path only the last name, which hides the machine."""
     if isinstance(value, Mapping):
         return {key: _shareable(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -316,8 +316,8 @@ def _check_settings(comparison: Comparison, what: str) -> None:
             )
         if each.of_teacher and not any(tree.get("teacher") for tree in trees):
             raise FacedistillError(
-                f"{what}: no row has a teacher, so that {each.text} says nothing: leave it out, or "
-                "name recipes that have one"
+                f"{what}: no row has a teacher, so that {each.text} has no effect: leave it out, "
+                "or name recipes that have one"
             )
 
 

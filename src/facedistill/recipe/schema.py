@@ -42,13 +42,13 @@ class DataRecipe(Section):
     validation_identities: int = Field(
         0,
         ge=0,
-        description="identities split from training, on whom the best weights are chosen",
+        description="identities split from training, on which the best weights are chosen",
     )
     validation_pairs: int = Field(3000, ge=20, description="pairs drawn among them")
     validation_images: int = Field(
         0,
         ge=0,
-        description="of a landmark network: images split from training, whoever they show, on "
+        description="of a landmark network: images split from training, of any identity, on "
         "which the weights of the least NME are chosen; instead of `validation_identities`",
     )
     augmentation: Augmentation = Augmentation()
@@ -63,7 +63,7 @@ class DataRecipe(Section):
         None,
         ge=2,
         description="batches of whole identities with so many images each, for losses that compare "
-        "identities; who has fewer shows some again, who has one is left out",
+        "identities; one with fewer repeats some, one with a single image is left out",
     )
     cache: Literal["none", "ram", "device"] = Field(
         "none",

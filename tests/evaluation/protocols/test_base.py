@@ -93,7 +93,7 @@ def test_what_is_opened_says_which_protocol_it_is(tmp_path):
         # No protocol has all of these.
         options = EvaluationOptions.of(kfold="exact", variants=[], folds=3)
         with pytest.raises(FacedistillError, match=f"not for {protocol.kind}: --"):
-            protocol.check(options, ("pictures", "against"))
+            protocol.check(options, ("figures", "against"))
     with pytest.raises(FacedistillError, match="not for landmarks: --all-pairs"):
         open_protocol(f"{FACES},loose=1", all_pairs=True)
     with pytest.raises(FacedistillError, match="not for landmarks: --distractors"):

@@ -57,7 +57,7 @@ def test_default_sizes_are_those_there_are_and_intervals_are_over_people():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"identities": np.array([1, 2, 3])}, "nobody among the probes has two photos"),
+        ({"identities": np.array([1, 2, 3])}, "no identity among the probes has two photos"),
         ({"identities": np.array([1, 1])}, "one identity per probe"),
         ({"distractors": np.ones((4, 3))}, "from one network"),
         ({"distractors": np.ones((0, 2))}, "no distractors"),

@@ -104,7 +104,11 @@ def test_figures_stand_under_their_row(tmp_path):
     cv2.imwrite(str(fields), np.zeros((8, 8, 3), np.uint8))
     torn.write_bytes(b"\x89PNG")
     shown = {"where centres <look>": fields, "saliency": torn}
-    runs = [RunResult(0, "gone", pictures=shown), RunResult(1), RunResult(2, pictures=shown)]
+    runs = [
+        RunResult(0, "gone", figure_files=shown),
+        RunResult(1),
+        RunResult(2, figure_files=shown),
+    ]
     page = Page(text := to_html("x", [Row("a", "", runs), Row("b", "", [RunResult(0)])]))
     (image,) = page.images
     assert image.startswith("data:image/jpeg;base64,")

@@ -59,14 +59,14 @@ def test_what_nobody_stated_is_marked(report):
     assert "learned from labels alone" in model_card(network(), recipe="", reports={})
 
 
-def test_pictures_are_linked_where_there_are_some():
+def test_figures_are_linked_where_there_are_some():
     about = {"recipe": "", "reports": {}}
-    assert "Pictures" not in model_card(network(), **about)
-    card = model_card(network(), **about, pictures={"where it looks": "fields.png"})
-    assert section(card, "Pictures").strip() == "![where it looks](fields.png)"
+    assert "Plots" not in model_card(network(), **about)
+    card = model_card(network(), **about, figure_files={"where it looks": "fields.png"})
+    assert section(card, "Plots").strip() == "![where it looks](fields.png)"
 
 
-def test_fairness_is_told_where_it_was_measured(report, tmp_path):
+def test_fairness_is_stated_where_it_was_measured(report, tmp_path):
     rng = np.random.default_rng(1)
     same = np.arange(4000) % 2 == 0
     sides = rng.integers(0, 2, 4000)

@@ -79,7 +79,7 @@ def compare_all(
         gallery: (N, D) of the same images otherwise (unmasked, say): every probe is compared with
             every gallery image but its own. None compares each two probes once.
         identities: (N,) integers.
-        name: What the progress bar says.
+        name: Label of the progress bar.
         device: Where the products are computed.
 
     Raises:

@@ -43,7 +43,7 @@ class Matches:
     Attributes:
         mated: bool (P,), whether the probe's identity is in the gallery.
         mate: float64 (P,), cosine of the identity's best entry; NaN where not mated.
-        rival: float64 (P,), highest cosine of anybody else; -inf where nobody else is there.
+        rival: float64 (P,), highest cosine of another identity; -inf where there is none.
         rank: int64 (P,), one more than the number of other identities' entries that score at
             least as high as the mate: ties count against the mate. 0 where not mated.
         entries: Number of gallery entries.
@@ -149,7 +149,7 @@ def _compare(
         scores[torch.from_numpy(searcher[own] - start), torch.from_numpy(column[own])] = -math.inf
         best = scores.amax(dim=1)
         torch.maximum(rival[rows], best, out=rival[rows])
-        # Most searches of a good network meet nobody better than the mate: count only for others.
+        # Most searches of a good network meet no entry better than the mate: count only for others.
         beaten = torch.nonzero(best >= mates[rows]).flatten()
         counts = (scores[beaten] >= mates[rows][beaten, None]).sum(dim=1)
         better[rows.start + beaten] += counts

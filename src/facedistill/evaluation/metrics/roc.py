@@ -200,8 +200,8 @@ def tar_at_nearest_far(curve: RocCurve, target: float) -> OperatingPoint:
     This is what InsightFace's eval_ijbc and ijb_evals print: of the corners that scikit-learn's
     `roc_curve` keeps (it drops those on a straight line), the one nearest in false accept rate; of
     equally near ones that with more accepted. The rate may exceed the target, or be far from it,
-    and there is a number even where nothing can be measured: use it to compare with theirs, and
-    `tar_at_far` otherwise.
+    and there is a number even where nothing can be measured: use it to compare with such tables,
+    and `tar_at_far` otherwise.
 
     Args:
         curve: A whole ROC curve, not a thinned one.

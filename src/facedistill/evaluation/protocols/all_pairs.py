@@ -198,7 +198,7 @@ def check_identities(faces: FaceDataset) -> np.ndarray:
     """Return the indices of the labelled images.
 
     Raises:
-        FacedistillError: If there are no two identities, or nobody has two images.
+        FacedistillError: If there are no two identities, or none has two images.
     """
     labelled = np.flatnonzero(faces.labels != UNLABELLED)
     counts = np.unique(faces.labels[labelled], return_counts=True)[1]

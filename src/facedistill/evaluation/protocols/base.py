@@ -1,6 +1,6 @@
 """What every protocol is: data to measure on, what it can be asked, and how it is measured.
 
-A protocol of one's own says in a few lines what it measures on, what it takes and what it finds:
+A protocol of one's own states in a few lines what it measures on, what it takes and what it finds:
 
     class MeanNorm(Protocol):
         kind, takes = "embedding norms", frozenset({"flip"})
@@ -49,7 +49,7 @@ class Protocol(ABC):
         name: What to call it in messages and reports.
         kind: What it measures on, in words: `pairs of images`.
         takes: Names of the options that it has besides those that every protocol has, and of what
-            else can be asked of it: `against`, `save_thresholds`, `prompts`, `pictures`.
+            else can be asked of it: `against`, `save_thresholds`, `prompts`, `figures`.
     """
 
     name: str
@@ -139,7 +139,7 @@ def embed_faces(
         image: Gives image 0..count-1, uint8 RGB (H, W, 3), all of one size.
         count: Number of images.
         options: Batch size, workers, device and flip.
-        description: What the progress bar says.
+        description: Label of the progress bar.
         flip: Whether to add the mirrored images' embeddings; by default as the options say.
 
     Returns:

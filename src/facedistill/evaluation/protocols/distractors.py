@@ -243,7 +243,7 @@ def distractor_rates(
         seed: Seed of the bootstrap.
 
     Raises:
-        FacedistillError: If embeddings or numbers are unusable, or nobody has two photos.
+        FacedistillError: If embeddings or numbers are unusable, or no identity has two photos.
     """
     identities = np.asarray(identities)
     if probes.ndim != 2 or identities.shape != (len(probes),):
@@ -302,7 +302,7 @@ def _mate_scores(units: np.ndarray, identities: np.ndarray) -> tuple[np.ndarray,
         scores.append((units[photos] @ units[photos].T)[others])
     searcher = np.concatenate(searchers)
     if not len(searcher):
-        raise FacedistillError("nobody among the probes has two photos: there is no mate to find")
+        raise FacedistillError("no identity among the probes has two photos: no mate to find")
     return searcher, np.concatenate(scores)
 
 

@@ -36,7 +36,7 @@ class GroupRates:
 
 @dataclass(frozen=True)
 class Differential:
-    """How far the groups' rates lie apart; figures are None where undefined, and `reason` says why.
+    """How far the groups' rates lie apart; figures are None where undefined; `reason` states why.
 
     Attributes:
         rate: `FMR` or `FNMR`.
@@ -71,7 +71,7 @@ class FairnessReport:
         fnmr: How the false non-match rates differ.
         garbe: Mean of both Gini coefficients; None if one is undefined.
         mixed: Pairs of two groups; only false matches over all pairs know them.
-        unknown: Pairs with somebody whose group is not known.
+        unknown: Pairs with an identity whose group is not known.
     """
 
     attribute: str

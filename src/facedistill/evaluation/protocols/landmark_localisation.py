@@ -42,7 +42,7 @@ class LandmarkProtocol(Protocol):
     """
 
     kind = "landmarks"
-    takes = frozenset({"pictures"})
+    takes = frozenset({"figures"})
 
     def __init__(self, faces: FaceDataset, limits: Sequence[float] = LIMITS) -> None:
         self.faces, self.limits = faces, limits

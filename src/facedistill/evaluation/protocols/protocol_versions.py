@@ -1,4 +1,4 @@
-"""Names and versions of the protocols, so that a report says by which rules its figures arose.
+"""Names and versions of the protocols, so that a report states the rules behind its figures.
 
 A version rises when the same scores, or the same images, would give another figure.
 """

@@ -193,18 +193,18 @@ class PairedComparison:
 def mcnemar_exact(first: np.ndarray, second: np.ndarray) -> float:
     """Return the exact two-sided McNemar p-value of two models' right decisions on the same pairs.
 
-    Only pairs on which they disagree count; without a difference each is a fair coin
+    Only pairs on which they differ count; without a difference each is a fair coin
     (McNemar, 1947), so this is a binomial test.
 
     Args:
         first: (P,) bool, where the first model was right.
         second: (P,) bool, the same for the second.
     """
-    only_first, only_second = _disagreements(first, second)
-    disagreements = only_first + only_second
-    if not disagreements:
+    only_first, only_second = _discordant(first, second)
+    discordant = only_first + only_second
+    if not discordant:
         return 1.0
-    return float(stats.binomtest(only_first, disagreements, 0.5).pvalue)
+    return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
 
 
 def compare_paired(
@@ -229,7 +229,7 @@ def compare_paired(
     Raises:
         FacedistillError: If the arrays do not have one entry per pair.
     """
-    only_first, only_second = _disagreements(first, second)
+    only_first, only_second = _discordant(first, second)
     if len(first) != len(same):
         raise FacedistillError(f"decisions on {len(first)} pairs, but labels of {len(same)}")
     gains = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
@@ -243,7 +243,7 @@ def compare_paired(
     )
 
 
-def _disagreements(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
+def _discordant(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
     first, second = np.asarray(first), np.asarray(second)
     if first.ndim != 1 or first.shape != second.shape or not len(first):
         raise FacedistillError(

@@ -19,7 +19,7 @@ Figures = dict[str, Estimate]
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run says of one set.
+    """What one run measured on one set.
 
     Attributes:
         report: Its figures as plain values: `PairReport.to_dict()`, or any mapping whose numbers
@@ -58,7 +58,7 @@ class RunResult:
         macs: Multiply-adds of a face.
         step_seconds: Median time of an optimiser step; None where it is not known.
         records: Those of `metrics.jsonl`.
-        pictures: That it drew, by what they show.
+        figure_files: The figures that it drew, by what they show.
     """
 
     seed: int
@@ -68,7 +68,7 @@ class RunResult:
     macs: int | None = None
     step_seconds: float | None = None
     records: Sequence[Mapping[str, Any]] = ()
-    pictures: Mapping[str, Path] = field(default_factory=dict)
+    figure_files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

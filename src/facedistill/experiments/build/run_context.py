@@ -46,7 +46,7 @@ def run_context(
         student: The network to train.
         faces: To train on.
         teacher: Whom those objectives learn from.
-        source: What the recipe says of it.
+        source: Its section of the recipe.
         device: Where to find out what they ask of teacher and faces.
     """
     identities = int(faces.labels.max()) + 1

@@ -20,7 +20,7 @@ def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork
     """Build the network to train, with the weights of `init` if the recipe names it.
 
     A network of the same architecture and arguments with another head, for another task, gives all
-    that is not of the head's shape; the rest starts fresh, and `say` is told what.
+    that is not of the head's shape; the rest starts fresh, and `say` receives a line on it.
 
     Raises:
         FacedistillError: If `init` is of another architecture, or was fed other colours.
@@ -45,7 +45,7 @@ def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork
         )
     if replace(start.input, size=student.input.size) != student.input:
         raise FacedistillError(
-            f"student.init {recipe.init} was trained on {start.input}, the recipe says "
+            f"student.init {recipe.init} was trained on {start.input}, the recipe has "
             f"{student.input}: give student.input the same color, mean and std"
         )
     weights, given = student.weights(), start.weights()

@@ -1,4 +1,4 @@
-"""The teachers of a recipe: opened, and what a model file says of them."""
+"""The teachers of a recipe: opened, and their names and licences."""
 
 from __future__ import annotations
 
@@ -117,12 +117,13 @@ def check_views(recipe: Recipe, teacher: Teacher | None) -> None:
     if recipe.data.augmentation.flip > 0 and "flipped" not in teacher.bank.info.views:
         raise FacedistillError(
             f"bank {teacher.bank.folder} has no flipped view and data.augmentation.flip is on: set "
-            "teacher.view: clean (mirrored images are taught the plain view), or embed with --flip"
+            "teacher.view: clean (the plain view then teaches mirrored images too), or "
+            "embed with --flip"
         )
 
 
 def origin(recipe: Recipe, teachers: Sequence[Teacher | None]) -> tuple[str | None, str | None]:
-    """Return names and licences of the networks that teach, None where nobody stated any.
+    """Return names and licences of the teacher networks, None where none is stated.
 
     A bank knows those of the network that it came from.
 
@@ -150,5 +151,5 @@ def _origin_of(recipe: TeacherRecipe, teacher: Teacher) -> tuple[str, str | None
 
 
 def stated(licence: str) -> str | None:
-    """Return a licence, or None for one that is said to be unknown."""
+    """Return a licence, or None for one that is stated as unknown."""
     return None if licence == UNKNOWN else licence

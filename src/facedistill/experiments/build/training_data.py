@@ -25,18 +25,18 @@ from facedistill.faces.landmarks import FIVE
 from facedistill.recipe.schema import PairsRecipe, Recipe
 
 SPLIT_SEED = 0
-"""Of the validation people: the same for every seed of an experiment."""
+"""Of the validation identities: the same for every seed of an experiment."""
 
 
 def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
-    """Open the training data, and split off people for validation if the recipe wants it.
+    """Open the training data, and split off identities for validation if the recipe wants it.
 
     The split does not depend on the recipe's seed: the seeds of one experiment share their
-    validation people, so that their figures can be compared.
+    validation identities, so that their figures can be compared.
 
     Returns:
-        The faces to train on, labelled 0..M-1, and pairs of the people split off (for a landmark
-        network their faces); of unlabelled faces all, and None.
+        The faces to train on, labelled 0..M-1, and pairs of the identities split off (for a
+        landmark network their faces); of unlabelled faces all, and None.
 
     Raises:
         FacedistillError: If a landmark network is to learn from faces without landmarks.
@@ -52,26 +52,27 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
             )
         if data.validation_identities and identities:
             raise FacedistillError(
-                "data.validation_images splits off images of people who are trained on, and "
-                "data.validation_identities people who are not: set one of them to 0"
+                "data.validation_images splits off images of identities that are trained on, and "
+                "data.validation_identities identities that are not: set one of them to 0"
             )
         _require_landmarks(faces, "data.validation_images: 0 validates on none")
         training, held_out = split_images(len(faces), data.validation_images, SPLIT_SEED)
         return Subset(faces, training), Subset(faces, held_out)
     if data.validation_identities and not identities:
         warnings.warn(
-            f"{faces.name} has no labels: no people are split off to validate on, the last weights "
-            "are taken for the best (data.validation_identities: 0 says so)",
+            f"{faces.name} has no labels: no identities are split off to validate on, the last "
+            "weights are taken for the best (data.validation_identities: 0 asks for that)",
             stacklevel=2,
         )
     if not data.validation_identities or not identities:
         return faces, None
     training, held_out = split_identities(faces.labels, data.validation_identities, SPLIT_SEED)
-    people = Subset(faces, held_out)
+    validation = Subset(faces, held_out)
     if recipe.student.landmarks is not None:
-        _require_landmarks(people, "data.validation_identities: 0 leaves them out")
-        return Subset(faces, training), people
-    return Subset(faces, training), PairSet.from_dataset(people, data.validation_pairs, SPLIT_SEED)
+        _require_landmarks(validation, "data.validation_identities: 0 leaves them out")
+        return Subset(faces, training), validation
+    pairs = PairSet.from_dataset(validation, data.validation_pairs, SPLIT_SEED)
+    return Subset(faces, training), pairs
 
 
 def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
@@ -114,7 +115,7 @@ def create_order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -
     """Return the order of the faces, with this process's share of each batch.
 
     Raises:
-        FacedistillError: If the faces are fewer than a batch, or do not divide into such people.
+        FacedistillError: If the faces are fewer than a batch, or do not divide so by identity.
     """
     training, images = recipe.training, recipe.data.images_per_person
     rank, world = accelerator.process_index, accelerator.num_processes
@@ -139,7 +140,7 @@ def open_loader(
     teachers: Sequence[Teacher | None],
     accelerator: Accelerator,
 ) -> Loader:
-    """Return what reads the faces in this order and augments them as the recipe says.
+    """Return what reads the faces in this order and augments them by the recipe.
 
     Raises:
         FacedistillError: If a teacher cannot know the images that come out.

@@ -26,7 +26,7 @@ _COLUMNS = (
 def bench_text(report: BenchReport) -> str:
     """Return a benchmark as Markdown that reads well in a terminal too.
 
-    It says the machine and what was measured; ratios are over the first row of each table.
+    It names the machine and what was measured; ratios are over the first row of each table.
     """
     parts = [report.machine.line(), _explanation(report)]
     parts += filter(None, [report.machine.doubt()])

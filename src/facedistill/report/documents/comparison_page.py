@@ -193,17 +193,17 @@ def _parts(row: Row) -> str | None:
 
 def _figures(row: Row) -> list[tuple[str, str | None]]:
     """What the figures of the first seed that drew some show, and each as a URI; None if torn."""
-    run = next((run for run in row.finished if run.pictures), None)
+    run = next((run for run in row.finished if run.figure_files), None)
     if run is None:
         return []
     return [
         (f"{row.name}, seed {run.seed}: {shows}", figure_uri(path))
-        for shows, path in run.pictures.items()
+        for shows, path in run.figure_files.items()
     ]
 
 
 def _validation_figure(runs: Sequence[RunResult]) -> str | None:
-    """The accuracy on validation people, or what else runs were validated by."""
+    """The accuracy on validation identities, or what else runs were validated by."""
     keys: Mapping[str, None] = dict.fromkeys(
         key for run in runs for record in run.records for key in record
     )

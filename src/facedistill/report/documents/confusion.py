@@ -60,7 +60,7 @@ class Confusion:
         return dict(vars(self))
 
     def text(self) -> str:
-        """Return the report in lines for people."""
+        """Return the report as lines of text."""
         lines = [
             f"{self.data}: {self.images:,} images of {self.identities:,} identities, seen by bank "
             f"{self.bank}",
@@ -93,7 +93,7 @@ def inspect_confusion(
     same_above: float = SAME_ABOVE,
     far_below: float = FAR_BELOW,
 ) -> Confusion:
-    """Report the identities whom a bank's teacher confuses, and images unlike their own identities.
+    """Report the identities that a bank's teacher confuses, and images unlike their own identities.
 
     Args:
         source: The bank.

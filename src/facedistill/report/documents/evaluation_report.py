@@ -1,4 +1,4 @@
-"""The report of an evaluation: JSON for programs, Markdown for repositories, a page for people."""
+"""The report of an evaluation: JSON for programs, Markdown for repositories, HTML for a browser."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_report(
         evaluations: What was found.
         protocols: What each was measured on, for the faces of pairs; None shows none.
         subject: What was measured: the network's file, or that of its embeddings.
-        facts: What else is to be said of it.
+        facts: What else the report states of it.
         mask_seed: Seed of the masks that pairs wore.
 
     Returns:
@@ -76,7 +76,7 @@ def write_report(
 
 
 def facts_of(faces: Embedder) -> dict[str, str]:
-    """Return what a report says of a network, or of stored embeddings."""
+    """Return what a report states of a network, or of stored embeddings."""
     if isinstance(faces, StoredEmbeddings):
         views = "plain and mirrored" if faces.flipped is not None else "as they are"
         rows, dimensions = faces.plain.shape

@@ -77,7 +77,7 @@ def write_grids(grids: Mapping[str, GridRecipe], rows: Sequence[Row], out: str |
 
 
 class _Percent(Column):
-    """A column whose header does not repeat the unit, which the title says."""
+    """A column whose header does not repeat the unit, which the title states."""
 
     @property
     def title(self) -> str:

@@ -159,7 +159,7 @@ def _describe_model(network: FaceNetwork | OnnxNetwork) -> dict[str, Any]:
 
 
 def _describe_exported(path: Path) -> dict[str, Any]:
-    """Describe a file of another target than ONNX by what it says of itself; it is not run."""
+    """Describe a file of another target than ONNX by its metadata; it is not run."""
     document = read_metadata(path)
     if document is None:
         raise FacedistillError(f"{path} was not exported by facedistill: it says nothing of itself")

@@ -17,18 +17,18 @@ from facedistill.report.sections.fairness_table import GROUP_COLUMNS, threshold_
 from facedistill.report.table import Column, figure_column, markdown_table
 
 UNKNOWN = "unknown"
-"""What a licence is called that nobody stated."""
+"""What a licence is called that is not stated."""
 
 CARD = "MODEL_CARD.md"
 
 _USE = """\
-It compares aligned face crops{size}: the cosine of two embeddings says how alike two faces are.
-Say "same person" from a threshold that was set on faces like yours, at the rate of false accepts
-that you can bear."""
+It compares aligned face crops{size}: the cosine of two embeddings is the similarity of two faces.
+Say "same person" from a threshold that was set on faces like yours, at the false accept rate that
+you can bear."""
 
 _LANDMARK_USE = """\
 It finds landmarks in loose face crops{size}, to align them before they are compared. It does not
-tell people apart."""
+distinguish identities."""
 
 _LIMITS = """\
 - The figures hold for the faces they were measured on. Other cameras, poses, ages, masks or peoples
@@ -40,7 +40,7 @@ _LIMITS = """\
 
 
 def marked_licence(licence: str | None) -> str:
-    """Return a licence as Markdown, with a red mark where nobody has stated it."""
+    """Return a licence as Markdown, with a red mark where none is stated."""
     return (licence or UNKNOWN).replace(UNKNOWN, f"\N{LARGE RED CIRCLE} **{UNKNOWN.upper()}**")
 
 
@@ -50,20 +50,20 @@ def write_card(
     *,
     recipe: str,
     reports: Mapping[str, Mapping[str, Any]],
-    pictures: Mapping[str, str] | None = None,
+    figure_files: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a run's `MODEL_CARD.md`.
 
     Args:
         folder: The run's folder.
-        network: Its best weights, with what the model file says of them.
+        network: Its best weights, with the metadata of the model file.
         recipe: Its recipe as YAML.
         reports: Figures by name of the set, as plain values; with `fairness` where that was
             measured.
-        pictures: Names of pictures in the folder, by what they show.
+        figure_files: Names of figures in the folder, by what they show.
     """
     with atomic_path(folder / CARD) as temporary:
-        text = model_card(network, recipe=recipe, reports=reports, pictures=pictures)
+        text = model_card(network, recipe=recipe, reports=reports, figure_files=figure_files)
         temporary.write_text(text, "utf-8")
     return folder / CARD
 
@@ -73,7 +73,7 @@ def model_card(
     *,
     recipe: str,
     reports: Mapping[str, Mapping[str, Any]],
-    pictures: Mapping[str, str] | None = None,
+    figure_files: Mapping[str, str] | None = None,
 ) -> str:
     """Return a model card as Markdown; see `write_card`."""
     about = network.metadata
@@ -88,7 +88,7 @@ def model_card(
         "Figures": _figures(about.metrics, reports),
         "Thresholds": _thresholds(about.thresholds, reports),
         "Fairness": _fairness(reports),
-        "Pictures": "\n\n".join(f"![{what}]({name})" for what, name in (pictures or {}).items()),
+        "Plots": "\n\n".join(f"![{what}]({name})" for what, name in (figure_files or {}).items()),
         "Intended use": use.format(size=f" of {network.input.size} x {network.input.size} pixels"),
         "Limits": _LIMITS,
         "Recipe": f"Hash {about.recipe_hash}; of absolute paths only the last name.\n\n"
@@ -113,7 +113,7 @@ def _network(network: FaceNetwork) -> str:
 
 
 def _figures(metrics: Mapping[str, float], reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """One table a set with 95 % intervals, and what validation says."""
+    """One table a set with 95 % intervals, and the figures of validation."""
     parts = []
     for name, report in reports.items():
         rows = []
@@ -167,7 +167,7 @@ def _fairness(reports: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     return "\n\n".join(parts) or (
         "Not measured. `evaluation.NAME.groups` in a recipe, or `facedistill evaluate MODEL PAIRS "
-        "--groups people.csv`, compares groups of people at one threshold."
+        "--groups people.csv`, compares groups of identities at one threshold."
     )
 
 

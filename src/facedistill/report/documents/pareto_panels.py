@@ -1,4 +1,4 @@
-"""A comparison's rows as networks to choose from: how good over how fast and how large."""
+"""A comparison's rows as networks to choose from: accuracy over time and size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure at the end of the demo: how the students learned, and what they say of faces."""
+"""The figure at the end of the demo: training curves, and decisions on pairs of faces."""
 
 from __future__ import annotations
 

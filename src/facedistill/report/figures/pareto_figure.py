@@ -66,7 +66,7 @@ def _pareto(axes: Axes, panel: ParetoPanel) -> None:
 def _named(points: Sequence[ParetoPoint], front: Sequence[bool]) -> list[int]:
     """Whose names are written: first the front's, then others' that stand clear of those.
 
-    Networks of one size taught in many ways would write theirs on top of each other.
+    Networks of one size trained in many ways would write their names over each other.
     """
     values = [point.figure.value for point in points]
     near = 0.05 * (max(values) - min(values))

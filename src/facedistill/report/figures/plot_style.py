@@ -15,7 +15,7 @@ from facedistill.core.estimate import Interval
 GENUINE, IMPOSTOR = "#2563a8", "#c8552d"
 
 COLOURS = (GENUINE, IMPOSTOR, "#2e8b6f", "#8a5fb0", "#b08a1e", "#5b6770", "#c0397b", "#3aa0c9")
-"""Told apart by people who do not see red and green, and in grey."""
+"""Distinguishable without seeing red and green, and in grey."""
 
 INK, FAINT, _GRID = "#1f2933", "#6b7785", "#e6e9ed"
 

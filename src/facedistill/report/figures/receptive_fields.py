@@ -28,17 +28,17 @@ _TILE = 32
 
 
 def plot_receptive_fields(
-    ours: torch.Tensor, target: torch.Tensor, faces: np.ndarray, path: str | Path
+    student: torch.Tensor, teacher: torch.Tensor, faces: np.ndarray, path: str | Path
 ) -> None:
     """Draw what each local centre looks at in teacher and student.
 
     Above, a mosaic for each network: at each centre's place the mean over the faces of where it
-    looks, drawn over the mean face; and how well the two agree. Below, some faces one by one with
-    nine of the centres. Every map is scaled to its own maximum.
+    looks, drawn over the mean face; and the cosine similarity of the two. Below, some faces one by
+    one with nine of the centres. Every map is scaled to its own maximum.
 
     Args:
-        ours: (B, L, side, side) maps of the student, L a square number.
-        target: Of the teacher.
+        student: (B, L, side, side) maps of the student, L a square number.
+        teacher: Those of the teacher.
         faces: uint8 RGB (B, H, H, 3), the same faces.
         path: A name that ends in .png.
 
@@ -47,23 +47,25 @@ def plot_receptive_fields(
     """
     if not len(faces):
         raise FacedistillError(f"nothing to draw in {path}: there are no faces")
-    side = isqrt(ours.shape[1])
+    side = isqrt(student.shape[1])
     shown = min(_FACES, len(faces))
     figure = Figure(figsize=(13, 5.0 + 2.6 * shown), layout="constrained")
     parts = figure.subfigures(2, 1, height_ratios=(4.7, 2.6 * shown), squeeze=False)
     above, below = parts[:, 0]
     left, right, third = above.subplots(1, 3)
     average = faces.mean(axis=0).astype(np.uint8)
-    for axes, name, maps in ((left, "teacher", target), (right, "student", ours)):
+    for axes, name, maps in ((left, "teacher", teacher), (right, "student", student)):
         axes.imshow(_mosaic(average, maps.mean(dim=0), side))
         axes.set_title(f"{name}: each centre's mean over {len(faces)} faces")
         axes.axis("off")
-    agree = map_cosine(ours, target)
-    _grid(third, agree.view(side, side), f"agreement (cosine), mean {float(agree.mean()):.2f}", 1.0)
+    cosine = map_cosine(student, teacher)
+    _grid(
+        third, cosine.view(side, side), f"cosine similarity, mean {float(cosine.mean()):.2f}", 1.0
+    )
     rows = below.subplots(shown, 1, squeeze=False)[:, 0]
     chosen = _spread(side)
     for row, index in zip(rows, range(shown), strict=True):
-        row.imshow(_pairs(faces[index], ours[index][chosen], target[index][chosen]))
+        row.imshow(_pairs(faces[index], student[index][chosen], teacher[index][chosen]))
         row.axis("off")
     rows[0].set_title(
         "a face, then what nine centres look at: teacher above, student below", fontsize="medium"
@@ -118,11 +120,11 @@ def _mosaic(face: np.ndarray, maps: torch.Tensor, side: int) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _pairs(face: np.ndarray, ours: torch.Tensor, target: torch.Tensor) -> np.ndarray:
+def _pairs(face: np.ndarray, student: torch.Tensor, teacher: torch.Tensor) -> np.ndarray:
     """A face, and what centres look at in it: two rows."""
     rows = [
         np.concatenate([face, *(_overlay(face, scaled) for scaled in _scaled(maps))], axis=1)
-        for maps in (target, ours)
+        for maps in (teacher, student)
     ]
     return np.concatenate(rows)
 

@@ -1,1 +1,1 @@
-"""What a report says of each evaluation, one file per kind of section."""
+"""What a report shows of each evaluation, one file per kind of section."""

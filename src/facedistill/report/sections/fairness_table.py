@@ -1,4 +1,4 @@
-"""Errors by group of people as a table."""
+"""Errors by group of identities as a table."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from facedistill.report.table import Column
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure that stands out: what, how much, and how sure."""
+    """A figure that stands out: its name, value and interval."""
 
     label: str
     value: str
