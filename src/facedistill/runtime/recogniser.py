@@ -99,7 +99,7 @@ class Recogniser:
         Args:
             a: (D,) or (N, D), as `embed` gives them.
             b: Likewise.
-            far: The share of pairs of strangers that may be taken for one person.
+            far: The false accept rate: share of impostor pairs taken for one person.
 
         Returns:
             One bool for two embeddings, else bool (N,).

@@ -94,7 +94,7 @@ def _check_content(path: Path, content: object) -> tuple[list[bytes | np.ndarray
 
 def _check_image(path: Path, index: int, image: object) -> bytes | np.ndarray:
     if isinstance(image, np.ndarray):
-        # Encoded files come as (n,), (n, 1) or (1, n); anything else is a picture.
+        # Encoded files come as (n,), (n, 1) or (1, n); anything else is a decoded image.
         if image.dtype != np.uint8 or max(image.shape, default=0) != image.size:
             raise FacedistillError(
                 f"{path}: image {index} is an array of {image.dtype} {image.shape}, "

@@ -1,8 +1,9 @@
 """Reading pickles as data: a small machine that knows no code.
 
 A pickle is a program for a stack machine, and Python's own interpreter of it may call anything
-that can be imported. Verification sets (`.bin`) come as pickles from strangers, written by Python 2
-and 3 in every protocol, so they are read by a machine that knows only what lists of images need:
+that can be imported. Verification sets (`.bin`) come as pickles of unknown
+origin, written by Python 2 and 3 in every protocol, so they are read by a machine that knows only
+what lists of images need:
 lists, tuples, byte strings, text, bools, integers and uint8 or bool NumPy arrays. Nothing is
 imported and nothing is called by name: the few names that may occur stand for functions below.
 

@@ -94,7 +94,7 @@ def pair_groups(
 
     Raises:
         FacedistillError: If the table is about identities and the pairs do not know theirs, or it
-            knows nobody in them.
+            knows no identity of theirs.
     """
     known = table.attributes[attribute]
     called = pairset.identity_names if table.key == "identity" else pairset.image_names

@@ -19,8 +19,9 @@ def make_pairs(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, n
 
     The pairs come as ten contiguous folds, first the mated pairs, then the impostor pairs. Where
     there are identities enough, the folds share none of them, so that a threshold chosen on nine
-    folds is tested on strangers; else all identities are in every fold. Mated pairs are spread over
-    identities as evenly as their images allow; impostor pairs are drawn evenly over images.
+    folds is tested on other identities; else all identities are in every fold. Mated pairs are
+    spread over identities as evenly as their images allow; impostor pairs are drawn
+    evenly over images.
 
     Args:
         labels: Integers (N,), each image's identity; images with -1 are left out.

@@ -152,7 +152,7 @@ class Bank:
             if "flipped" not in self.info.views:
                 raise FacedistillError(
                     f"bank {self.folder} has no flipped view: embed with --flip, or set "
-                    "teacher.view: clean so that mirrored images are taught the plain view"
+                    "teacher.view: clean so that mirrored images learn from the plain view"
                 )
             embeddings[flipped], norms[flipped] = self._read("flipped", rows[flipped])
         return embeddings, norms

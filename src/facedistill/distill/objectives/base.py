@@ -70,7 +70,7 @@ class Artifact:
 
     Attributes:
         name: What it is, for messages.
-        save: Writes it; told the model file's path and the network that was saved there.
+        save: Writes it, given the model file's path and the network that was saved there.
     """
 
     name: str

@@ -89,7 +89,7 @@ class LandmarkCounts:
 
     Attributes:
         data: In the labels; None where the data has no landmarks.
-        student: That the student is told to give; None where that is left open.
+        student: That the student is to give; None where that is left open.
     """
 
     data: int | None

@@ -1,4 +1,4 @@
-"""Silence around converters, which tell of their steps and of packages that nobody asked for."""
+"""Silence around converters, which print their steps and hints about packages."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class TimmBackbone(Backbone):
     Args:
         name: What timm calls it.
         embedding_size: D.
-        input_size: S; networks that want to know it are told.
+        input_size: S; given to networks that take it.
         rank_ratio: Factor every linear layer into two of this rank, as EdgeFace does; None for not
             at all.
 

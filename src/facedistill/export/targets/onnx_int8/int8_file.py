@@ -1,6 +1,6 @@
 """ONNX files of 8-bit integers that are faster than floating point, not only smaller.
 
-Static quantisation as everybody's tools do it makes MobileFaceNets slower: their PReLUs stay in
+Static quantisation as common tools do it makes MobileFaceNets slower: their PReLUs stay in
 floating point, each between a conversion from bytes and one back. Here the network is first
 rewritten into one that computes the same and has nothing but operators with int8 kernels, then its
 channels are made alike, and only then it is quantised, with ranges measured on the user's faces:
