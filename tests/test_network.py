@@ -19,6 +19,14 @@ TINY = (
     *("--set", "student.input={size: 48}", "--set", "data.validation_identities=0"),
     *("--set", "data.workers=0", "--set", "training.batch_size=8", "--set", "training.steps=1"),
 )
+IN_ONE_PROCESS = """
+import json, sys
+from facedistill.cli.app import app
+
+for arguments in json.loads(sys.argv[1]):
+    print("$", *arguments, flush=True)
+    app(arguments, standalone_mode=False)
+"""
 FACES = "procedural:identities=6,images=4,size=48"
 
 
@@ -68,6 +76,8 @@ def test_no_command_leaves_the_machine(tmp_path):
     model = str(run / "best.safetensors")
     onnx, xml = str(out / "student.onnx"), str(out / "student.xml")
     commands = [
+        ["prepare", FACES, "--pack", "--out", str(out / "faces")],
+        ["inspect", str(out / "faces"), "--verify", "--sheet", str(out / "faces.png")],
         ["train", "arcface", *TINY, "--out", str(run)],
         ["export", model, "--out", onnx],
         ["embed", "--teacher", onnx, "--data", FACES, "--out", str(out / "bank"), "--workers", "0"],
@@ -80,10 +90,10 @@ def test_no_command_leaves_the_machine(tmp_path):
             ["export", model, "--target", "openvino", "--out", xml],
             ["inspect", xml],
         ]
-    found = isolated([[sys.executable, "-m", "facedistill", *each] for each in commands], tmp_path)
-    for each in found:
-        assert each["code"] == 0, each
-        assert (each["names"], each["connections"], each["packets"]) == ([], [], 0), each
+    program = [sys.executable, "-c", IN_ONE_PROCESS, json.dumps(commands)]
+    (found,) = isolated([program], tmp_path)
+    assert found["code"] == 0, found["output"]
+    assert (found["names"], found["connections"], found["packets"]) == ([], [], 0), found
     for folder in ("home", "work"):
         left = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / folder).rglob("*"))
         assert not left, left
