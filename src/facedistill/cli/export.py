@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.arguments import AsJson, Out
-from facedistill.export.target import TARGETS, target_named
 
 EXAMPLES = (
     "facedistill export runs/student/best.safetensors --out student.onnx",
@@ -28,7 +27,12 @@ class InputKind(StrEnum):
 def export(
     model: Annotated[Path, typer.Argument(help="A .safetensors model file.")],
     out: Out,
-    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS.names())}.")] = "onnx",
+    target: Annotated[
+        str,
+        typer.Option(
+            help="onnx, onnx-int8, openvino, ncnn, litert, coreml; all: `facedistill list targets`."
+        ),
+    ] = "onnx",
     input: Annotated[
         InputKind | None,
         typer.Option(help="Take raw uint8 NHWC RGB (default), or float NCHW, normalised."),
@@ -54,6 +58,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """A student as a file for the device, compared with torch before it is written."""
+    from facedistill.export.target import target_named
+
     options = target_named(target).options(
         input=input.value if input else None, batch=batch, normalise=normalise, opset=opset
     )

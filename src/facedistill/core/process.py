@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -36,6 +35,9 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the allocator is one that can be told so; others are left as they are.
     """
+    # Imported where it is needed: every command starts by importing this file.
+    import ctypes
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

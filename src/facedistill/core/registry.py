@@ -15,13 +15,15 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.imported_modules import import_inherited
 from facedistill.core.suggestion import did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 Entry = TypeVar("Entry")
@@ -154,6 +156,9 @@ class Registry(Generic[T]):
         """Return the entry points of the group by name."""
         if self._points is None:
             self._points = {}
+            # Imported where it is needed: every command starts by importing this file.
+            from importlib.metadata import entry_points
+
             for point in entry_points(group=self.group):
                 self._points.setdefault(point.name, []).append(point)
         return self._points
