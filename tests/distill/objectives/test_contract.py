@@ -92,7 +92,7 @@ def test_is_registered_under_the_name_of_its_file(name):
 def test_says_all_it_asks_of_the_run(name):
     run = everything().asked_by(name)
     objective = every(name)
-    objective.check(run)
+    objective.check(run, {})
     assert run.asked <= objective.needs
     for artifact in objective.artifacts():
         assert artifact.name
@@ -105,7 +105,7 @@ def test_what_the_run_lacks_is_refused_in_words(name):
             every(name, everything(**{need.removeprefix("run."): None}))
     if "run.images_per_identity" in ASKED[name]:
         with pytest.raises(FacedistillError, match=f"'{name}' compares images of one identity"):
-            every(name).check(everything(images_per_identity=None).asked_by(name))
+            every(name).check(everything(images_per_identity=None).asked_by(name), {})
 
 
 @pytest.mark.parametrize("name", NAMES)

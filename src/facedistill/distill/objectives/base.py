@@ -157,8 +157,16 @@ class Objective(nn.Module, ABC):
             gather: Brings the rows of all processes together; every process must call it alike.
         """
 
-    def check(self, context: RunContext) -> None:
-        """Refuse a run that does not suit it, before training; by default every run does.
+    @classmethod
+    def check(cls, context: RunContext, options: Mapping[str, Any]) -> None:
+        """Refuse a run that does not suit it; by default every run does.
+
+        All objectives of a run are asked before any is built, since to build one may mean a pass
+        over the training faces.
+
+        Args:
+            context: The run.
+            options: The objective's own, as the recipe states them.
 
         Raises:
             FacedistillError: Saying what does not suit and what to do.

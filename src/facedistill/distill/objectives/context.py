@@ -178,6 +178,16 @@ bank and the run has none: make one with `facedistill embed` and give teacher.ba
             raise self._lacking(NEEDS[need])
         return value
 
+    def check_classes(self) -> None:
+        """Refuse to compare logits of the teacher with those of a student of other identities.
+
+        Raises:
+            FacedistillError: Naming the data of both.
+        """
+        teacher, faces = self.teacher, self.faces
+        if teacher and faces and teacher.head:
+            teacher.head.check_identities(faces.fingerprint, faces.name, teacher.name)
+
     def require_teacher(self) -> int:
         """Return E, dimension of the teacher's embedding.
 

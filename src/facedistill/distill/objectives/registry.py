@@ -41,6 +41,17 @@ def objective_names() -> list[str]:
     return objectives.names()
 
 
+def check_objective(name: str, context: RunContext, **options: Any) -> None:
+    """Refuse the objective `name` for a run that it does not suit, without building it.
+
+    Raises:
+        FacedistillError: If the name or an option is unknown, or the run does not suit it.
+    """
+    cls = objectives.get(name)
+    _check_options(name, cls, options)
+    cls.check(context.asked_by(name), options)
+
+
 def create_objective(name: str, context: RunContext, **options: Any) -> Objective:
     """Build the objective `name` for a run.
 

@@ -11,7 +11,7 @@ import torch
 from facedistill.data.dataset import FaceDataset
 from facedistill.distill.objectives.base import Objective
 from facedistill.distill.objectives.context import RunContext
-from facedistill.distill.objectives.registry import create_objective
+from facedistill.distill.objectives.registry import check_objective, create_objective
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.distill.teachers.prompted import TrainableTeacher
@@ -85,11 +85,14 @@ def create_training_step(
 
 def _objectives(recipe: Recipe, contexts: Mapping[str | None, RunContext]) -> dict[str, Objective]:
     """Build the recipe's objectives; one that the run does not suit is refused."""
+    for name, term in recipe.objectives.items():
+        check_objective(name, contexts[term.of], **term.arguments)
     objectives = {}
     for name, term in recipe.objectives.items():
-        context = contexts[term.of]
-        objectives[name] = create_objective(name, context, **term.arguments)
-        objectives[name].check(context.asked_by(name))
+        made = create_objective(name, contexts[term.of], **term.arguments)
+        if {"student.logits", "teacher.logits"} <= made.needs:
+            contexts[term.of].check_classes()
+        objectives[name] = made
     return objectives
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Loss, Objective
-from facedistill.distill.objectives.classification.kd import check_classes, soft_target_loss
+from facedistill.distill.objectives.classification.kd import soft_target_loss
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.registry import objective
@@ -64,8 +64,6 @@ class GroupedSoftTargets(Objective):
             "student.logits",
             "teacher.logits",
             "run.identities",
-            "run.faces",
-            "run.teacher",
         }
     )
 
@@ -89,10 +87,6 @@ class GroupedSoftTargets(Objective):
             raise ValueError(f"primary and binary are {primary} and {binary}: not below 0")
         self.tau, self.share = tau, share
         self.primary, self.binary = primary, binary
-
-    def check(self, context: RunContext) -> None:
-        """Refuse a teacher whose classes are others than the student's."""
-        check_classes(context)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, its two terms, and the mean share of classes in a group."""

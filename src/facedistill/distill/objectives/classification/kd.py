@@ -23,17 +23,6 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, tau: float) -
     return tau**2 * F.kl_div(of_student, target, reduction="batchmean", log_target=True)
 
 
-def check_classes(context: RunContext) -> None:
-    """Refuse to compare logits of the teacher with those of a student of other identities.
-
-    Raises:
-        FacedistillError: Naming the data of both.
-    """
-    teacher, faces = context.teacher, context.faces
-    if teacher and faces and teacher.head:
-        teacher.head.check_identities(faces.fingerprint, faces.name, teacher.name)
-
-
 @objective("kd")
 class SoftTargets(Objective):
     """tau^2 KL(p_t^tau || p_s^tau) on logits without margin, mean over the batch.
@@ -65,13 +54,8 @@ class SoftTargets(Objective):
             asked = {"run.teacher_classes"}
         else:
             context.require_identities()
-            asked = {"student.logits", "run.identities", "run.faces", "run.teacher"}
+            asked = {"student.logits", "run.identities"}
         self.needs = frozenset({"student.embedding", "teacher.logits"} | asked)
-
-    def check(self, context: RunContext) -> None:
-        """Refuse a teacher whose classes are others than the student's."""
-        if self.head is None:
-            check_classes(context)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss and the share of images on which both name the same identity."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch.nn import functional as F
@@ -78,7 +79,8 @@ class PromptPreservation(Objective):
         asked = {"run.identities", "run.class_head", "run.class_centres"} if self.head else set()
         self.needs = frozenset({"teacher.embedding", "run.teacher"} | reference | asked)
 
-    def check(self, context: RunContext) -> None:
+    @classmethod
+    def check(cls, context: RunContext, options: Mapping[str, Any]) -> None:
         """Refuse to preserve a teacher of which nothing changes."""
         if context.teacher and not context.teacher.trains:
             raise FacedistillError(

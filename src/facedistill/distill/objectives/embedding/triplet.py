@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional as F
@@ -119,7 +120,8 @@ class Triplet(Objective):
             raise ValueError(f"margin is {margin}, it must be above 0 and at most 4")
         self.margin, self.sampling, self.squared = margin, sampling, squared
 
-    def check(self, context: RunContext) -> None:
+    @classmethod
+    def check(cls, context: RunContext, options: Mapping[str, Any]) -> None:
         """Refuse batches that hardly ever show an identity twice."""
         context.get("run.images_per_identity")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 
@@ -54,7 +55,8 @@ class TripletDistillation(Objective):
             )
         self.smallest, self.largest = smallest, largest
 
-    def check(self, context: RunContext) -> None:
+    @classmethod
+    def check(cls, context: RunContext, options: Mapping[str, Any]) -> None:
         """Refuse batches that hardly ever show an identity twice."""
         context.get("run.images_per_identity")
 

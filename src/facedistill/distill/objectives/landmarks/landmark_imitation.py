@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Loss, Objective
@@ -30,7 +33,8 @@ class LandmarkImitation(Objective):
         context.require_teacher()
         self.form = form
 
-    def check(self, context: RunContext) -> None:
+    @classmethod
+    def check(cls, context: RunContext, options: Mapping[str, Any]) -> None:
         """Refuse a teacher whose points lie elsewhere than in the student's image."""
         if context.teacher and context.teacher.moves_apart:
             raise FacedistillError(

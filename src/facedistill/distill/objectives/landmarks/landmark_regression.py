@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Loss, Objective
@@ -29,7 +32,8 @@ class LandmarkRegression(Objective):
         super().__init__()
         self.form = form
 
-    def check(self, context: RunContext) -> None:
+    @classmethod
+    def check(cls, context: RunContext, options: Mapping[str, Any]) -> None:
         """Refuse data without landmarks, or with others than the student gives."""
         counts, name = context.landmarks, context.faces.name if context.faces else "the data"
         if counts.data is None:
