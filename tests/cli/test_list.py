@@ -29,3 +29,10 @@ def test_every_entry_is_listed_with_a_line_about_it(listed, kind, entry):
 
 def test_all_are_listed_by_default():
     assert list(json.loads(call("list", "--json"))) == [*KINDS]
+
+
+def test_an_unknown_kind_is_refused_with_the_nearest():
+    command = [sys.executable, "-m", "facedistill", "list", "recipe"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: nothing of the kind 'recipe' is listed: did you mean 'recipes'?\n"

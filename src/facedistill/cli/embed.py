@@ -48,13 +48,13 @@ def embed(
 ) -> None:
     """A teacher's embeddings of a data set, once, into a bank; continues after a kill."""
     files = [each for each in imported or () if each.lower().endswith(".npy")]
-    import_modules(each for each in imported or () if each not in files)
     if (teacher is None) == (not files):
         raise FacedistillError("give either --teacher or --import FILE.npy")
     if len(files) > 1:
         raise FacedistillError(f"--import {files[1]}: one file of embeddings makes a bank")
     if prompts and teacher is None:
         raise FacedistillError("--prompts are a network's: give --teacher")
+    import_modules(each for each in imported or () if each not in files)
     from facedistill.data.open import open_dataset
     from facedistill.distill.bank.making import embed_teacher, import_embeddings
 

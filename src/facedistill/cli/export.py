@@ -25,7 +25,7 @@ class InputKind(StrEnum):
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A .safetensors model file.")],
+    model: Annotated[Path, typer.Argument(help="A .safetensors model file, or a run's folder.")],
     out: Out,
     target: Annotated[
         str,
@@ -66,11 +66,12 @@ def export(
 
     from facedistill.data.open import open_dataset
     from facedistill.data.pairs.open_pairs import open_pairs
+    from facedistill.experiments.build.teacher import best_of
     from facedistill.export.export import export_network
     from facedistill.models.files.model_file import load_model
 
     report = export_network(
-        load_model(model),
+        load_model(best_of(str(model))),
         out,
         target,
         options,

@@ -9,6 +9,8 @@ import typer
 
 from facedistill.cli.arguments import AsJson
 from facedistill.cli.output import print_lists
+from facedistill.core.errors import FacedistillError
+from facedistill.core.suggestion import did_you_mean
 
 EXAMPLES = ("facedistill list recipes", "facedistill list objectives --import my_objectives")
 
@@ -26,12 +28,19 @@ class Kind(StrEnum):
 
 def list_names(
     kind: Annotated[
-        Kind | None, typer.Argument(show_default=False, help="What to list; default: all.")
+        str | None,
+        typer.Argument(
+            metavar="[KIND]", show_default=False, help=f"One of {', '.join(Kind)}; default: all."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What there is: recipes, comparisons, networks, objectives, data formats, export targets."""
     from facedistill.experiments.catalogue import describe
 
-    kinds = [kind] if kind else list(Kind)
+    if kind is not None and kind not in [*Kind]:
+        raise FacedistillError(
+            f"nothing of the kind '{kind}' is listed: {did_you_mean(kind, Kind)}"
+        )
+    kinds = [Kind(kind)] if kind else list(Kind)
     print_lists({each.value: describe(each.value) for each in kinds}, as_json)

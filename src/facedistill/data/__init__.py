@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from facedistill.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from facedistill.data.batch import Batch
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from facedistill.data.pairs.pair_set import PairSet
     from facedistill.data.sample import Sample
 
-_PLACES = {
+_MODULES = {
     "Batch": "batch",
     "FORMATS": "dataset_format",
     "FaceDataset": "dataset",
@@ -45,9 +46,4 @@ __all__ = [
     "register",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Importing a room costs nothing: each name is looked up when it is asked for.
-    if name in _PLACES:
-        return getattr(import_module(f"facedistill.data.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -6,8 +6,9 @@ student and the objectives and returns the loss of a batch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from facedistill.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from facedistill.engine.loop import Fit, LoopOptions
@@ -41,8 +42,4 @@ _MODULES = {
 }
 """Where the public names are: importing this room imports no torch."""
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _MODULES)

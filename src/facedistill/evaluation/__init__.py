@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from facedistill.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from facedistill.evaluation.evaluate import Evaluation, open_protocol
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from facedistill.evaluation.report import Report
     from facedistill.evaluation.stored_embeddings import StoredEmbeddings, open_stored
 
-_PLACES = {
+_MODULES = {
     "AllPairsProtocol": "protocols.all_pairs",
     "DistractorProtocol": "protocols.distractors",
     "Embedder": "protocols.base",
@@ -49,9 +50,4 @@ __all__ = [
     "open_stored",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Importing a room costs nothing: each name is looked up when it is asked for.
-    if name in _PLACES:
-        return getattr(import_module(f"facedistill.evaluation.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _MODULES)

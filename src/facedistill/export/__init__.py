@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from facedistill.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from facedistill.export.export import ExportReport, export_network
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
         register,
     )
 
-_PLACES = {
+_MODULES = {
     "Engine": "target",
     "ExportOptions": "target",
     "ExportReport": "export",
@@ -46,9 +47,4 @@ __all__ = [
     "register",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Importing a room costs nothing: each name is looked up when it is asked for.
-    if name in _PLACES:
-        return getattr(import_module(f"facedistill.export.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _MODULES)

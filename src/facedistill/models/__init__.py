@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from facedistill.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from facedistill.models.backbones.base import Backbone, StagedBackbone, TokenBackbone
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from facedistill.models.outputs import Outputs
     from facedistill.models.registry import BACKBONES, create_backbone, register
 
-_PLACES = {
+_MODULES = {
     "BACKBONES": "registry",
     "Backbone": "backbones.base",
     "FaceNetwork": "face_network",
@@ -55,9 +56,4 @@ __all__ = [
     "save_model",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Importing a room costs nothing: each name is looked up when it is asked for.
-    if name in _PLACES:
-        return getattr(import_module(f"facedistill.models.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -18,8 +18,8 @@ from facedistill.recipe.grid import GridRecipe, row_name
 from facedistill.recipe.keys import first_problem
 from facedistill.recipe.loading import first_sentence, load_recipe, read_text, read_tree
 from facedistill.recipe.overrides import Override
+from facedistill.recipe.recipe_section import PathText, Section
 from facedistill.recipe.schema import PairsRecipe, Recipe
-from facedistill.recipe.section import PathText, Section
 
 PLAIN = "plain"
 """Name of the row that others are compared with: the student without a teacher."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from facedistill.core.suggestion import did_you_mean
-from facedistill.recipe.section import Section
+from facedistill.recipe.recipe_section import Section
 
 _CHOICE = re.compile(r"<([^>]*)>")
 

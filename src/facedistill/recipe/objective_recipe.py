@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from facedistill.recipe.section import Section, Share
+from facedistill.recipe.recipe_section import Section, Share
 
 
 class ObjectiveRecipe(Section):

@@ -17,7 +17,7 @@ from pydantic import (
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.augmentation_options import Augmentation
 from facedistill.recipe.objective_recipe import ObjectiveRecipe
-from facedistill.recipe.section import PathText, Section, Share
+from facedistill.recipe.recipe_section import PathText, Section, Share
 from facedistill.runtime.input_spec import InputSpec
 
 _INDIFFERENT: dict[str, Any] = {

@@ -37,7 +37,7 @@ SIDES = (64, 32, 24, 16)
 BLUR = 0.025
 """Standard deviation of the blur, in sides of the image."""
 
-JPEG_QUALITY = 10
+LOW_JPEG_QUALITY = 10
 
 
 class Condition(NamedTuple):
@@ -136,7 +136,7 @@ def conditions(mask_seed: int = 0) -> list[Condition]:
             lambda image, index: put_on_mask(image, index, mask_seed),
         ),
         Condition("blurred", f"Gaussian blur of {100 * BLUR:g} % of the side", _blur),
-        Condition("JPEG", f"JPEG of quality {JPEG_QUALITY}", _compress),
+        Condition("JPEG", f"JPEG of quality {LOW_JPEG_QUALITY}", _compress),
     ]
 
 
@@ -239,4 +239,4 @@ def _blur(image: np.ndarray, index: int) -> np.ndarray:
 
 
 def _compress(image: np.ndarray, index: int) -> np.ndarray:
-    return decode_image(encode_jpeg(image, JPEG_QUALITY), "a compressed image")
+    return decode_image(encode_jpeg(image, LOW_JPEG_QUALITY), "a compressed image")
