@@ -15,3 +15,8 @@ def test_export_takes_what_it_is_asked_for_and_inspect_tells(story, tmp_path):
     carried = json.loads(call("inspect", out, "--json"))["metadata"]
     assert carried["input"]["kind"] == "float32_nchw"
     assert carried["training_data"] == "faces: 32 images of 8 identities"
+
+
+def test_a_runs_folder_stands_for_its_best_weights(story, tmp_path):
+    given = json.loads(call("export", story / "student", "--json", "--out", tmp_path / "a.onnx"))
+    assert given["agreement"]["min_cosine"] > 1 - 1e-5

@@ -260,10 +260,8 @@ def _publish(out: Path, rows: list[Row], pairs: PairSet, say: Say) -> None:
     _, plain, distilled = (row.report for row in rows)
     identities = None if pairs.identities is None else pairs.identities[pairs.pairs]
     gain = compare_paired(distilled.result.correct, plain.result.correct, pairs.same, identities)
-    verdict = (
-        f"distilled less plain: {gain.estimate.percent(signed=True)} of accuracy on the same "
-        "pairs, with the 95 % interval"
-    )
+    points = gain.estimate.text(2, scale=100, unit=" points", signed=True)
+    verdict = f"distilled less plain: {points} of accuracy on the same pairs, 95 % interval"
     cells = [row.cells() for row in rows]
     table = markdown_table(cells, list(cells[0]))
     with atomic_path(out / "table.md") as temporary:
