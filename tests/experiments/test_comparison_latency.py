@@ -13,12 +13,12 @@ from facedistill.evaluation.statistics.table_rows import Row, RunResult
 from facedistill.experiments import comparison_latency as latency_module
 from facedistill.experiments.comparing import run_comparison
 from facedistill.experiments.comparison_latency import EXPORTED, LATENCY, time_rows
-from facedistill.experiments.folder import BEST
 from facedistill.export.bench.bench import BenchReport, BenchRow
 from facedistill.export.bench.latency import Latency
 from facedistill.export.bench.machine import this_machine
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
+from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.comparison import load_comparison, run_folder
 from facedistill.report.documents.pareto_panels import pareto_panels
 from facedistill.runtime.input_spec import InputSpec

@@ -66,12 +66,11 @@ def export(
 
     from facedistill.data.open import open_dataset
     from facedistill.data.pairs.open_pairs import open_pairs
-    from facedistill.experiments.build.teacher import best_of
     from facedistill.export.export import export_network
     from facedistill.models.files.model_file import load_model
 
     report = export_network(
-        load_model(best_of(str(model))),
+        load_model(model),
         out,
         target,
         options,

@@ -19,7 +19,6 @@ def opened_network(
 ) -> Any:
     """Open a network, with what the user states of its input, and with prompts if any."""
     from facedistill.core.process import keep_freed_memory
-    from facedistill.experiments.build.teacher import best_of
     from facedistill.models.device import best_device
     from facedistill.models.files.open_network import open_network
     from facedistill.runtime.input_spec import InputSpec
@@ -34,7 +33,7 @@ def opened_network(
     }
     stated = {key: value for key, value in given.items() if value is not None}
     spec = InputSpec.from_dict(stated) if stated else None
-    network = open_network(best_of(str(path)), input=spec, device=best_device())
+    network = open_network(path, input=spec, device=best_device())
     if prompts is None:
         return network
     from facedistill.distill.teachers.prompted import load_prompts

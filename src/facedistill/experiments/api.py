@@ -25,7 +25,6 @@ from facedistill.evaluation.evaluate import Evaluation, open_protocol
 from facedistill.evaluation.evaluate import evaluate as evaluate_protocol
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols.base import Protocol
-from facedistill.experiments.build.teacher import best_of
 from facedistill.experiments.run import run
 from facedistill.experiments.summary import Summary
 from facedistill.export.export import ExportReport, export_network
@@ -59,7 +58,7 @@ def load(
         FacedistillError: If there is no such file, or it is damaged or of another kind.
     """
     on = None if device is None else torch.device(device)
-    return open_network(best_of(str(path)), input=input, device=on)
+    return open_network(path, input=input, device=on)
 
 
 def embed(

@@ -15,7 +15,7 @@ from facedistill.engine.metrics_log import METRICS, read_metrics
 from facedistill.evaluation.statistics.table_rows import Measured, Row, RunResult, assemble
 from facedistill.experiments.build.student import check_network
 from facedistill.experiments.comparison_latency import time_rows
-from facedistill.experiments.folder import BEST, SUMMARY, claim, figures_of
+from facedistill.experiments.folder import SUMMARY, claim, figures_of
 from facedistill.experiments.measurement import TestSet, fingerprint, read_measurement, truth_of
 from facedistill.experiments.processes import run_apart
 from facedistill.experiments.summary import changed_origin, check_owner
@@ -30,6 +30,7 @@ from facedistill.experiments.trial import (
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.files.model_file import load_model
 from facedistill.models.files.model_metadata import ModelMetadata
+from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.comparison import Comparison, Trial, plan
 from facedistill.recipe.schema import PairsRecipe, Recipe
 from facedistill.report.documents.model_card import UNKNOWN

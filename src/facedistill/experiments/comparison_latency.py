@@ -12,12 +12,12 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
 from facedistill.core.progress import Say, track
 from facedistill.evaluation.statistics.table_rows import Row
-from facedistill.experiments.folder import BEST
 from facedistill.experiments.measurement import model_hash
 from facedistill.export.bench.bench import bench
 from facedistill.export.bench.machine import Machine
 from facedistill.export.export import export_network
 from facedistill.models.files.model_file import load_model
+from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.comparison import run_folder
 
 LATENCY = "latency.json"

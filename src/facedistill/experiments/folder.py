@@ -11,7 +11,6 @@ from typing import TextIO
 
 from facedistill.core.errors import FacedistillError
 
-BEST = "best.safetensors"
 LAST = "last.safetensors"
 SUMMARY = "summary.json"
 ERROR = "error.json"

@@ -23,8 +23,8 @@ from facedistill.evaluation.protocols.base import Protocol
 from facedistill.evaluation.protocols.landmark_localisation import LandmarkProtocol
 from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.statistics.table_rows import Measured, Truth
-from facedistill.experiments.folder import BEST
 from facedistill.models.files.model_file import load_model
+from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.schema import PairsRecipe
 
 TestSet = PairSet | FaceDataset

@@ -35,13 +35,14 @@ from facedistill.experiments.build.training_data import (
     split_data,
 )
 from facedistill.experiments.build.training_step import create_training_step
-from facedistill.experiments.folder import BEST, PROMPTS, RECIPE, claim
+from facedistill.experiments.folder import PROMPTS, RECIPE, claim
 from facedistill.experiments.measurement import evaluate_best, protocol_of
 from facedistill.experiments.model_saving import saver
 from facedistill.experiments.run_card import write_run_card
 from facedistill.experiments.run_figures import write_figures
 from facedistill.experiments.summary import Summary, check_owner, read_summary, write_summary
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.schema import Recipe
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from facedistill.experiments.folder import BEST, figures_of
+from facedistill.experiments.folder import figures_of
 from facedistill.models.files.model_file import load_model
+from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.schema import Recipe
 from facedistill.report.documents.model_card import write_card
 

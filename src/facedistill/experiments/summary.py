@@ -12,8 +12,8 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank.format import info_path
 from facedistill.engine.checkpoint import CHECKPOINT
-from facedistill.experiments.build.teacher import best_of
-from facedistill.experiments.folder import BEST, LAST, RECIPE, SUMMARY
+from facedistill.experiments.folder import LAST, RECIPE, SUMMARY
+from facedistill.models.files.run_weights import BEST, best_of
 from facedistill.recipe.loading import load_recipe
 from facedistill.recipe.schema import Recipe
 

@@ -35,6 +35,12 @@ def test_a_model_file_keeps_all_but_the_thresholds_given(network, tmp_path):
         assert torch.equal(tensor, again.backbone.state_dict()[key])
 
 
+def test_a_runs_folder_stands_for_its_best_weights(network, tmp_path):
+    save_model(network, tmp_path / "best.safetensors")
+    assert write_thresholds(tmp_path, {"1e-3": 0.35}) == {"1e-2": 0.2, "1e-3": 0.35}
+    assert load_model(tmp_path).thresholds == {"1e-2": 0.2, "1e-3": 0.35}
+
+
 def test_an_exported_file_keeps_all_but_the_thresholds_given(network, tmp_path):
     path = tmp_path / "a.onnx"
     export_network(network, path)

@@ -54,9 +54,9 @@ class BankTeacher(Teacher):
         outputs = Outputs(embedding=embedding)
         if "logits" in needs:
             assert self.prototypes is not None
-            self.prototypes = self.prototypes.to(embedding.device)
+            prototypes = self.prototypes.to(embedding.device)
             with torch.autocast(embedding.device.type, enabled=False):
-                outputs.logits = self.scale * F.normalize(embedding, dim=1) @ self.prototypes.T
+                outputs.logits = self.scale * F.normalize(embedding, dim=1) @ prototypes.T
         return outputs
 
 

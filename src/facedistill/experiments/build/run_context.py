@@ -25,8 +25,9 @@ from facedistill.distill.teachers.from_bank import BankTeacher, prototypes_of
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.prompted import TrainableTeacher
 from facedistill.distill.teachers.saliency import saliency_map
-from facedistill.experiments.build.teacher import best_of, head_of
+from facedistill.experiments.build.teacher import head_of
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.run_weights import best_of
 from facedistill.models.heads.class_head import ClassHead
 from facedistill.recipe.schema import Recipe, TeacherRecipe
 

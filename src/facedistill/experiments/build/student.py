@@ -9,7 +9,6 @@ import torch
 
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.core.progress import Say, say_nothing
-from facedistill.experiments.build.teacher import best_of
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
 from facedistill.models.registry import create_backbone
@@ -35,7 +34,7 @@ def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork
     if recipe.init is None:
         return student
     with naming("student.init"):
-        start = load_model(best_of(recipe.init))
+        start = load_model(recipe.init)
     shapes = {key: weight.shape for key, weight in start.backbone.state_dict().items()}
     if start.architecture != recipe.network or _shapes(recipe, start.embedding_size) != shapes:
         raise FacedistillError(

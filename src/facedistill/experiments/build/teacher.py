@@ -14,9 +14,9 @@ from facedistill.distill.teachers.base import Network, Teacher, View
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.prompted import PromptedNetwork, TrainableTeacher
-from facedistill.experiments.folder import BEST
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.open_network import open_network
+from facedistill.models.files.run_weights import best_of
 from facedistill.models.heads.class_head import ClassHead, head_path, load_head
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.recipe.schema import PromptsRecipe, Recipe, TeacherRecipe
@@ -74,12 +74,6 @@ def _prompted(
         torch.manual_seed(seed)
         prompted = PromptedNetwork(network, prompts.count, checkpointing=prompts.checkpointing)
         return TrainableTeacher(prompted, network, view, precision)
-
-
-def best_of(source: str) -> Path:
-    """Return the model file that is meant by a path: of a run's folder, its best."""
-    path = Path(source)
-    return path / BEST if path.is_dir() else path
 
 
 def head_of(model: Path | None, network: Network) -> ClassHead | None:

@@ -68,7 +68,9 @@ def create_training_step(
     trainable = teacher if isinstance(teacher, TrainableTeacher) else None
     step = TrainingStep(student, objectives, _weights(recipe), teacher_of, trainable)
     giving = {
-        name: _giving(each, step, name, contexts[name]) for name, each in opened.items() if each
+        name: _giving(each, step, name, contexts[name], device)
+        for name, each in opened.items()
+        if each
     }
     own = giving.pop(None, None)
     further = {name: each for name, each in giving.items() if name is not None}
@@ -96,14 +98,20 @@ def _objectives(recipe: Recipe, contexts: Mapping[str | None, RunContext]) -> di
     return objectives
 
 
-def _giving(teacher: Teacher, step: TrainingStep, name: str | None, context: RunContext) -> Teacher:
+def _giving(
+    teacher: Teacher,
+    step: TrainingStep,
+    name: str | None,
+    context: RunContext,
+    device: torch.device,
+) -> Teacher:
     """Return a teacher that gives logits, if it is a bank's and objectives need them."""
     if not isinstance(teacher, BankTeacher) or "logits" not in step.needs_of(name):
         return teacher
     own = step.classifier
     # Of another scale than the student's, the same temperature would ask for other cosines.
     scale = own.scale if own else teacher.scale
-    return BankTeacher(teacher.bank, teacher.view, context.class_centres, scale)
+    return BankTeacher(teacher.bank, teacher.view, context.class_centres.to(device), scale)
 
 
 def _weights(recipe: Recipe) -> dict[str, Weight]:

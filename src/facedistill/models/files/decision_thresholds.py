@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.models.files.model_file import load_model, save_model
+from facedistill.models.files.run_weights import best_of
 from facedistill.runtime.header import HEADER_KEY, parse_exported, stated_thresholds
 
 
@@ -22,7 +23,8 @@ def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[
     Weights are untouched, and the file is either the old one or the whole new one.
 
     Args:
-        path: A model file (.safetensors), or an ONNX file that this package exported.
+        path: A model file (.safetensors), a run's folder, or an ONNX file that this package
+            exported.
         thresholds: Least cosine similarity that accepts a pair, by false accept rate:
             `{"1e-3": 0.31}`.
 
@@ -32,7 +34,7 @@ def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[
     Raises:
         FacedistillError: If there are none, one is not a cosine, or the file is something else.
     """
-    path = Path(path)
+    path = best_of(path)
     if not thresholds:
         raise FacedistillError(f"no threshold to write into {path}: no rate was measurable")
     for far, value in thresholds.items():

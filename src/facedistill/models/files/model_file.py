@@ -19,6 +19,7 @@ from facedistill.core.errors import FacedistillError, first_line
 from facedistill.models.backbones.base import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
+from facedistill.models.files.run_weights import best_of
 from facedistill.models.files.signed_file import MODEL, open_signed, write_signed
 from facedistill.models.heads.landmark_head import MAX_POINTS, LandmarkHead
 from facedistill.models.registry import create_backbone
@@ -62,7 +63,7 @@ def load_model(path: str | Path) -> FaceNetwork:
     """Read a model file.
 
     Args:
-        path: A .safetensors file written by `save_model`.
+        path: A .safetensors file written by `save_model`, or a run's folder.
 
     Returns:
         The network on the CPU, in eval mode, with its metadata.
@@ -72,7 +73,7 @@ def load_model(path: str | Path) -> FaceNetwork:
             format or of an unknown architecture, or if its weights are not exactly that
             architecture's, or not finite.
     """
-    path = Path(path)
+    path = best_of(path)
     with open_signed(path, MODEL) as file:
         network = _empty_network(path, file.document)
         file.check_layout(network.weights(), network.architecture)

@@ -10,6 +10,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.foreign_weights import load_foreign
 from facedistill.models.files.model_file import load_model
+from facedistill.models.files.run_weights import best_of
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.input_spec import InputSpec
 
@@ -22,7 +23,7 @@ def open_network(
     """Open a model file, an ONNX file or a foreign checkpoint, by its suffix.
 
     Args:
-        path: .safetensors, .onnx, .pt, .pth or .ckpt.
+        path: .safetensors, .onnx, .pt, .pth or .ckpt, or a run's folder.
         input: What an ONNX file or checkpoint is fed, where the file does not say; a model file
             always says.
         device: Where torch runs it; the CPU by default. ONNX Runtime chooses for itself.
@@ -30,7 +31,7 @@ def open_network(
     Raises:
         FacedistillError: If the suffix is another, or the file is refused by its reader.
     """
-    path = Path(path)
+    path = best_of(path)
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         network = load_model(path)
