@@ -265,7 +265,7 @@ def test_endless_programs_are_stopped(monkeypatch):
         ),
     ],
 )
-def test_damage_is_told(data, message):
+def test_damage_is_reported(data, message):
     refused(data, message)
 
 

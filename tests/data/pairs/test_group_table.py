@@ -30,7 +30,7 @@ def test_identities_give_each_pair_its_groups(tmp_path):
     np.testing.assert_array_equal(codes, expected)
 
 
-def test_images_of_a_bin_are_called_by_their_place_in_it(tmp_path):
+def test_images_of_a_bin_have_their_position_as_name(tmp_path):
     pairset = open_pairs(FACES, count=10)
     write_bin(pairset, tmp_path / "a.bin")
     packed = open_pairs(tmp_path / "a.bin")
@@ -43,7 +43,7 @@ def test_images_of_a_bin_are_called_by_their_place_in_it(tmp_path):
         pair_groups(packed, table(tmp_path, "identity,sex\n0,f\n"), "sex")
 
 
-def test_people_of_lfw_are_called_by_their_folder(tmp_path):
+def test_identities_of_lfw_have_the_names_of_their_folders(tmp_path):
     for name in ("Ann", "Bob"):
         (tmp_path / "faces" / name).mkdir(parents=True)
         for number in (1, 2):

@@ -10,7 +10,7 @@ from facedistill.data.pairs.pair_drawing import make_pairs, most_pairs, tenths
 
 
 def all_pairs(labels):
-    """Every pair there is, by brute force: (of one person, of two)."""
+    """Every pair there is, by brute force: (mated, impostor)."""
     known = [index for index, label in enumerate(labels) if label >= 0]
     every = set(itertools.combinations(known, 2))
     same = {(a, b) for a, b in every if labels[a] == labels[b]}
@@ -51,26 +51,26 @@ def test_all_pairs_can_be_drawn():
     assert {tuple(sorted(pair)) for pair in pairs[same].tolist()} == genuine
 
 
-def test_folds_share_no_people_where_there_are_enough():
+def test_folds_share_no_identities_where_there_are_enough():
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(60), 6))
     pairs, same = make_pairs(labels, 605, 3)
     check(labels, pairs, same)
     fold = tenths(605)
-    people = [set(labels[pairs[fold == k]].ravel().tolist()) for k in range(10)]
-    for one, other in itertools.combinations(people, 2):
+    identities = [set(labels[pairs[fold == k]].ravel().tolist()) for k in range(10)]
+    for one, other in itertools.combinations(identities, 2):
         assert not one & other
     for k in range(10):
         assert abs(same[fold == k].mean() - 0.5) < 0.02
 
 
-def test_few_people_still_give_balanced_folds():
+def test_few_identities_still_give_balanced_folds():
     labels = np.repeat(np.arange(4), 30)
     pairs, same = make_pairs(labels, 200, 0)
     check(labels, pairs, same)
     np.testing.assert_array_equal(same.reshape(10, 20).sum(axis=1), 10)
 
 
-def test_pairs_of_one_person_spread_evenly_over_people():
+def test_mated_pairs_spread_evenly_over_identities():
     labels = np.repeat(np.arange(40), [40] * 4 + [4] * 36)
     pairs, same = make_pairs(labels, 400, 1)
     share = np.bincount(labels[pairs[same, 0]], minlength=40)
@@ -96,7 +96,7 @@ def test_seed_decides():
     assert (first != other).any()
 
 
-def test_one_person_or_one_image_each_gives_no_pairs():
+def test_one_identity_or_one_image_each_gives_no_pairs():
     for labels in (np.zeros(9, int), np.arange(9), np.full(9, -1), np.empty(0, int)):
         assert most_pairs(labels) == 0
         with pytest.raises(FacedistillError, match="at most 0"):
