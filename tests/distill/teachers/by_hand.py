@@ -1,4 +1,4 @@
-"""A teacher that pixels are enough for, and a batch for it."""
+"""Teachers whose outputs are computed from pixels, a batch for them, and damaged faces."""
 
 import numpy as np
 import torch
@@ -6,7 +6,8 @@ import torch
 from facedistill.data.batch import Batch
 from facedistill.distill.bank.bank import stack_keys
 from facedistill.models.outputs import Outputs
-from tests.distill.conftest import DIMENSION
+from facedistill.runtime.input_spec import InputSpec
+from tests.distill.conftest import DIMENSION, Faces, embed
 
 INDICES = [7, 2, 2, 9]
 FLIPPED = [True, False, True, False]
@@ -40,3 +41,29 @@ class ByHand(torch.nn.Module):
     def forward(self, images, needs=("embedding",)):
         flat = images.flatten(1).float()[:, :DIMENSION] - 127.5
         return Outputs(embedding=self.drop(self.scale * flat))
+
+
+class Raw:
+    """A teacher by hand that is no torch module: means of colour over quarters, some pixels."""
+
+    name, fingerprint, embedding_size = "raw", "a" * 32, 6
+    gives = frozenset({"embedding", "feature_map"})
+    input = InputSpec(size=8)
+
+    def __call__(self, images, needs=("embedding",)):
+        quarters = (
+            (images - 100.0).permute(0, 3, 1, 2).double().unflatten(3, (2, 4)).unflatten(2, (2, 4))
+        )
+        return Outputs(
+            embedding=torch.from_numpy(embed(images.numpy())),
+            feature_map=quarters.mean(dim=(3, 5)),
+        )
+
+
+class Corrupt(Faces):
+    """Faces of which the first `bad` images do not decode."""
+
+    bad = 1
+
+    def encoded(self, index):
+        return b"gone" if index < self.bad else super().encoded(index)

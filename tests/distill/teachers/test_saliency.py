@@ -11,31 +11,12 @@ from facedistill.distill.objectives.cross_architecture.pixel_features import (
     find_pixel_features,
 )
 from facedistill.distill.teachers import saliency
-from facedistill.distill.teachers.centres import class_centres, first_of_each
 from facedistill.distill.teachers.saliency import mean_norms, saliency_map, scaled_to_top
-from facedistill.distill.teachers.teacher_pass import answers
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
 from facedistill.runtime.input_spec import InputSpec
-from tests.distill.conftest import Faces, embed
-
-
-class Raw:
-    """A teacher by hand that is no torch module: means of colour over quarters, some pixels."""
-
-    name, fingerprint, embedding_size = "raw", "a" * 32, 6
-    gives = frozenset({"embedding", "feature_map"})
-    input = InputSpec(size=8)
-
-    def __call__(self, images, needs=("embedding",)):
-        quarters = (
-            (images - 100.0).permute(0, 3, 1, 2).double().unflatten(3, (2, 4)).unflatten(2, (2, 4))
-        )
-        return Outputs(
-            embedding=torch.from_numpy(embed(images.numpy())),
-            feature_map=quarters.mean(dim=(3, 5)),
-        )
-
+from tests.distill.conftest import Faces
+from tests.distill.teachers.by_hand import Corrupt, Raw
 
 PIXELS = PixelFeatures("feature_map", 3, 2)
 
@@ -135,15 +116,6 @@ def test_a_map_without_features_is_flat():
     assert torch.equal(scaled_to_top(torch.full((2, 2), 3.0)), torch.zeros(2, 2))
 
 
-class Corrupt(Faces):
-    """Of the first `bad` pictures there is nothing left."""
-
-    bad = 1
-
-    def encoded(self, index):
-        return b"gone" if index < self.bad else super().encoded(index)
-
-
 def test_corrupt_images_are_left_out():
     faces = Corrupt(range(4))
     np.testing.assert_allclose(
@@ -165,35 +137,3 @@ def test_faces_that_are_not_square_are_named_and_not_left_out(faces, monkeypatch
         FacedistillError, match=r"is 8 x 7, and only square crops are scaled \(here"
     ):
         mean_norms(Raw(), PIXELS, faces)
-
-
-def test_a_torch_network_is_asked_in_evaluation_mode_without_gradient(faces):
-    network = FaceNetwork.create("mobilefacenet", InputSpec(size=16), width=0.25).train()
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    ((labels, outputs),) = answers(
-        network, faces, np.arange(3), {"feature_map"}, description="faces"
-    )
-    assert labels.tolist() == [0, 1, 2]
-    assert not outputs.feature_map.requires_grad
-    for key, value in network.state_dict().items():
-        assert torch.equal(value, before[key]), key
-
-
-def test_class_centres_are_normalised_means(tmp_path, faces):
-    centres = class_centres(Raw(), faces, tmp_path / "strong.onnx")
-    for identity in range(3):
-        rows = embed(np.stack([faces[i].image for i in np.flatnonzero(faces.labels == identity)]))
-        mean = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(axis=0)
-        np.testing.assert_allclose(centres[identity], mean / np.linalg.norm(mean), atol=1e-6)
-    assert next(tmp_path.iterdir()).name.startswith("strong-centres-")
-
-
-def test_the_first_images_of_each_identity_make_its_centre():
-    labels = np.array([2, 0, 2, 2, -1, 0, 1, 2])
-    assert first_of_each(labels, 2).tolist() == [0, 1, 2, 5, 6]
-    assert first_of_each(labels, 9).tolist() == [0, 1, 2, 3, 5, 6, 7]
-
-
-def test_an_identity_without_an_image_is_named(tmp_path):
-    with pytest.raises(FacedistillError, match="identity 0 of faces has no mean embedding by raw"):
-        class_centres(Raw(), Corrupt(range(3), labels=[0, 1, 1]), tmp_path / "strong.onnx")
