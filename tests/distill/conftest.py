@@ -12,7 +12,7 @@ DIMENSION = 6
 
 
 class Faces(FaceDataset):
-    """Random pictures in memory; where `seeds` agree, so do the pictures."""
+    """Random images in memory; equal seeds give equal images."""
 
     def __init__(self, seeds, labels=None, size=8, name="faces"):
         self.seeds, self.size, self.name = list(seeds), size, name
@@ -24,7 +24,7 @@ class Faces(FaceDataset):
         return cv2.imencode(".png", image)[1].tobytes()
 
     def where(self, index):
-        return f"{self.name} picture {index}"
+        return f"{self.name} image {index}"
 
 
 def embed(images):

@@ -97,7 +97,7 @@ def test_rows_of_its_own_data_are_known_without_reading_an_image(bank, faces, mo
     assert bank.rows_of(part).tolist() == [8, 1, 5]
 
 
-def test_find_tells_keys_with_zero_bytes_apart(tmp_path):
+def test_find_distinguishes_keys_with_zero_bytes(tmp_path):
     class Named(Faces):
         def key(self, index):
             return keys[index]
@@ -143,11 +143,11 @@ def test_another_teacher_is_refused_by_name(bank):
 
 def test_a_flipped_view_that_is_not_there_is_refused(faces, tmp_path):
     bank = embed_bank(embed, faces, tmp_path, info=info_of(faces, views=("plain",)))
-    nobody, somebody = np.zeros(2, bool), np.array([False, True])
-    assert bank.embeddings(np.arange(2), nobody).shape == (2, DIMENSION)
+    plain, mirrored = np.zeros(2, bool), np.array([False, True])
+    assert bank.embeddings(np.arange(2), plain).shape == (2, DIMENSION)
     for ask in (bank.embeddings, bank.norms):
         with pytest.raises(FacedistillError, match="no flipped view: embed with --flip"):
-            ask(np.arange(2), somebody)
+            ask(np.arange(2), mirrored)
 
 
 def test_prototypes_are_normalised_means_whatever_the_block(bank, faces):
@@ -173,7 +173,7 @@ def test_an_identity_without_image_has_no_prototype(bank):
         bank.prototypes(np.arange(3), np.array([0, 2, 0]))
 
 
-def test_an_unfinished_bank_says_how_to_go_on(bank):
+def test_an_unfinished_bank_is_refused_with_the_remedy(bank):
     shard_path(bank.folder, 1).unlink()
     with pytest.raises(FacedistillError, match=r"unfinished \(2 of 3 shards .* embed` again"):
         Bank(bank.folder)

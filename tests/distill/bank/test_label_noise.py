@@ -22,9 +22,9 @@ def on_circle(*degrees):
 
 
 @pytest.mark.parametrize("cosines", [1, 3, 1 << 24])
-def test_a_stranger_is_compared_with_the_others_alone(tmp_path, monkeypatch, cosines):
+def test_a_wrong_label_is_compared_with_the_others_alone(tmp_path, monkeypatch, cosines):
     monkeypatch.setattr(label_noise, "_MOST_COSINES", cosines)
-    # Person 0 at 0 degrees with a stranger at 90; person 1 at 100; person 2 has one image.
+    # Identity 0 is at 0 degrees with a wrong image at 90, identity 1 at 100; 2 has one image.
     faces, bank = made(tmp_path, on_circle(0, 0, 90, 100, 100, 200), [0, 0, 0, 1, 1, 2])
     noise = find_label_noise(bank, faces)
     # The others of an image at 0 degrees are at 0 and 90: their mean is at 45.
@@ -55,7 +55,9 @@ def test_a_pair_of_which_one_is_nearest_to_the_other_only_counts(tmp_path, monke
 
 
 @pytest.mark.parametrize("block", [1, 4, 8192])
-def test_images_are_compared_with_the_mean_of_their_others(tmp_path, monkeypatch, block):
+def test_images_are_compared_with_the_mean_of_their_identitys_other_images(
+    tmp_path, monkeypatch, block
+):
     monkeypatch.setattr(label_noise, "_BLOCK", block)
     rng = np.random.default_rng(3)
     labels = [0, 1, 2, 1, 0, 1, 2, 2, 2, 0]

@@ -54,7 +54,7 @@ def test_import_of_the_plain_view(faces, tmp_path, values):
     np.testing.assert_allclose(bank.norms(np.arange(10)), length, rtol=1e-6)
 
 
-def test_import_of_both_views_tells_other_files_apart(faces, tmp_path, values):
+def test_import_of_both_views_distinguishes_other_files(faces, tmp_path, values):
     np.save(tmp_path / "plain.npy", values)
     np.save(tmp_path / "flipped.npy", -values)
     bank = import_embeddings(
@@ -69,7 +69,7 @@ def test_import_of_both_views_tells_other_files_apart(faces, tmp_path, values):
         )
 
 
-def test_the_mended_file_replaces_one_that_failed(faces, tmp_path, values):
+def test_the_corrected_file_replaces_one_that_failed(faces, tmp_path, values):
     np.save(tmp_path / "a.npy", values * 0)
     with pytest.raises(FacedistillError, match="zero"):
         import_embeddings(tmp_path / "a.npy", faces, tmp_path / "b")

@@ -81,150 +81,150 @@ def test_a_count_that_is_not_there_is_refused(count):
         nearest(torch.eye(5), count)
 
 
-PEOPLE = [0, 1, 2, 3, 0, 1, 2, 4, 0, 1]  # 3 and 4 have one image
+LABELS = [0, 1, 2, 3, 0, 1, 2, 4, 0, 1]  # 3 and 4 have one image
 
 
 @pytest.fixture
-def people():
-    return Faces(range(10), labels=PEOPLE)
+def faces():
+    return Faces(range(10), labels=LABELS)
 
 
 @pytest.fixture
-def bank(people, tmp_path):
-    return embed_bank(embed, people, tmp_path / "bank", info=info_of(people))
+def bank(faces, tmp_path):
+    return embed_bank(embed, faces, tmp_path / "bank", info=info_of(faces))
 
 
 def prototypes_by_hand(faces, indices, labels):
     result = []
-    for person in sorted(set(labels)):
+    for identity in sorted(set(labels)):
         rows = [
             unit(embed(faces[i].image[None])[0].tolist())
             for i, label in zip(indices, labels, strict=True)
-            if label == person
+            if label == identity
         ]
         result.append(unit([sum(column) for column in zip(*rows, strict=True)]))
     return result
 
 
-def test_neighbours_of_a_bank_are_those_of_its_mean_embeddings(bank, people):
-    mined = mine_neighbours(bank, people, 3)
-    expected = prototypes_by_hand(people, range(10), PEOPLE)
+def test_neighbours_of_a_bank_are_those_of_its_mean_embeddings(bank, faces):
+    mined = mine_neighbours(bank, faces, 3)
+    expected = prototypes_by_hand(faces, range(10), LABELS)
     torch.testing.assert_close(mined.prototypes, torch.tensor(expected), atol=1e-3, rtol=0)
     assert mined.indices.tolist() == by_hand(mined.prototypes.double().tolist(), 3)
     assert mined.indices.shape == mined.cosines.shape == (5, 3)
 
 
-def test_fewer_others_than_asked_are_all_taken(bank, people):
-    mined = mine_neighbours(bank, people, 100)
+def test_fewer_others_than_asked_are_all_taken(bank, faces):
+    mined = mine_neighbours(bank, faces, 100)
     assert [sorted(row) for row in mined.indices.tolist()] == [
         [n for n in range(5) if n != m] for m in range(5)
     ]
 
 
-def test_people_held_out_are_nobodys_neighbours(bank, people):
-    mine_neighbours(bank, people, 2)
-    kept = [i for i, label in enumerate(PEOPLE) if label != 1]
-    part = mine_neighbours(bank, Subset(people, kept), 2)
-    labels = [PEOPLE[i] - (PEOPLE[i] > 1) for i in kept]
-    expected = prototypes_by_hand(people, kept, labels)
+def test_identities_held_out_are_no_neighbours(bank, faces):
+    mine_neighbours(bank, faces, 2)
+    kept = [i for i, label in enumerate(LABELS) if label != 1]
+    part = mine_neighbours(bank, Subset(faces, kept), 2)
+    labels = [LABELS[i] - (LABELS[i] > 1) for i in kept]
+    expected = prototypes_by_hand(faces, kept, labels)
     torch.testing.assert_close(part.prototypes, torch.tensor(expected), atol=1e-3, rtol=0)
     assert part.indices.tolist() == by_hand(part.prototypes.double().tolist(), 2)
 
 
-def test_data_packed_anew_is_found_by_its_images(bank, people):
-    other = Faces([*range(5, 10), *range(5)], labels=[*PEOPLE[5:], *PEOPLE[:5]])
-    assert other.fingerprint != people.fingerprint
-    ours, theirs = mine_neighbours(bank, people, 3), mine_neighbours(bank, other, 3)
-    assert torch.equal(ours.indices, theirs.indices)
-    torch.testing.assert_close(ours.prototypes, theirs.prototypes)
+def test_data_packed_anew_is_found_by_its_images(bank, faces):
+    other = Faces([*range(5, 10), *range(5)], labels=[*LABELS[5:], *LABELS[:5]])
+    assert other.fingerprint != faces.fingerprint
+    first, second = (mine_neighbours(bank, each, 3) for each in (faces, other))
+    assert torch.equal(first.indices, second.indices)
+    torch.testing.assert_close(first.prototypes, second.prototypes)
 
 
-def test_the_second_time_nothing_is_computed(bank, people, monkeypatch):
-    first = mine_neighbours(bank, people, 3)
+def test_the_second_time_nothing_is_computed(bank, faces, monkeypatch):
+    first = mine_neighbours(bank, faces, 3)
     monkeypatch.setattr(mining, "nearest", None)
-    again = mine_neighbours(bank, people, 3)
+    again = mine_neighbours(bank, faces, 3)
     for name, tensor in vars(first).items():
         assert torch.equal(tensor, getattr(again, name))
     with pytest.raises(TypeError):
-        mine_neighbours(bank, people, 2)
-    people.labels = people.labels[::-1].copy()
+        mine_neighbours(bank, faces, 2)
+    faces.labels = faces.labels[::-1].copy()
     with pytest.raises(TypeError):
-        mine_neighbours(bank, people, 3)
+        mine_neighbours(bank, faces, 3)
 
 
-def spoil(path, how):
+def damage(path, kind):
     content = path.read_bytes()
-    if how == "short":
+    if kind == "short":
         path.write_bytes(content[:-8])
-    elif how == "empty":
+    elif kind == "empty":
         path.write_bytes(b"")
     else:
         tensors = load_file(path)
         fingerprint = content[: content.index(b"}}")].partition(b'"fingerprint":"')[2][:32].decode()
-        if how == "range":
+        if kind == "range":
             tensors["indices"][0, 0] = 99
-        elif how == "self":
+        elif kind == "self":
             tensors["indices"][2, 0] = 2
-        elif how == "length":
+        elif kind == "length":
             tensors["prototypes"][0] *= 1.1
-        elif how == "NaN":
+        elif kind == "NaN":
             tensors["prototypes"][0, 0] = torch.nan
-        elif how == "order":
+        elif kind == "order":
             tensors["cosines"][0, 1] = 2.0
-        elif how == "shape":
+        elif kind == "shape":
             tensors["indices"] = tensors["indices"][:, :2].contiguous()
-        elif how == "type":
+        elif kind == "type":
             tensors["cosines"] = tensors["cosines"].double()
-        elif how == "missing":
+        elif kind == "missing":
             del tensors["cosines"]
-        elif how == "other":
+        elif kind == "other":
             fingerprint = "0" * 32
         save_file(tensors, path, metadata={"fingerprint": fingerprint})
 
 
 @pytest.mark.parametrize(
-    "how",
+    "kind",
     ["short", "empty", "range", "self", "length", "NaN", "order", "shape", "type", "missing",
      "other"],
 )  # fmt: skip
-def test_a_damaged_cache_is_named_and_made_anew(bank, people, how):
-    first = mine_neighbours(bank, people, 3)
+def test_a_damaged_cache_is_named_and_made_anew(bank, faces, kind):
+    first = mine_neighbours(bank, faces, 3)
     (path,) = bank.folder.glob("neighbours-*")
-    spoil(path, how)
+    damage(path, kind)
     with pytest.warns(UserWarning, match=rf"{path.name} is damaged .*mined anew"):
-        again = mine_neighbours(bank, people, 3)
+        again = mine_neighbours(bank, faces, 3)
     assert torch.equal(first.indices, again.indices)
-    assert torch.equal(mine_neighbours(bank, people, 3).indices, first.indices)
+    assert torch.equal(mine_neighbours(bank, faces, 3).indices, first.indices)
 
 
-def test_a_cache_left_alone_is_not_called_damaged(bank, people, recwarn):
-    mine_neighbours(bank, people, 3)
+def test_a_cache_left_alone_is_not_called_damaged(bank, faces, recwarn):
+    mine_neighbours(bank, faces, 3)
     (path,) = bank.folder.glob("neighbours-*")
-    spoil(path, "nothing")
-    mine_neighbours(bank, people, 3)
+    damage(path, "nothing")
+    mine_neighbours(bank, faces, 3)
     assert not recwarn.list
 
 
-def test_a_bank_that_cannot_be_written_to_is_mined_with_a_warning(bank, people, monkeypatch):
+def test_a_bank_that_cannot_be_written_to_is_mined_with_a_warning(bank, faces, monkeypatch):
     def refuse(path):
         raise FacedistillError(f"cannot write {path}: read-only")
 
     monkeypatch.setattr(kept_tensor, "atomic_path", refuse)
     with pytest.warns(UserWarning, match="are not cached .*read-only"):
-        assert len(mine_neighbours(bank, people, 3).indices) == 5
+        assert len(mine_neighbours(bank, faces, 3).indices) == 5
 
 
-def test_an_identity_without_image_is_named(bank, people):
-    people.labels = np.where(people.labels == 3, 2, people.labels)
+def test_an_identity_without_image_is_named(bank, faces):
+    faces.labels = np.where(faces.labels == 3, 2, faces.labels)
     with pytest.raises(FacedistillError, match="no image has label 3"):
-        mine_neighbours(bank, people, 2)
+        mine_neighbours(bank, faces, 2)
 
 
 @pytest.mark.parametrize(("label", "reason"), [(-1, "no labels"), (0, "one identity")])
-def test_who_has_no_others_is_refused(bank, people, label, reason):
-    people.labels = np.full(10, label)
+def test_faces_of_fewer_than_two_identities_are_refused(bank, faces, label, reason):
+    faces.labels = np.full(10, label)
     with pytest.raises(FacedistillError, match=reason):
-        mine_neighbours(bank, people, 2)
+        mine_neighbours(bank, faces, 2)
 
 
 def test_embeddings_that_cancel_out_are_named(tmp_path):

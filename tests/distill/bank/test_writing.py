@@ -202,7 +202,7 @@ def test_a_folder_with_another_bank_is_refused_by_name(faces, tmp_path, key, val
     assert content(tmp_path) == before
 
 
-def test_a_first_attempt_that_failed_binds_nobody(faces, tmp_path):
+def test_a_first_attempt_that_failed_leaves_the_folder_free(faces, tmp_path):
     def broken(images):
         raise FacedistillError("no")
 
@@ -274,7 +274,7 @@ def test_a_bad_embedding_names_the_sample(faces, tmp_path, value, view, workers)
 
     with (
         np.errstate(over="ignore"),
-        pytest.raises(FacedistillError, match=rf"{view} embedding of sample 6 \(faces picture 6\)"),
+        pytest.raises(FacedistillError, match=rf"{view} embedding of sample 6 \(faces image 6\)"),
     ):
         embed_bank(broken, faces, tmp_path, info=info_of(faces), batch_size=3, workers=workers)
     assert sorted(content(tmp_path)) == ["bank.json", "rows-00000.npy"]
@@ -323,7 +323,7 @@ def test_a_corrupt_image_is_named(tmp_path, workers):
             return b"no image" if index == 5 else super().encoded(index)
 
     faces = Corrupt(range(8))
-    with pytest.raises(FacedistillError, match="faces picture 5: not a JPEG"):
+    with pytest.raises(FacedistillError, match="faces image 5: not a JPEG"):
         embed_bank(embed, faces, tmp_path, info=info_of(faces), batch_size=2, workers=workers)
 
 
@@ -359,7 +359,7 @@ def test_imported_embeddings_must_fit_the_data(faces, tmp_path, shape, view):
 def test_an_imported_row_that_is_bad_is_named(faces, tmp_path):
     values = np.ones((10, DIMENSION))
     values[7] = 0
-    with pytest.raises(FacedistillError, match=r"plain embedding of sample 7 \(faces picture 7\)"):
+    with pytest.raises(FacedistillError, match=r"plain embedding of sample 7 \(faces image 7\)"):
         import_bank(values, faces, tmp_path, info=info_of(faces, views=("plain",)))
 
 

@@ -18,7 +18,7 @@ def bank(faces, tmp_path):
 
 
 @pytest.mark.parametrize("view", ["same", "clean"])
-def test_bank_and_network_say_the_same(bank, faces, view):
+def test_bank_and_network_give_the_same_embeddings(bank, faces, view):
     batch = batch_of(faces, clean=True)
     cached = BankTeacher(bank, view)(batch, {"embedding"}).embedding
     online = NetworkTeacher(ByHand(), view)(batch, {"embedding"}).embedding
@@ -68,7 +68,7 @@ def test_prototypes_are_of_the_training_faces_alone(bank, faces):
     np.testing.assert_allclose(prototypes[0], first / np.linalg.norm(first), atol=1e-5)
 
 
-def test_soft_targets_can_be_taught_from_a_bank(bank, faces):
+def test_soft_targets_come_from_a_bank(bank, faces):
     teacher = BankTeacher(bank, prototypes=prototypes_of(bank, faces))
     batch = batch_of(faces)
     of_teacher = teacher(batch, {"logits"})
@@ -78,9 +78,9 @@ def test_soft_targets_can_be_taught_from_a_bank(bank, faces):
 
 
 def test_faces_that_the_bank_does_not_know_are_refused(bank):
-    strangers = Faces([500, 501])
+    unknown = Faces([500, 501])
     with pytest.raises(FacedistillError, match="knows nothing of 2 of 2"):
-        prototypes_of(bank, strangers)
+        prototypes_of(bank, unknown)
 
 
 def test_mirrored_images_need_the_flipped_view_unless_clean(faces, tmp_path):

@@ -54,14 +54,14 @@ def test_gradients_reach_what_trains_in_half_precision(faces):
     assert module.linear.weight.grad.abs().sum() > 0
 
 
-def test_a_network_wants_the_clean_view_only_if_told(faces):
+def test_a_network_wants_the_clean_view_only_on_request(faces):
     assert NetworkTeacher(ByHand(), "clean").wants_clean
     assert not NetworkTeacher(ByHand(), "same").wants_clean
     with pytest.raises(AssertionError, match="clean view"):
         NetworkTeacher(ByHand(), "clean")(batch_of(faces), {"embedding"})
 
 
-def test_a_face_network_teaches_feature_maps_too():
+def test_a_face_network_gives_feature_maps_too():
     faces = Faces(range(10), size=32)
     network = FaceNetwork.create("mobilefacenet", InputSpec(size=32), width=0.125)
     teacher = NetworkTeacher(network)

@@ -114,9 +114,9 @@ def test_prompts_never_mix_images(make):
         of_teacher, moved = prompted(images, NEEDS), prompted(images[order], NEEDS)
         alone = prompted(images[2:3], NEEDS)
     for name in NEEDS:
-        ours = getattr(of_teacher, name)
-        torch.testing.assert_close(getattr(moved, name), ours[order])
-        torch.testing.assert_close(getattr(alone, name), ours[2:3])
+        expected = getattr(of_teacher, name)
+        torch.testing.assert_close(getattr(moved, name), expected[order])
+        torch.testing.assert_close(getattr(alone, name), expected[2:3])
 
 
 @pytest.mark.parametrize("make", [swin, vit])
@@ -181,13 +181,13 @@ def test_checkpointing_gives_the_same_gradients(make, of):
         block.register_forward_pre_hook(
             lambda *_, network=network: computed.update({network: computed[network] + 1})
         )
-    ours = PromptedNetwork(plain, 2)
-    theirs = PromptedNetwork(sparing, 2, checkpointing=of == "prompts")
-    theirs.load_state_dict(ours.state_dict())
-    for prompted in (ours, theirs):
+    first = PromptedNetwork(plain, 2)
+    second = PromptedNetwork(sparing, 2, checkpointing=of == "prompts")
+    second.load_state_dict(first.state_dict())
+    for prompted in (first, second):
         of_teacher = prompted(images, {"embedding", "tokens"})
         (of_teacher.embedding.square().sum() + of_teacher.tokens.square().sum()).backward()
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
     assert computed == {plain: 1, sparing: 2}
 

@@ -82,7 +82,7 @@ def test_a_network_that_is_as_strong_everywhere_is_warned_of_each_time(tmp_path,
 
 
 class Even(Raw):
-    """Says the same of each place."""
+    """Gives the same features at each place."""
 
     name = "even"
 

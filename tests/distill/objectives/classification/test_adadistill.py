@@ -11,7 +11,7 @@ def clip(value):
 
 
 def moved(centres, of_student, of_teacher, labels):
-    """Centres after a batch: of a person who is there twice the last image counts."""
+    """Centres after a batch: of an identity with two images the last one counts."""
     result = [list(centre) for centre in centres]
     for f_s, f_t, y in zip(of_student, of_teacher, labels, strict=True):
         f_s, f_t = unit(f_s), unit(f_t)

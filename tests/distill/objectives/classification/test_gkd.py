@@ -54,7 +54,7 @@ def test_a_group_holds_the_own_class_and_the_likeliest():
 
 
 def test_a_group_that_the_student_is_sure_of_still_learns_its_mass():
-    # The rest has 1e-11 of the student's probability, which float32 cannot tell from 1 - mass.
+    # The rest has 1e-11 of the probability, which float32 cannot distinguish from 1 - mass.
     of_student, of_teacher = torch.tensor([[25.0, 0.0, 0.0]]), torch.tensor([[0.5, 0.0, 0.0]])
 
     def gradient(dtype):
@@ -69,7 +69,7 @@ def test_a_group_that_the_student_is_sure_of_still_learns_its_mass():
     torch.testing.assert_close(gradient(torch.float32).double(), gradient(torch.float64))
 
 
-def test_equal_logits_cost_nothing_however_sure():
+def test_equal_logits_cost_nothing_at_any_confidence():
     logits = torch.tensor([[1e4, 0, -1e4, 3], [0, 0, 0, 1e4]])
     of_student = logits.clone().requires_grad_()
     loss, _ = made("gkd")(

@@ -14,7 +14,7 @@ from facedistill.runtime.input_spec import InputSpec
 
 
 class Tokens(nn.Module):
-    """Gives as many tokens as it is told."""
+    """Gives `count` tokens."""
 
     name, input = "tokens by hand", InputSpec(size=16)
 

@@ -47,7 +47,7 @@ def test_the_constant_is_of_the_first_batch():
     assert torch.equal(objective.log_mean, kept)
 
 
-def test_memories_are_running_means_of_people():
+def test_memories_are_running_means_of_identities():
     objective = made("crd", dimension=6, momentum=0.75)
     before = objective.students.rows.clone()
     first, second = both_outputs(count=3), both_outputs(count=2)
@@ -56,19 +56,19 @@ def test_memories_are_running_means_of_people():
         objective.observe(*outputs, batch_of(labels))
     objective.finish_step(lambda rows: rows)
     last = {2: (first, 2), 0: (second, 0), 3: (second, 1)}
-    for person, ((of_student, _), place) in last.items():
+    for identity, ((of_student, _), place) in last.items():
         with torch.no_grad():
             new = objective.student_map(of_student.embedding[place].float())
-        mean = 0.75 * before[person] + 0.25 * new / new.norm()
-        torch.testing.assert_close(objective.students.rows[person], mean / mean.norm())
+        mean = 0.75 * before[identity] + 0.25 * new / new.norm()
+        torch.testing.assert_close(objective.students.rows[identity], mean / mean.norm())
     assert torch.equal(objective.students.rows[1], before[1])
 
 
-def test_negatives_are_drawn_among_all_people_once():
+def test_negatives_are_drawn_among_all_identities_once():
     objective = made("crd", setting(people=40), negatives=10)
     drawn = [objective._draw(40, torch.device("cpu")) for _ in range(30)]
-    assert all(len(set(people.tolist())) == 10 for people in drawn)
-    assert len({tuple(people.tolist()) for people in drawn}) > 1
+    assert all(len(set(identities.tolist())) == 10 for identities in drawn)
+    assert len({tuple(identities.tolist()) for identities in drawn}) > 1
     assert torch.equal(made("crd")._draw(PEOPLE, torch.device("cpu")), torch.arange(PEOPLE))
 
 

@@ -30,10 +30,10 @@ def measured(embedding, squared):
 
 def triplets_by_hand(d, labels, sampling):
     """(d(a, p), d(a, n)) of every triplet that is looked at, by brute force."""
-    everyone, found = range(len(labels)), []
-    for a in everyone:
-        positives = [p for p in everyone if p != a and labels[p] == labels[a]]
-        negatives = [n for n in everyone if labels[n] != labels[a]]
+    images, found = range(len(labels)), []
+    for a in images:
+        positives = [p for p in images if p != a and labels[p] == labels[a]]
+        negatives = [n for n in images if labels[n] != labels[a]]
         if not positives or not negatives:
             continue
         if sampling == "batch_hard":
@@ -78,9 +78,9 @@ def test_a_semi_hard_negative_is_beyond_the_positive():
     angles = torch.tensor([0.0, 0.5, 0.2, 0.7, 3.0], dtype=torch.float64)
     embedding = torch.stack([angles.cos(), angles.sin()], 1)
     objective = made(sampling="semi_hard", squared=False, margin=0.3)
-    # Of anchor 0 the nearest stranger is at 0.2, closer than the positive at 0.5: passed over for
-    # the one at 0.7. Anchor 1 has strangers on both sides, at 0.2 and 0.3, and beyond its positive
-    # only the one at 2.5.
+    # The nearest negative of anchor 0, at 0.2, is closer than its positive at 0.5: the one at 0.7
+    # is taken. Anchor 1 has negatives on both sides, at 0.2 and 0.3, and beyond its positive only
+    # the one at 2.5.
     loss, _ = objective(outputs_of(embedding), outputs_of(), batch_of([0, 0, 1, 2, 3]))
     chord = [2 * math.sin(angle / 2) for angle in (0.5, 0.7, 2.5)]
     wanted = max(0, chord[0] - chord[1] + 0.3) + max(0, chord[0] - chord[2] + 0.3)

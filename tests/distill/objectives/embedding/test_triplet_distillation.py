@@ -13,13 +13,13 @@ def squared(rows, i, j):
 @pytest.mark.parametrize(("smallest", "largest"), [(0.2, 0.5), (0.0, 2.0), (0.3, 0.3)])
 def test_margins_follow_the_teachers_gap(smallest, largest):
     of_student, of_teacher = both_outputs()
-    mine, yours = of_student.embedding.tolist(), of_teacher.embedding.tolist()
+    student, teacher = of_student.embedding.tolist(), of_teacher.embedding.tolist()
     triplets = [
         (a, p, n) for a, p, n in permutations(range(8), 3) if LABELS[a] == LABELS[p] != LABELS[n]
     ]
-    gaps = [max(0, squared(yours, a, n) - squared(yours, a, p)) for a, p, n in triplets]
+    gaps = [max(0, squared(teacher, a, n) - squared(teacher, a, p)) for a, p, n in triplets]
     costs = [
-        squared(mine, a, p) - squared(mine, a, n) + smallest
+        squared(student, a, p) - squared(student, a, n) + smallest
         + (largest - smallest) * gap / max(gaps)
         for (a, p, n), gap in zip(triplets, gaps, strict=True)
     ]  # fmt: skip
@@ -31,7 +31,7 @@ def test_margins_follow_the_teachers_gap(smallest, largest):
     assert parts["active"].item() == pytest.approx(len(active) / len(triplets))
 
 
-def test_people_who_are_there_once_make_no_triplet():
+def test_identities_with_one_image_make_no_triplet():
     of_student, of_teacher = both_outputs(count=3)
     loss, parts = made("triplet_distillation")(of_student, of_teacher, batch_of([0, 1, 2]))
     assert loss.item() == 0

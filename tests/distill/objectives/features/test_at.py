@@ -34,17 +34,17 @@ def cells(side):
 def test_is_the_squared_difference_of_normalised_energies():
     of_student, of_teacher = maps()
     expected = 0.0
-    for mine, yours in zip(of_student.tolist(), of_teacher.tolist(), strict=True):
-        mine = [sum(c[y][x] ** 2 for c in mine) / 5 for y in range(2) for x in range(2)]
-        energy = [sum(v * v for v in token) / 3 for token in yours[:9]]
-        yours = [sum(energy[3 * y + x] for y in ys for x in xs) / 4 for ys, xs in cells(3)]
-        both = zip(length_one(mine), length_one(yours), strict=True)
+    for student, teacher in zip(of_student.tolist(), of_teacher.tolist(), strict=True):
+        student = [sum(c[y][x] ** 2 for c in student) / 5 for y in range(2) for x in range(2)]
+        energy = [sum(v * v for v in token) / 3 for token in teacher[:9]]
+        teacher = [sum(energy[3 * y + x] for y in ys for x in xs) / 4 for ys, xs in cells(3)]
+        both = zip(length_one(student), length_one(teacher), strict=True)
         expected += sum((a - b) ** 2 for a, b in both) / 4
     assert loss_of(of_student, of_teacher).item() == pytest.approx(expected / 3, abs=1e-12)
 
 
-OURS = PixelFeatures("feature_map", 5, 2, (4, 6, 5))
-STAGED = seeing(OURS, PixelFeatures("feature_map", 3, 3, (2, 2, 4, 3)))
+STAGED_STUDENT = PixelFeatures("feature_map", 5, 2, (4, 6, 5))
+STAGED = seeing(STAGED_STUDENT, PixelFeatures("feature_map", 3, 3, (2, 2, 4, 3)))
 
 
 def staged(sides, channels):
@@ -58,8 +58,8 @@ def test_stages_are_paired_from_the_last_and_summed():
     outputs = Outputs(stage_maps=of_student), Outputs(stage_maps=of_teacher)
     loss, parts = objective(*outputs, batch(2))
     expected = [
-        loss_of(mine, yours.flatten(2).mT, alone(mine, yours))
-        for mine, yours in zip(of_student, of_teacher[1:], strict=True)
+        loss_of(student, teacher.flatten(2).mT, alone(student, teacher))
+        for student, teacher in zip(of_student, of_teacher[1:], strict=True)
     ]
     assert loss.item() == pytest.approx(sum(expected).item(), abs=1e-12)
     values = [parts[name].item() for name in ("last_2", "last_1", "last")]
@@ -69,18 +69,18 @@ def test_stages_are_paired_from_the_last_and_summed():
     assert create_objective("at", STAGED, stages=9).stages == 3
 
 
-def alone(mine, yours):
+def alone(student, teacher):
     """A run in which these are the last pixel features."""
     return seeing(
-        PixelFeatures("feature_map", mine.shape[1], mine.shape[2]),
-        PixelFeatures("tokens", yours.shape[1], yours.shape[2]),
+        PixelFeatures("feature_map", student.shape[1], student.shape[2]),
+        PixelFeatures("tokens", teacher.shape[1], teacher.shape[2]),
     )
 
 
 def test_the_last_stage_alone_is_the_last_pixel_features():
     objective = create_objective("at", STAGED, stages=1)
     assert outputs_asked(objective) == {"student.feature_map", "teacher.feature_map"}
-    one_sided = seeing(OURS, PixelFeatures("tokens", 3, 3))
+    one_sided = seeing(STAGED_STUDENT, PixelFeatures("tokens", 3, 3))
     single = create_objective("at", one_sided)
     assert outputs_asked(single) == {"student.feature_map", "teacher.tokens"}
     with pytest.raises(FacedistillError, match="stages is 0, not 1 or more"):

@@ -26,14 +26,14 @@ def by_hand(objective, grid, tokens, normalise):
     total = 0.0
     for image in range(2):
         for place in range(4):
-            ours = times(weight, grid[image, :, place // 2, place % 2].tolist())
-            theirs = tokens[image, place].tolist()
+            student = times(weight, grid[image, :, place // 2, place % 2].tolist())
+            teacher = tokens[image, place].tolist()
             if normalise:
-                mean = sum(theirs) / 5
-                variance = sum((t - mean) ** 2 for t in theirs) / 5
-                theirs = [(t - mean) / math.sqrt(variance + 1e-5) for t in theirs]
-            for our, offset, their in zip(ours, bias, theirs, strict=True):
-                total += (our + offset - their) ** 2
+                mean = sum(teacher) / 5
+                variance = sum((t - mean) ** 2 for t in teacher) / 5
+                teacher = [(t - mean) / math.sqrt(variance + 1e-5) for t in teacher]
+            for s, offset, t in zip(student, bias, teacher, strict=True):
+                total += (s + offset - t) ** 2
     return total / (2 * 4 * 5)
 
 
@@ -78,12 +78,12 @@ def test_an_earlier_stage_is_a_hint_too():
     assert outputs_asked(objective) == {"student.stage_maps", "teacher.stage_maps"}
     assert objective.project.weight.shape == (4, 3, 1, 1)
     shapes = ((2, 8), (3, 4), (6, 2)), ((4, 2), (5, 1))
-    ours, theirs = ([torch.randn(2, c, s, s).double() for c, s in each] for each in shapes)
-    loss, _ = objective(Outputs(stage_maps=ours), Outputs(stage_maps=theirs), None)
+    student, teacher = ([torch.randn(2, c, s, s).double() for c, s in each] for each in shapes)
+    loss, _ = objective(Outputs(stage_maps=student), Outputs(stage_maps=teacher), None)
     # The same maps as the last ones of a Transformer and a CNN, behind the same linear map.
     last.project = objective.project
-    tokens = theirs[0].flatten(2).mT
-    wanted, _ = last(Outputs(feature_map=resampled(ours[1], 2)), Outputs(tokens=tokens), None)
+    tokens = teacher[0].flatten(2).mT
+    wanted, _ = last(Outputs(feature_map=resampled(student[1], 2)), Outputs(tokens=tokens), None)
     assert loss.item() == pytest.approx(wanted.item(), abs=1e-12)
     for stage in (0, 3):
         with pytest.raises(FacedistillError, match=f"stage is {stage}, .* from 1 to 2"):

@@ -20,10 +20,10 @@ def kernel(embedding, gamma, order):
 def test_is_the_mean_squared_difference_of_kernels(gamma, order):
     of_student, of_teacher = both_outputs()
     terms = order + 1
-    mine, yours = (kernel(x.embedding, gamma, order) for x in (of_student, of_teacher))
+    student, teacher = (kernel(x.embedding, gamma, order) for x in (of_student, of_teacher))
     costs = [
-        (sum(mine[at : at + terms]) - sum(yours[at : at + terms])) ** 2
-        for at in range(0, len(mine), terms)
+        (sum(student[at : at + terms]) - sum(teacher[at : at + terms])) ** 2
+        for at in range(0, len(student), terms)
     ]
     loss, parts = made("cckd", gamma=gamma, order=order)(of_student, of_teacher, batch())
     assert len(costs) == 64

@@ -40,16 +40,17 @@ def test_is_the_squared_difference_of_soft_counts(hardest):
     limits = None
     for _ in range(3):
         of_student, of_teacher = both_outputs()
-        (ours_same, ours_other), (theirs_same, theirs_other) = pairs(of_student), pairs(of_teacher)
-        new = [thresholds(ours_other), thresholds(theirs_other)]
+        student_same, student_other = pairs(of_student)
+        teacher_same, teacher_other = pairs(of_teacher)
+        new = [thresholds(student_other), thresholds(teacher_other)]
         limits = limits and [
             [0.75 * old + 0.25 * fresh for old, fresh in zip(*both, strict=True)]
             for both in zip(limits, new, strict=True)
         ]
         limits = limits or new
-        hard = sorted(ours_other, key=lambda pair: -ours_other[pair])[:hardest]
-        positive = difference(ours_same, theirs_same, limits, 0.1)
-        negative = difference({p: ours_other[p] for p in hard}, theirs_other, limits, 0.1)
+        hard = sorted(student_other, key=lambda pair: -student_other[pair])[:hardest]
+        positive = difference(student_same, teacher_same, limits, 0.1)
+        negative = difference({p: student_other[p] for p in hard}, teacher_other, limits, 0.1)
         loss, parts = objective(of_student, of_teacher, batch())
         assert parts["positive"].item() == pytest.approx(positive, abs=1e-9)
         assert parts["negative"].item() == pytest.approx(negative, abs=1e-9)

@@ -11,26 +11,26 @@ from facedistill.distill.objectives.relations.embedding_memory import (
 
 
 def test_of_an_identity_that_is_there_twice_the_last_wins():
-    bank = IdentityMemory((4, 2), "fp32")
+    memory = IdentityMemory((4, 2), "fp32")
     rows = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
-    bank.record(torch.tensor([2, 0, 2, 2]), rows)
-    assert bank.rows.tolist() == [[0, 1], [0, 0], [0, -1], [0, 0]]
-    assert bank.seen.tolist() == [True, False, True, False]
-    bank.record(torch.tensor([3, 2]), rows[:2])
-    assert bank.rows.tolist() == [[0, 1], [0, 0], [0, 1], [1, 0]]
-    assert bank.seen.tolist() == [True, False, True, True]
+    memory.record(torch.tensor([2, 0, 2, 2]), rows)
+    assert memory.rows.tolist() == [[0, 1], [0, 0], [0, -1], [0, 0]]
+    assert memory.seen.tolist() == [True, False, True, False]
+    memory.record(torch.tensor([3, 2]), rows[:2])
+    assert memory.rows.tolist() == [[0, 1], [0, 0], [0, 1], [1, 0]]
+    assert memory.seen.tolist() == [True, False, True, True]
 
 
 @given(st.lists(st.lists(st.integers(0, 5), max_size=9), max_size=5))
 def test_rows_are_those_of_a_dictionary(batches):
-    bank, expected, number = IdentityMemory((6, 1), "fp32"), {}, 0
+    memory, expected, number = IdentityMemory((6, 1), "fp32"), {}, 0
     for identities in batches:
         values = [[float(number + i)] for i in range(len(identities))]
         number += len(identities)
-        bank.record(torch.tensor(identities, dtype=torch.int64), torch.tensor(values).view(-1, 1))
+        memory.record(torch.tensor(identities, dtype=torch.int64), torch.tensor(values).view(-1, 1))
         expected |= dict(zip(identities, values, strict=True))
-    assert bank.rows.tolist() == [expected.get(i, [0.0]) for i in range(6)]
-    assert bank.seen.tolist() == [i in expected for i in range(6)]
+    assert memory.rows.tolist() == [expected.get(i, [0.0]) for i in range(6)]
+    assert memory.seen.tolist() == [i in expected for i in range(6)]
 
 
 def test_every_place_points_at_the_last_of_its_kind():
@@ -40,32 +40,32 @@ def test_every_place_points_at_the_last_of_its_kind():
 @pytest.mark.parametrize(("storage", "exact"), [("fp16", 5e-4), ("fp32", 0)])
 def test_storage(storage, exact):
     start = torch.nn.functional.normalize(torch.randn(7, 16))
-    bank = IdentityMemory(start, storage)
-    assert bank.rows.dtype == (torch.float16 if storage == "fp16" else torch.float32)
-    assert bank.seen.all()
-    torch.testing.assert_close(bank.rows.float(), start, atol=exact, rtol=0)
-    bank.record(torch.tensor([1]), -start[1:2])
-    torch.testing.assert_close(bank.rows[1].float(), -start[1], atol=exact, rtol=0)
-    bank.double()
-    assert bank.rows.dtype != torch.float64
+    memory = IdentityMemory(start, storage)
+    assert memory.rows.dtype == (torch.float16 if storage == "fp16" else torch.float32)
+    assert memory.seen.all()
+    torch.testing.assert_close(memory.rows.float(), start, atol=exact, rtol=0)
+    memory.record(torch.tensor([1]), -start[1:2])
+    torch.testing.assert_close(memory.rows[1].float(), -start[1], atol=exact, rtol=0)
+    memory.double()
+    assert memory.rows.dtype != torch.float64
     with pytest.raises(ValueError, match="storage is 'fp8'"):
         IdentityMemory((1, 1), "fp8")
 
 
 def test_what_it_starts_from_is_not_written_to():
     start = torch.eye(3)
-    bank = IdentityMemory(start, "fp32")
-    bank.record(torch.tensor([0]), torch.full((1, 3), 9.0))
+    memory = IdentityMemory(start, "fp32")
+    memory.record(torch.tensor([0]), torch.full((1, 3), 9.0))
     assert torch.equal(start, torch.eye(3))
 
 
 def test_recording_keeps_no_gradient():
-    bank = IdentityMemory((2, 3))
-    bank.record(torch.tensor([0]), torch.ones(1, 3, requires_grad=True))
-    assert not bank.rows.requires_grad
+    memory = IdentityMemory((2, 3))
+    memory.record(torch.tensor([0]), torch.ones(1, 3, requires_grad=True))
+    assert not memory.rows.requires_grad
 
 
-def test_state_goes_into_another_bank():
+def test_state_goes_into_another_memory():
     first, second = IdentityMemory((5, 3)), IdentityMemory((5, 3))
     first.record(torch.tensor([4, 0]), torch.randn(2, 3))
     second.load_state_dict(first.state_dict())
@@ -76,7 +76,7 @@ def test_state_goes_into_another_bank():
 
 
 @pytest.mark.parametrize("other", [((5, 4), "fp16"), ((4, 3), "fp16"), ((5, 3), "fp32")])
-def test_state_of_another_bank_is_refused(other):
+def test_state_of_another_memory_is_refused(other):
     state = IdentityMemory(*other).state_dict()
     with pytest.raises(ValueError, match="of an identity memory are"):
         IdentityMemory((5, 3), "fp16").load_state_dict(state)

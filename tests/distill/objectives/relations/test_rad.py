@@ -10,18 +10,18 @@ from facedistill.distill.objectives.relations.relation import unit as units
 from tests.distill.objectives.by_hand import batch_of, dot, outputs_of, unit
 from tests.distill.objectives.contexts import context
 
-PEOPLE, STUDENT, TEACHER = 7, 5, 4
+IDENTITIES, STUDENT, TEACHER = 7, 5, 4
 LABELS = [0, 3, 3, 6, 1, 0]
 
 
 def setting(student=STUDENT, **changes):
-    prototypes = units(torch.randn(PEOPLE, TEACHER))
+    prototypes = units(torch.randn(IDENTITIES, TEACHER))
 
-    def mine(count):
-        return Neighbours(prototypes, *nearest(prototypes, min(count, PEOPLE - 1)))
+    def neighbours(count):
+        return Neighbours(prototypes, *nearest(prototypes, min(count, IDENTITIES - 1)))
 
-    return context(**{"student_size": student, "teacher_size": TEACHER, "identities": PEOPLE,
-                      "neighbours": mine, **changes})  # fmt: skip
+    return context(**{"student_size": student, "teacher_size": TEACHER, "identities": IDENTITIES,
+                      "neighbours": neighbours, **changes})  # fmt: skip
 
 
 def made(run=None, **options):
@@ -37,7 +37,7 @@ def embeddings(student=STUDENT, count=6):
 
 
 def step(objective, labels, student=STUDENT):
-    """One optimiser step that only fills the banks."""
+    """One optimiser step that only fills the memories."""
     of_student, of_teacher = (x.float() for x in embeddings(student, len(labels)))
     objective.observe(outputs_of(of_student), outputs_of(of_teacher), batch_of(labels))
     objective.finish_step(lambda rows: rows)
@@ -81,14 +81,14 @@ def test_is_the_mean_over_valid_relations(reference, squared, two_sided, q):
         assert parts["valid"] == 1
 
 
-def test_three_people_by_hand():
-    # The teacher sees persons 1 and 2 at a right angle to person 0; the student has 1 nearer.
+def test_three_identities_by_hand():
+    # The teacher sees identities 1 and 2 at a right angle to 0; the student has 1 nearer.
     prototypes = torch.eye(3, TEACHER)
 
-    def mine(count):
+    def neighbours(count):
         return Neighbours(prototypes, torch.tensor([[1, 2], [0, 2], [0, 1]]), torch.zeros(3, 2))
 
-    objective = made(context(2, TEACHER, 3, neighbours=mine), neighbours=2, q=0.1)
+    objective = made(context(2, TEACHER, 3, neighbours=neighbours), neighbours=2, q=0.1)
     near_one = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
     objective.observe(outputs_of(near_one), outputs_of(prototypes[1:]), batch_of([1, 2]))
     objective.finish_step(lambda rows: rows)
@@ -112,7 +112,7 @@ def test_teachers_start_as_prototypes_and_students_unseen():
     assert not of_student.grad.any()
 
 
-def test_a_step_overwrites_the_rows_of_its_people_when_it_is_over():
+def test_a_step_overwrites_the_rows_of_its_identities_when_it_is_over():
     objective = made()
     before = objective.teachers.rows.clone()
     parts = [embeddings(count=2), embeddings(count=3)]
@@ -121,11 +121,11 @@ def test_a_step_overwrites_the_rows_of_its_people_when_it_is_over():
         assert torch.equal(objective.teachers.rows, before)
     objective.finish_step(lambda rows: rows)
     of_student, of_teacher = (torch.cat(column) for column in zip(*parts, strict=True))
-    for person, place in {4: 3, 1: 4}.items():
+    for identity, place in {4: 3, 1: 4}.items():
         expected = torch.tensor(unit(of_teacher[place].tolist()))
-        torch.testing.assert_close(objective.teachers.rows[person], expected)
+        torch.testing.assert_close(objective.teachers.rows[identity], expected)
         expected = torch.tensor(unit(of_student[place].tolist()))
-        torch.testing.assert_close(objective.students.rows[person], expected)
+        torch.testing.assert_close(objective.students.rows[identity], expected)
     assert objective.students.seen.nonzero()[:, 0].tolist() == [1, 4]
     others = [0, 2, 3, 5, 6]
     assert torch.equal(objective.teachers.rows[others], before[others])
@@ -138,7 +138,7 @@ def test_a_step_overwrites_the_rows_of_its_people_when_it_is_over():
 def test_gradients(reference, squared):
     student = TEACHER if reference == "teacher" else STUDENT
     objective = made(setting(student), reference=reference, squared=squared, q=0.05)
-    step(objective, list(range(PEOPLE)), student)
+    step(objective, list(range(IDENTITIES)), student)
     of_student, of_teacher = embeddings(student)
     batch = batch_of(LABELS)
     assert gradcheck(
@@ -149,41 +149,41 @@ def test_gradients(reference, squared):
 
 def test_a_teacher_that_is_copied_costs_nothing():
     objective = made(setting(TEACHER), q=0)
-    of_teacher = embeddings(count=PEOPLE)[1].float()
+    of_teacher = embeddings(count=IDENTITIES)[1].float()
     for _ in range(2):
         objective.observe(
-            outputs_of(2 * of_teacher), outputs_of(of_teacher), batch_of(list(range(PEOPLE)))
+            outputs_of(2 * of_teacher), outputs_of(of_teacher), batch_of(list(range(IDENTITIES)))
         )
         objective.finish_step(lambda rows: rows)
     loss, parts = objective(
-        outputs_of(2 * of_teacher), outputs_of(of_teacher), batch_of(list(range(PEOPLE)))
+        outputs_of(2 * of_teacher), outputs_of(of_teacher), batch_of(list(range(IDENTITIES)))
     )
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert parts["valid"] == 1
 
 
 @pytest.mark.parametrize(("identities", "count"), [(2, 1), (7, 3), (7, 6), (300, 100)])
-def test_random_others_are_distinct_and_never_oneself(identities, count):
+def test_random_others_are_distinct_and_never_the_identity_itself(identities, count):
     drawn = random_others(identities, count, 0)
     assert drawn.shape == (identities, count)
     assert drawn.dtype == torch.int64
-    for person, others in enumerate(drawn.tolist()):
+    for identity, others in enumerate(drawn.tolist()):
         assert len({*others}) == count
-        assert {*others} <= {*range(identities)} - {person}
+        assert {*others} <= {*range(identities)} - {identity}
     assert torch.equal(drawn, random_others(identities, count, 0))
 
 
 def test_random_others_are_drawn_uniformly():
-    # All 20 sets of 3 of the 6 others, for every person: 1,000 draws each on the average.
-    people, seeds = 7, 20_000
-    sets = torch.zeros(people, 2**people)
+    # All 20 sets of 3 of the 6 others, for every identity: 1,000 draws each on the average.
+    identities, seeds = 7, 20_000
+    sets = torch.zeros(identities, 2**identities)
     for seed in range(seeds):
-        bits = (1 << random_others(people, 3, seed)).sum(1)
-        sets[torch.arange(people), bits] += 1
+        bits = (1 << random_others(identities, 3, seed)).sum(1)
+        sets[torch.arange(identities), bits] += 1
     drawn = [row[row > 0] for row in sets]
-    assert [len(row) for row in drawn] == [20] * people
+    assert [len(row) for row in drawn] == [20] * identities
     statistic = sum(((row - 1_000) ** 2 / 1_000).sum().item() for row in drawn)
-    freedom = people * 19
+    freedom = identities * 19
     assert abs(statistic - freedom) < 5 * (2 * freedom) ** 0.5
 
 
@@ -194,13 +194,13 @@ def test_random_neighbours_take_the_place_of_mined_ones():
         *(made(context, neighbours_by="random", neighbours_seed=seed) for seed in (0, 1)),
     )
     assert torch.equal(mined.neighbours, context.neighbours(3).indices)
-    assert torch.equal(drawn.neighbours, random_others(PEOPLE, 3, 0))
+    assert torch.equal(drawn.neighbours, random_others(IDENTITIES, 3, 0))
     near = [[{*row} for row in each.neighbours.tolist()] for each in (mined, drawn, other)]
     assert near[0] != near[1] != near[2]
     assert torch.equal(drawn.teachers.rows, mined.teachers.rows)
     for objective in (mined, drawn):
         torch.manual_seed(1)
-        step(objective, list(range(PEOPLE)))
+        step(objective, list(range(IDENTITIES)))
     of_student, of_teacher = embeddings()
     loss = drawn(outputs_of(of_student), outputs_of(of_teacher), batch_of(LABELS))[0]
     costs = by_hand(drawn, of_student, of_teacher, LABELS, 0.03, False, False, "student")
@@ -221,10 +221,10 @@ def test_fp16_storage_changes_little():
     context = setting()
     losses = []
     of_student, of_teacher = embeddings()
-    first = embeddings(count=PEOPLE)
+    first = embeddings(count=IDENTITIES)
     for storage in ("fp16", "fp32"):
         objective = made(context, storage=storage, neighbours=6)
-        objective.observe(*map(outputs_of, first), batch_of(list(range(PEOPLE))))
+        objective.observe(*map(outputs_of, first), batch_of(list(range(IDENTITIES))))
         objective.finish_step(lambda rows: rows)
         with torch.autocast("cpu", torch.bfloat16):
             loss, _ = objective(
@@ -236,7 +236,7 @@ def test_fp16_storage_changes_little():
     assert losses[0] != losses[1]
 
 
-def test_a_checkpoint_keeps_the_banks():
+def test_a_checkpoint_keeps_the_memories():
     run = setting()
     first, second = made(run), made(run)
     step(first, [1, 5, 5])

@@ -14,45 +14,45 @@ from tests.distill.objectives.by_hand import dot
 
 def case(batch=5, rows=9, dimension=4, near=3):
     units = unit(torch.randn(batch, dimension, dtype=torch.float64))
-    bank = unit(torch.randn(rows, dimension, dtype=torch.float64))
-    return units, bank, torch.randint(0, rows, (batch, near))
+    vectors = unit(torch.randn(rows, dimension, dtype=torch.float64))
+    return units, vectors, torch.randint(0, rows, (batch, near))
 
 
 @pytest.mark.parametrize("numbers", [1, 12, 30, 1 << 20])
-def test_relations_are_cosines_however_many_are_gathered_at_once(monkeypatch, numbers):
+def test_relations_are_cosines_whatever_the_chunks(monkeypatch, numbers):
     monkeypatch.setattr(relation, "_ON_CPU", numbers)
-    units, bank, indices = case()
+    units, vectors, indices = case()
     units.requires_grad_()
-    found = relations(units, bank, indices)
+    found = relations(units, vectors, indices)
     for i, places in enumerate(indices.tolist()):
         for k, place in enumerate(places):
-            expected = dot(units[i].tolist(), bank[place].tolist())
+            expected = dot(units[i].tolist(), vectors[place].tolist())
             assert found[i, k].item() == pytest.approx(expected, abs=1e-12)
     weights = torch.randn(5, 3, dtype=torch.float64)
     (found * weights).sum().backward()
     for i, places in enumerate(indices.tolist()):
-        expected = sum(w * bank[place] for w, place in zip(weights[i], places, strict=True))
+        expected = sum(w * vectors[place] for w, place in zip(weights[i], places, strict=True))
         torch.testing.assert_close(units.grad[i], expected)
 
 
 def test_gradients():
-    units, bank, indices = case()
-    assert gradcheck(lambda x: relations(x, bank, indices), units.requires_grad_())
+    units, vectors, indices = case()
+    assert gradcheck(lambda x: relations(x, vectors, indices), units.requires_grad_())
 
 
 def test_half_precision_rows_are_multiplied_in_single():
-    units, bank, indices = case(dimension=64)
-    exact = relations(units, bank.half().double(), indices)
+    units, vectors, indices = case(dimension=64)
+    exact = relations(units, vectors.half().double(), indices)
     with torch.autocast("cpu", torch.bfloat16):
-        found = relations(units.float(), bank.half(), indices)
+        found = relations(units.float(), vectors.half(), indices)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact, atol=1e-6, rtol=0)
 
 
 def test_no_neighbours_and_no_samples():
-    units, bank, _ = case()
-    assert relations(units, bank, torch.empty(5, 0, dtype=torch.int64)).shape == (5, 0)
-    assert relations(units[:0], bank, torch.empty(0, 3, dtype=torch.int64)).shape == (0, 3)
+    units, vectors, _ = case()
+    assert relations(units, vectors, torch.empty(5, 0, dtype=torch.int64)).shape == (5, 0)
+    assert relations(units[:0], vectors, torch.empty(0, 3, dtype=torch.int64)).shape == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ def similar(embedding):
 
 def test_is_the_mean_over_both_images():
     of_student, of_teacher = both_outputs()
-    mine, yours = similar(of_student.embedding), similar(of_teacher.embedding)
-    costs = [(a - b) ** 2 for p, q in zip(mine, yours, strict=True)
+    student, teacher = similar(of_student.embedding), similar(of_teacher.embedding)
+    costs = [(a - b) ** 2 for p, q in zip(student, teacher, strict=True)
              for a, b in zip(p, q, strict=True)]  # fmt: skip
     loss, parts = made("sp")(of_student, of_teacher, batch())
     assert loss.item() == pytest.approx(sum(costs) / 64, abs=1e-12)
@@ -33,8 +33,8 @@ def test_of_maps_it_takes_the_pixels_alone(dtype):
     loss, _ = objective(Outputs(feature_map=maps), Outputs(tokens=tokens), batch(4))
     of_student = maps.double().flatten(1)
     of_teacher = tokens.double()[:, :9].flatten(1)
-    mine, yours = (torch.tensor(similar(x)) for x in (of_student, of_teacher))
-    assert loss.item() == pytest.approx((mine - yours).square().mean().item(), rel=1e-4)
+    student, teacher = (torch.tensor(similar(x)) for x in (of_student, of_teacher))
+    assert loss.item() == pytest.approx((student - teacher).square().mean().item(), rel=1e-4)
 
 
 def test_gradients_of_maps():
