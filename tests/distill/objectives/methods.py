@@ -1,4 +1,4 @@
-"""Every method of the baselines, small: what to build it with and what to feed it."""
+"""Small runs and outputs that the tests of single objectives share."""
 
 import torch
 
@@ -7,32 +7,24 @@ from facedistill.distill.objectives.registry import create_objective
 from facedistill.distill.objectives.relations.relation import unit
 from tests.distill.objectives.by_hand import batch_of, outputs_of
 from tests.distill.objectives.contexts import context
+from tests.distill.objectives.registered import IDENTITIES, LABELS
 
-STUDENT, TEACHER, PEOPLE = 5, 3, 4
-LABELS = [0, 0, 1, 2, 2, 3, 1, 0]
-
-RELATIONS = ["cckd", "darkrank", "mrd", "pkt", "rkd_angle", "rkd_distance", "sp"]
-"""Of the embeddings of a batch, labels or not."""
-LABELLED = ["crd", "ekd", "triplet_distillation"]
-CENTRES = ["adadistill", "arcdistill", "margin_distillation"]
-METHODS = [*RELATIONS, *LABELLED, *CENTRES, "gkd"]
-WHOLE_BATCH = [*RELATIONS, "triplet", *LABELLED, "margin_distillation", "adadistill"]
-"""Those whose value depends on the batch as a whole."""
+STUDENT, TEACHER = 5, 3
 
 
 def seeing(student, teacher):
     """A run with these pixel features."""
-    return context(STUDENT, TEACHER, PEOPLE, pixel_features=(student, teacher))
+    return context(STUDENT, TEACHER, IDENTITIES, pixel_features=(student, teacher))
 
 
 PIXELS = seeing(PixelFeatures("feature_map", 5, 2), PixelFeatures("tokens", 3, 3))
 """A CNN's map of 2 x 2 pixels and a Transformer's of 3 x 3, with two prompts behind them."""
 
 
-def setting(student=STUDENT, teacher=TEACHER, people=PEOPLE):
+def setting(student=STUDENT, teacher=TEACHER, identities=IDENTITIES):
     generator = torch.Generator().manual_seed(1)
-    centres = unit(torch.randn(people, teacher or 1, generator=generator))
-    return context(student, teacher, people, class_centres=centres)
+    centres = unit(torch.randn(identities, teacher or 1, generator=generator))
+    return context(student, teacher, identities, class_centres=centres)
 
 
 def made(name, run=None, **options):
@@ -43,16 +35,12 @@ def made(name, run=None, **options):
 def both_outputs(student=STUDENT, teacher=TEACHER, count=8):
     """Outputs of student and teacher, float64: embeddings and logits."""
     of_student = outputs_of(
-        3 * torch.randn(count, student).double(), 9 * torch.randn(count, PEOPLE).double()
+        3 * torch.randn(count, student).double(), 9 * torch.randn(count, IDENTITIES).double()
     )
     of_teacher = outputs_of(
-        2 * torch.randn(count, teacher).double(), 9 * torch.randn(count, PEOPLE).double()
+        2 * torch.randn(count, teacher).double(), 9 * torch.randn(count, IDENTITIES).double()
     )
     return of_student, of_teacher
-
-
-def cast(outputs, dtype):
-    return outputs_of(outputs.embedding.to(dtype), outputs.logits.to(dtype))
 
 
 def batch(count=8):

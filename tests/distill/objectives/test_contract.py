@@ -1,7 +1,7 @@
 """What holds of every objective of the registry; each one's definition is tested in its own file.
 
-A new objective is under these tests by being registered. Those of one kind (relations of a batch,
-class centres) have further ones below.
+A new objective is under these tests by being registered. Those of one base class (relations of a
+batch, class centres) have further ones below. `test_gathering` has one more of all.
 """
 
 import pytest
@@ -10,77 +10,30 @@ from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.objectives.base import Classifier
+from facedistill.distill.objectives.classification.fixed_centres import FixedCentres
 from facedistill.distill.objectives.context import NEEDS
 from facedistill.distill.objectives.registry import create_objective, objectives
+from facedistill.distill.objectives.relations.batch_relation import BatchRelation
 from facedistill.models.outputs import Outputs
-from tests.distill.objectives.by_hand import batch_of, outputs_of
+from tests.distill.objectives.by_hand import outputs_of
 from tests.distill.objectives.contexts import context, everything, outputs_asked
-from tests.distill.objectives.methods import (
-    CENTRES,
-    LABELS,
-    PEOPLE,
-    RELATIONS,
-    STUDENT,
-    batch,
-    both_outputs,
-    made,
+from tests.distill.objectives.methods import STUDENT, batch, both_outputs, made
+from tests.distill.objectives.registered import (
+    ASKED,
+    IDENTITIES,
+    NAMES,
+    every,
+    of_type,
+    outputs,
+    read,
+    trained_with,
 )
 
-# Other tests register some of their own, which are no methods.
-NAMES = [name for name, kind in objectives.items() if not kind.__module__.startswith("test")]
-ASKED = {name: create_objective(name, everything()).needs for name in NAMES}
 WITH_TEACHER = [name for name in NAMES if any(need.startswith("teacher.") for need in ASKED[name])]
+RELATIONS = [name for name in NAMES if issubclass(objectives.get(name), BatchRelation)]
+CENTRES = [name for name in NAMES if issubclass(objectives.get(name), FixedCentres)]
 AT_START = {"run.class_head", "run.faces", "run.teacher", "run.images_per_identity"}
 """What an objective can be built without: what it has only where there is some, and checks."""
-
-
-def every(name, run=None, **options):
-    torch.manual_seed(2)
-    return create_objective(name, run or everything(), **options)
-
-
-def outputs(student=5, teacher=3, count=8):
-    """All that both networks of `everything` can give, float64, and what a batch has."""
-    generator = torch.Generator().manual_seed(4)
-
-    def drawn(*shape, scale=1.0):
-        return scale * torch.randn(count, *shape, generator=generator, dtype=torch.float64)
-
-    of_student = Outputs(
-        embedding=drawn(student, scale=3),
-        logits=drawn(PEOPLE, scale=9),
-        feature_map=drawn(5, 2, 2),
-        landmarks=drawn(5, 2),
-    )
-    target = Outputs(
-        embedding=drawn(teacher, scale=2),
-        plain_embedding=drawn(teacher, scale=2),
-        logits=drawn(PEOPLE, scale=9),
-        feature_map=drawn(3, 3, 3),
-        tokens=drawn(11, 3),
-        landmarks=drawn(5, 2),
-    )
-    images = batch_of(LABELS[:count])
-    images.landmarks = drawn(5, 2)
-    return of_student, target, images
-
-
-def of_type(values, dtype):
-    return Outputs(**{k: None if v is None else v.to(dtype) for k, v in vars(values).items()})
-
-
-def read(objective, whose, values):
-    """The tensors of a network that an objective reads."""
-    asked = sorted(n for n in outputs_asked(objective) if n.startswith(f"{whose}."))
-    return [getattr(values, need.removeprefix(f"{whose}.")) for need in asked]
-
-
-def learned_with(objective, *given):
-    """One step of training, memories and all."""
-    objective.observe(*given)
-    loss, _ = objective(*given)
-    objective.finish_step(lambda rows: rows)
-    return loss
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,21 +63,25 @@ def test_what_the_run_lacks_is_refused_in_words(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients(name):
-    objective, (of_student, target, images) = every(name).double(), outputs()
-    learned_with(objective, of_student, target, images)
+    objective, (of_student, of_teacher, images) = every(name).double(), outputs()
+    trained_with(objective, of_student, of_teacher, images)
     # What follows the batches stands still, as it does within a step.
     objective.eval()
-    whose, values = (
-        ("student", of_student) if read(objective, "student", of_student) else ("teacher", target)
+    network, values = (
+        ("student", of_student)
+        if read(objective, "student", of_student)
+        else ("teacher", of_teacher)
     )
-    inputs = read(objective, whose, values)
+    inputs = read(objective, network, values)
     for each in inputs:
         each.requires_grad_()
-    named = [n.removeprefix(f"{whose}.") for n in sorted(outputs_asked(objective)) if whose in n]
+    named = [
+        n.removeprefix(f"{network}.") for n in sorted(outputs_asked(objective)) if network in n
+    ]
 
     def loss(*given):
         changed = Outputs(**{**vars(values), **dict(zip(named, given, strict=True))})
-        both = (changed, target) if whose == "student" else (of_student, changed)
+        both = (changed, of_teacher) if network == "student" else (of_student, changed)
         return objective(*both, images)[0]
 
     few = sum(each.numel() for each in inputs) <= 80
@@ -135,15 +92,15 @@ def test_gradients(name):
 
 @pytest.mark.parametrize("name", WITH_TEACHER)
 def test_says_whether_gradient_reaches_the_teacher(name):
-    objective, (of_student, target, images) = every(name).double(), outputs()
-    learned_with(objective, of_student, target, images)
+    objective, (of_student, of_teacher, images) = every(name).double(), outputs()
+    trained_with(objective, of_student, of_teacher, images)
     if not read(objective, "student", of_student):
         assert not objective.adapts_teacher
         return
-    asked = [each.requires_grad_() for each in read(objective, "teacher", target)]
+    asked = [each.requires_grad_() for each in read(objective, "teacher", of_teacher)]
     for each in read(objective, "student", of_student):
         each.requires_grad_()
-    loss, _ = objective(of_student, target, images)
+    loss, _ = objective(of_student, of_teacher, images)
     found = torch.autograd.grad(loss, asked, allow_unused=True)
     reached = any(gradient is not None and gradient.abs().sum() > 0 for gradient in found)
     assert reached == objective.adapts_teacher
@@ -155,18 +112,18 @@ def test_is_computed_in_float32_at_least(name, autocast):
     # Of outputs that half precision holds exactly, every precision says the same. What is learned
     # on the way to the loss may round under autocast.
     run = everything(4, 4)
-    of_student, target, images = outputs(4, 4)
+    of_student, of_teacher, images = outputs(4, 4)
     images.landmarks = images.landmarks.bfloat16().double()
-    of_student, target = (of_type(x, torch.bfloat16) for x in (of_student, target))
+    of_student, of_teacher = (of_type(x, torch.bfloat16) for x in (of_student, of_teacher))
     exact, _ = every(name, run).double()(
-        of_type(of_student, torch.float64), of_type(target, torch.float64), images
+        of_type(of_student, torch.float64), of_type(of_teacher, torch.float64), images
     )
     assert exact.dtype == torch.float64
     images.landmarks = images.landmarks.float()  # Labels are never less.
     for dtype in (torch.float32, torch.bfloat16):
         objective = every(name, run)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss, parts = objective(of_type(of_student, dtype), of_type(target, dtype), images)
+            loss, parts = objective(of_type(of_student, dtype), of_type(of_teacher, dtype), images)
         assert loss.dtype == torch.float32
         assert loss.shape == ()
         rounded = autocast and any(weight.requires_grad for weight in objective.parameters())
@@ -177,13 +134,13 @@ def test_is_computed_in_float32_at_least(name, autocast):
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_smallest_batches_are_learned_from_or_refused_in_words(name, count):
-    objective, (of_student, target, images) = every(name), outputs(count=count)
+    objective, (of_student, of_teacher, images) = every(name), outputs(count=count)
     images.landmarks = images.landmarks.float()
-    of_student, target = of_type(of_student, torch.float32), of_type(target, torch.float32)
+    of_student, of_teacher = of_type(of_student, torch.float32), of_type(of_teacher, torch.float32)
     inputs = [each.requires_grad_() for each in read(objective, "student", of_student)]
-    inputs += [each.requires_grad_() for each in read(objective, "teacher", target)]
+    inputs += [each.requires_grad_() for each in read(objective, "teacher", of_teacher)]
     try:
-        loss, parts = objective(of_student, target, images)
+        loss, parts = objective(of_student, of_teacher, images)
     except FacedistillError as error:
         if count == 1 and "training.batch_size" in str(error):
             return
@@ -196,16 +153,16 @@ def test_the_smallest_batches_are_learned_from_or_refused_in_words(name, count):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_that_a_network_does_not_tell_apart_give_no_nan(name):
-    objective, (of_student, target, images) = every(name), outputs()
+    objective, (of_student, of_teacher, images) = every(name), outputs()
     images.landmarks = images.landmarks.float()
     alike = {
         key: None if value is None else value[:1].expand_as(value).float().clone()
         for key, value in vars(of_student).items()
     }
-    of_student, target = Outputs(**alike), of_type(target, torch.float32)
+    of_student, of_teacher = Outputs(**alike), of_type(of_teacher, torch.float32)
     inputs = [each.requires_grad_() for each in read(objective, "student", of_student)]
-    inputs += [each.requires_grad_() for each in read(objective, "teacher", target)]
-    loss, _ = objective(of_student, target, images)
+    inputs += [each.requires_grad_() for each in read(objective, "teacher", of_teacher)]
+    loss, _ = objective(of_student, of_teacher, images)
     loss.backward()
     assert torch.isfinite(loss)
     assert all(each.grad is None or each.grad.abs().max() < 1e6 for each in inputs)
@@ -214,15 +171,15 @@ def test_images_that_a_network_does_not_tell_apart_give_no_nan(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_goes_on_where_it_stopped(name):
     first, second, batches = every(name), every(name), [outputs() for _ in range(3)]
-    for of_student, target, images in batches:
+    for of_student, of_teacher, images in batches:
         images.landmarks = images.landmarks.float()
-        given = of_type(of_student, torch.float32), of_type(target, torch.float32), images
-        learned_with(first, *given)
+        given = of_type(of_student, torch.float32), of_type(of_teacher, torch.float32), images
+        trained_with(first, *given)
     second.load_state_dict(first.state_dict())
     losses = []
     for objective in (first, second):
         torch.manual_seed(6)
-        losses += [learned_with(objective, *given), learned_with(objective, *given)]
+        losses += [trained_with(objective, *given), trained_with(objective, *given)]
     assert torch.equal(torch.stack(losses[:2]), torch.stack(losses[2:]))
 
 
@@ -255,18 +212,18 @@ def test_a_turned_copy_of_the_teacher_has_its_relations(name):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [(name, {}) for name in CENTRES[1:]] + [("adadistill", {"centres": "teacher"})],
+    [(name, {"centres": "teacher"} if name == "adadistill" else {}) for name in CENTRES],
 )
 def test_without_centres_is_refused(name, options):
     with pytest.raises(FacedistillError, match=f"'{name}' takes class centres"):
-        create_objective(name, context(STUDENT, 3, PEOPLE), **options)
+        create_objective(name, context(STUDENT, 3, IDENTITIES), **options)
 
 
 @pytest.mark.parametrize("name", CENTRES)
 def test_centres_classify_and_do_not_train(name):
     objective, (of_student, of_teacher) = made(name), both_outputs()
     assert isinstance(objective, Classifier)
-    assert objective.logits(of_student.embedding.float()).shape == (8, PEOPLE)
+    assert objective.logits(of_student.embedding.float()).shape == (8, IDENTITIES)
     before = objective.head.weight.clone()
     objective(of_type(of_student, torch.float32), of_teacher, batch())[0].backward()
     assert objective.head.weight.grad is None

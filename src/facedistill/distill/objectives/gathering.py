@@ -38,6 +38,22 @@ def agreed(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+@torch.no_grad()
+def mean_of_processes(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the mean over the processes, without gradient.
+
+    A sum that is divided by the mean of all processes' counts has the gradient of the whole batch,
+    since DistributedDataParallel takes the mean over the processes.
+
+    Every process must call it alike, with a tensor of one shape.
+    """
+    if _several_processes():
+        tensor = tensor.detach().clone()
+        distributed.all_reduce(tensor)
+        tensor /= distributed.get_world_size()
+    return tensor
+
+
 def _several_processes() -> bool:
     started = distributed.is_available() and distributed.is_initialized()
     return started and distributed.get_world_size() > 1

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.distill.objectives.by_hand import batch_of, dot, outputs_of
-from tests.distill.objectives.methods import LABELS, PEOPLE, batch, both_outputs, made, setting
+from tests.distill.objectives.methods import LABELS, batch, both_outputs, made, setting
+from tests.distill.objectives.registered import IDENTITIES
 
 
 def linear(layer, outputs):
@@ -23,9 +24,9 @@ def by_hand(objective, of_student, of_teacher, tau):
         raised = [[math.exp(dot(v, n) / tau) for n in memory] for v in anchors]
         z = sum(map(sum, raised)) / (len(raised) * len(memory))
         for i, row in enumerate(raised):
-            odds = math.exp(dot(v_s[i], v_t[i]) / tau) / (PEOPLE * z)
+            odds = math.exp(dot(v_s[i], v_t[i]) / tau) / (IDENTITIES * z)
             total += math.log(1 + 1 / odds)
-            total += sum(math.log(1 + h / (PEOPLE * z)) for k, h in enumerate(row)
+            total += sum(math.log(1 + h / (IDENTITIES * z)) for k, h in enumerate(row)
                          if k != LABELS[i])  # fmt: skip
     return total / len(v_s)
 
@@ -65,11 +66,11 @@ def test_memories_are_running_means_of_identities():
 
 
 def test_negatives_are_drawn_among_all_identities_once():
-    objective = made("crd", setting(people=40), negatives=10)
+    objective = made("crd", setting(identities=40), negatives=10)
     drawn = [objective._draw(40, torch.device("cpu")) for _ in range(30)]
     assert all(len(set(identities.tolist())) == 10 for identities in drawn)
     assert len({tuple(identities.tolist()) for identities in drawn}) > 1
-    assert torch.equal(made("crd")._draw(PEOPLE, torch.device("cpu")), torch.arange(PEOPLE))
+    assert torch.equal(made("crd")._draw(IDENTITIES, torch.device("cpu")), torch.arange(IDENTITIES))
 
 
 def test_a_checkpoint_keeps_the_memories():

@@ -9,6 +9,7 @@ import torch
 from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Gather, Loss, Objective
 from facedistill.distill.objectives.context import RunContext
+from facedistill.distill.objectives.gathering import mean_of_processes
 from facedistill.distill.objectives.registry import objective
 from facedistill.distill.objectives.relations.embedding_memory import IdentityMemory, Storage
 from facedistill.distill.objectives.relations.relation import (
@@ -18,6 +19,9 @@ from facedistill.distill.objectives.relations.relation import (
     unit,
 )
 from facedistill.models.outputs import Outputs, embedding_of
+
+_LEAST = 1e-6
+"""Count of valid relations in place of 0, where the sum is 0 as well."""
 
 
 @objective("rad")
@@ -111,7 +115,8 @@ class RelationAware(Objective):
         difference = relations(of_student, bank.rows, near) - relations(target, teachers.rows, near)
         cost = penalty(difference, self.q, self.two_sided, self.squared)
         valid = bank.seen[near]
-        count = valid.sum().clamp_min(1)
+        # Of all processes, so that each relation counts alike, in whichever of them it is.
+        count = mean_of_processes(valid.sum().to(cost.dtype)).clamp_min(_LEAST)
         cost = torch.where(valid, cost, 0)
         paid = (cost > 0).sum() / count
         return cost.sum() / count, {"valid": valid.float().mean(), "paid": paid}
