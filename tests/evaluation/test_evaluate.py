@@ -126,8 +126,8 @@ def test_thresholds_are_saved_only_as_faces_are_compared(tmp_path):
         save_decision_thresholds(tmp_path / "a.onnx", [both])
 
 
-PEOPLE = "procedural:identities=5,images=3,size=24,difficulty=0.3"
-STRANGERS = "procedural:identities=30,images=1,size=24,first_identity=50"
+LABELLED = "procedural:identities=5,images=3,size=24,difficulty=0.3"
+DISTRACTORS = "procedural:identities=30,images=1,size=24,first_identity=50"
 
 
 def embeddings_of(spec):
@@ -137,9 +137,9 @@ def embeddings_of(spec):
 
 
 def test_all_pairs_are_measured_from_images_or_embeddings_alike():
-    protocol = open_protocol(PEOPLE, all_pairs=True)
+    protocol = open_protocol(LABELLED, all_pairs=True)
     seen = evaluate(pixels, protocol, flip=False, fars=(0.1,), resamples=0)
-    stored = StoredEmbeddings("a.npy", embeddings_of(PEOPLE))
+    stored = StoredEmbeddings("a.npy", embeddings_of(LABELLED))
     read = evaluate(stored, protocol, fars=(0.1,), resamples=0)
     assert seen.to_dict() == read.to_dict()
     assert seen.report.genuine == 15
@@ -150,15 +150,15 @@ def test_all_pairs_are_measured_from_images_or_embeddings_alike():
 
 
 def test_distractors_are_searched_from_images_or_embeddings_alike(tmp_path):
-    np.save(tmp_path / "strangers.npy", embeddings_of(STRANGERS))
-    from_images = open_protocol(PEOPLE, distractors=STRANGERS)
-    from_file = open_protocol(PEOPLE, distractors=tmp_path / "strangers.npy")
+    np.save(tmp_path / "distractors.npy", embeddings_of(DISTRACTORS))
+    from_images = open_protocol(LABELLED, distractors=DISTRACTORS)
+    from_file = open_protocol(LABELLED, distractors=tmp_path / "distractors.npy")
     seen = evaluate(pixels, from_images, flip=False, resamples=20)
-    read = evaluate(StoredEmbeddings("a.npy", embeddings_of(PEOPLE)), from_file, resamples=20)
+    read = evaluate(StoredEmbeddings("a.npy", embeddings_of(LABELLED)), from_file, resamples=20)
     mixed = evaluate(pixels, from_file, flip=False, resamples=20)
     assert seen.report.rates == read.report.rates == mixed.report.rates
     expected = distractor_rates(
-        embeddings_of(PEOPLE), np.repeat(range(5), 3), embeddings_of(STRANGERS), resamples=20
+        embeddings_of(LABELLED), np.repeat(range(5), 3), embeddings_of(DISTRACTORS), resamples=20
     )
     assert seen.report.rates == expected
     assert [rate.distractors for rate in expected] == [10, 10, 30, 30]
@@ -184,17 +184,20 @@ def test_products_are_computed_where_the_network_is_or_on_the_best_device(monkey
         monkeypatch.setattr(each, "device_of", lambda network: there)
     monkeypatch.setattr(all_pairs, "compare_all", note(all_pairs.compare_all))
     monkeypatch.setattr(module, "distractor_rates", note(distractor_rates))
-    faces = StoredEmbeddings("a.npy", embeddings_of(PEOPLE)) if stored else pixels
-    evaluate(faces, open_protocol(PEOPLE, all_pairs=True), resamples=0)
-    strangers = StoredEmbeddings("b.npy", embeddings_of(STRANGERS))
-    among = DistractorProtocol(open_dataset(PEOPLE), strangers)
+    faces = StoredEmbeddings("a.npy", embeddings_of(LABELLED)) if stored else pixels
+    evaluate(faces, open_protocol(LABELLED, all_pairs=True), resamples=0)
+    distractors = StoredEmbeddings("b.npy", embeddings_of(DISTRACTORS))
+    among = DistractorProtocol(open_dataset(LABELLED), distractors)
     evaluate(faces, among, flip=False, resamples=0)
     assert seen == [there, there]
 
 
 def test_what_a_data_set_has_not_is_refused(tmp_path):
-    whole, among = open_protocol(PEOPLE, all_pairs=True), open_protocol(PEOPLE, distractors=PEOPLE)
-    stored = StoredEmbeddings("a.npy", embeddings_of(PEOPLE))
+    whole, among = (
+        open_protocol(LABELLED, all_pairs=True),
+        open_protocol(LABELLED, distractors=LABELLED),
+    )
+    stored = StoredEmbeddings("a.npy", embeddings_of(LABELLED))
     for flag, asked in (("against", {"against": pixels}), ("robustness", {"robustness": "one"})):
         with pytest.raises(FacedistillError, match=f"not for a whole data set: --{flag};"):
             evaluate(pixels, whole, **asked)
@@ -209,8 +212,8 @@ def test_what_a_data_set_has_not_is_refused(tmp_path):
     with pytest.raises(FacedistillError, match=r"2 rows, .* 15 images"):
         evaluate(StoredEmbeddings("a.npy", np.ones((2, 3))), whole)
     with pytest.raises(FacedistillError, match="one at a time"):
-        open_protocol(PEOPLE, all_pairs=True, distractors=PEOPLE)
+        open_protocol(LABELLED, all_pairs=True, distractors=LABELLED)
     with pytest.raises(FacedistillError, match="give no pairs of both kinds"):
-        open_protocol("procedural:identities=5,images=1", distractors=PEOPLE)
+        open_protocol("procedural:identities=5,images=1", distractors=LABELLED)
     with pytest.raises(FacedistillError, match="can be saved from one network"):
         save_decision_thresholds(tmp_path / "a.onnx", [evaluate(stored, whole, resamples=0)])

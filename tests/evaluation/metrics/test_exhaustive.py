@@ -8,31 +8,18 @@ from facedistill.evaluation.metrics import exhaustive as module
 from facedistill.evaluation.metrics.exhaustive import compare_all
 from facedistill.evaluation.metrics.roc import area_under_curve, roc_curve, tar_at_far
 from facedistill.evaluation.metrics.score_histogram import count_scores
-from tests.evaluation.metrics.test_identification import EXACT
-
-
-def naive(probes, gallery, people):
-    """Every pair by itself: ordered where probes and gallery differ, else once."""
-    found = []
-    for i in range(len(people)):
-        for j in range(len(people)):
-            if i == j or (gallery is None and j < i):
-                continue
-            other = probes if gallery is None else gallery
-            cosine = probes[i] @ other[j] / np.linalg.norm(probes[i]) / np.linalg.norm(other[j])
-            found.append((i, j, cosine, people[i] == people[j]))
-    return found
+from tests.evaluation.metrics.vectors import EXACT, cosines_of_all_pairs
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.booleans(), st.booleans(), st.sampled_from([3, 4, 1024]))
 def test_the_curve_is_that_of_all_pairs_written_out(seed, tied, both, block):
     rng = np.random.default_rng(seed)
-    people = rng.integers(0, 5, 21)
-    people[:3] = 0, 0, 1
+    identities = rng.integers(0, 5, 21)
+    identities[:3] = 0, 0, 1
 
     def embeddings():
-        # Vectors whose cosines are exact in any order of addition, so that ties are ties.
+        # Vectors whose cosines are exact in any order of addition, so that ties are exact.
         return EXACT[rng.integers(len(EXACT), size=21)] if tied else rng.normal(size=(21, 6))
 
     probes = embeddings()
@@ -40,8 +27,8 @@ def test_the_curve_is_that_of_all_pairs_written_out(seed, tied, both, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_ROWS", block)
         patch.setattr(module, "_COLUMNS", 2 * block)
-        found = compare_all(probes, gallery, people)
-    pairs = naive(probes, gallery, people)
+        found = compare_all(probes, gallery, identities)
+    pairs = cosines_of_all_pairs(probes, gallery, identities)
     scores = np.array([cosine for _, _, cosine, _ in pairs])
     same = np.array([genuine for _, _, _, genuine in pairs])
     if tied:
@@ -50,10 +37,10 @@ def test_the_curve_is_that_of_all_pairs_written_out(seed, tied, both, block):
     assert (found.curve.genuine, found.curve.impostors) == (same.sum(), (~same).sum())
     assert area_under_curve(found.curve) == area_under_curve(whole)
     for far in (0.5, 0.1, 0.03, 0.01, 1e-4):
-        ours, theirs = tar_at_far(found.curve, far), tar_at_far(whole, far)
-        assert (ours.tar, ours.far, ours.reason) == (theirs.tar, theirs.far, theirs.reason)
-        if ours.threshold is not None:
-            assert ours.threshold == pytest.approx(theirs.threshold, abs=1e-9)
+        point, expected = tar_at_far(found.curve, far), tar_at_far(whole, far)
+        assert (point.tar, point.far, point.reason) == (expected.tar, expected.far, expected.reason)
+        if point.threshold is not None:
+            assert point.threshold == pytest.approx(expected.threshold, abs=1e-9)
     counted = count_scores(scores, same)
     if tied:
         np.testing.assert_array_equal(found.counts.impostors, counted.impostors)
@@ -64,14 +51,14 @@ def test_the_curve_is_that_of_all_pairs_written_out(seed, tied, both, block):
     by_images = {(i, j): cosine for i, j, cosine, _ in pairs}
     for pair in found.closest:
         assert by_images[pair.probe, pair.gallery] == pytest.approx(pair.score, abs=1e-9)
-        assert people[pair.probe] != people[pair.gallery]
+        assert identities[pair.probe] != identities[pair.gallery]
 
 
 def test_embeddings_that_do_not_fit_are_refused():
-    people = np.array([0, 0, 1])
+    identities = np.array([0, 0, 1])
     with pytest.raises(FacedistillError, match="one identity each"):
-        compare_all(np.ones((2, 3)), None, people)
+        compare_all(np.ones((2, 3)), None, identities)
     with pytest.raises(FacedistillError, match="both must hold the same images"):
-        compare_all(np.ones((3, 3)), np.ones((3, 4)), people)
+        compare_all(np.ones((3, 3)), np.ones((3, 4)), identities)
     with pytest.raises(FacedistillError, match="embedding 1 is not finite"):
-        compare_all(np.array([[1.0], [np.nan], [1.0]]), None, people)
+        compare_all(np.array([[1.0], [np.nan], [1.0]]), None, identities)

@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,16 +7,8 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from facedistill.evaluation.metrics import identification as module
 from facedistill.evaluation.metrics.identification import cmc, open_set, search_gallery
+from tests.evaluation.metrics.vectors import EXACT
 from tests.evaluation.protocols import ijb_by_hand
-
-# Unit vectors whose products are exact in floating point, so that ties are ties: four entries 1/2.
-EXACT = np.array(
-    [
-        [0.5 * signs[places.index(i)] if i in places else 0 for i in range(5)]
-        for places in itertools.combinations(range(5), 4)
-        for signs in itertools.product((1, -1), repeat=4)
-    ]
-)
 
 
 @st.composite
@@ -83,7 +73,7 @@ def test_best_of_several_entries_is_the_mate_and_none_of_them_is_a_rival():
     assert matches.rank.tolist() == [1]
 
 
-def test_a_gallery_of_one_person_has_no_rival():
+def test_a_gallery_of_one_identity_has_no_rival():
     matches = search_gallery(np.eye(2), np.array([1, 2]), np.eye(2)[:1], np.array([1]))
     assert matches.rival.tolist() == [-np.inf, 0]
     assert matches.rank.tolist() == [1, 0]
@@ -93,10 +83,10 @@ def test_a_gallery_of_one_person_has_no_rival():
 def test_single_precision_and_lengths_do_not_matter():
     rng = np.random.default_rng(3)
     probes, gallery = rng.normal(size=(20, 8)), rng.normal(size=(50, 8))
-    people, others = np.arange(20), np.arange(10, 60)
-    double = search_gallery(probes, people, gallery, others)
+    identities, others = np.arange(20), np.arange(10, 60)
+    double = search_gallery(probes, identities, gallery, others)
     scaled = search_gallery(
-        (3 * probes).astype(np.float32), people, (0.1 * gallery).astype(np.float16), others
+        (3 * probes).astype(np.float32), identities, (0.1 * gallery).astype(np.float16), others
     )
     np.testing.assert_allclose(double.mate, scaled.mate, atol=2e-3)
     np.testing.assert_allclose(double.rival, scaled.rival, atol=2e-3)
@@ -105,11 +95,11 @@ def test_single_precision_and_lengths_do_not_matter():
 def test_interval_covers_the_rate_and_is_repeatable():
     rng = np.random.default_rng(4)
     centres = rng.normal(size=(40, 16))
-    people = np.repeat(np.arange(80), 4)
-    probes = np.concatenate([centres, rng.normal(size=(40, 16))])[people]
+    identities = np.repeat(np.arange(80), 4)
+    probes = np.concatenate([centres, rng.normal(size=(40, 16))])[identities]
     probes = probes + rng.normal(size=probes.shape)
-    matches = search_gallery(probes, people, centres, np.arange(40))
-    first, second = (open_set(matches, people, [0.1], seed=1)[0].tpir for _ in range(2))
+    matches = search_gallery(probes, identities, centres, np.arange(40))
+    first, second = (open_set(matches, identities, [0.1], seed=1)[0].tpir for _ in range(2))
     assert first == second
     assert first.interval.low < first.value < first.interval.high
     assert first.interval.over == "identities"
@@ -143,14 +133,14 @@ def test_unusable_sets_are_refused(change, message):
 
 
 def test_sets_without_mated_or_non_mated_probes_are_refused():
-    nobody = search_gallery(np.eye(2), np.array([1, 2]), np.eye(2), np.array([3, 4]))
+    none_mated = search_gallery(np.eye(2), np.array([1, 2]), np.eye(2), np.array([3, 4]))
     with pytest.raises(FacedistillError, match="no rank"):
-        cmc(nobody, 5)
+        cmc(none_mated, 5)
     with pytest.raises(FacedistillError, match="no probe is mated"):
-        open_set(nobody, np.array([1, 2]))
-    everybody = search_gallery(np.eye(2), np.array([1, 2]), np.eye(2), np.array([1, 2]))
+        open_set(none_mated, np.array([1, 2]))
+    all_mated = search_gallery(np.eye(2), np.array([1, 2]), np.eye(2), np.array([1, 2]))
     with pytest.raises(FacedistillError, match="no probe is non-mated"):
-        open_set(everybody, np.array([1, 2]))
+        open_set(all_mated, np.array([1, 2]))
     mixed = search_gallery(np.eye(2), np.array([1, 2]), np.eye(2), np.array([1, 3]))
     with pytest.raises(FacedistillError, match="above 0"):
         open_set(mixed, np.array([1, 2]), [0.0])
@@ -158,14 +148,14 @@ def test_sets_without_mated_or_non_mated_probes_are_refused():
         open_set(mixed, np.array([1, 2]), rule="nist")
 
 
-def test_a_real_teacher_finds_real_people(real_data):
+def test_a_real_teacher_finds_real_identities(real_data):
     faces = open_dataset(real_data / "celeba112")
     embeddings = np.load(real_data / "celeba112" / "edgeface_s_train.npy")
     _, first = np.unique(faces.labels, return_index=True)
     gallery, probes = first[:600], np.setdiff1d(np.arange(len(faces)), first)[::20]
-    people = faces.labels[probes]
-    matches = search_gallery(embeddings[probes], people, embeddings[gallery], np.arange(600))
+    identities = faces.labels[probes]
+    matches = search_gallery(embeddings[probes], identities, embeddings[gallery], np.arange(600))
     assert cmc(matches, 1)[0] > 0.85
-    strict, loose = open_set(matches, people, [0.01, 0.1], resamples=100)
+    strict, loose = open_set(matches, identities, [0.01, 0.1], resamples=100)
     assert strict.fpir <= 0.01 < loose.fpir <= 0.1
     assert 0.5 < strict.tpir.value < loose.tpir.value

@@ -33,7 +33,7 @@ def insightface_reference(distances, same, folds):
 
 
 def exact_reference(distances, same, folds):
-    """Every distance of the other folds is tried, after calling nobody the same."""
+    """Every distance of the other folds is tried, after one that accepts no pair."""
     accuracies = []
     for fold in range(max(folds) + 1):
         train = [(d, s) for d, s, f in zip(distances, same, folds, strict=True) if f != fold]

@@ -9,12 +9,7 @@ from facedistill.evaluation.metrics.landmark_errors import (
     cumulative_curve,
     normalised_errors,
 )
-
-
-def faces(count=40, points=5, seed=0, spread=0.02):
-    rng = np.random.default_rng(seed)
-    truth = rng.uniform(0.2, 0.8, (count, points, 2))
-    return truth + rng.normal(0, spread, truth.shape), truth
+from tests.evaluation.landmark_evaluation import faces
 
 
 @pytest.mark.parametrize(("points", "eyes"), [(5, (0, 1)), (68, (36, 45)), (98, (60, 72))])

@@ -119,7 +119,7 @@ def test_rate_equal_to_the_target_does_not_exceed_it(impostors, target):
     assert point.far == pytest.approx(target)
 
 
-def test_below_one_impostor_in_all_nothing_is_said():
+def test_a_rate_below_one_impostor_is_not_measurable():
     rng = np.random.default_rng(0)
     curve = roc_curve(rng.random(1100), np.arange(1100) < 100)
     assert tar_at_far(curve, 1e-3).tar is not None

@@ -17,7 +17,7 @@ def random_embeddings(count: int, size: int = 7) -> np.ndarray:
     return np.random.default_rng(1).normal(3, 5, (count, size)).astype(np.float32)
 
 
-def test_cosines_and_distances_agree_with_unit_vectors():
+def test_cosines_and_distances_are_those_of_unit_vectors():
     embeddings = random_embeddings(6)
     pairs = np.array([(i, j) for i in range(6) for j in range(6)])
     unit = embeddings.astype(float) / np.linalg.norm(embeddings.astype(float), axis=1)[:, None]

@@ -73,7 +73,7 @@ def test_half_precision_embeddings_are_pooled_in_double():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 60), st.sampled_from([0, 32, 10**9]))
-def test_similarities_do_not_depend_on_how_they_are_computed(seed, count, worth):
+def test_similarities_do_not_depend_on_blocks_and_precision(seed, count, worth):
     rng = np.random.default_rng(seed)
     units = rng.normal(size=(12, 6))
     units /= np.linalg.norm(units, axis=1, keepdims=True)

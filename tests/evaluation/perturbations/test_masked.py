@@ -29,7 +29,7 @@ def pixels(images, needs):
 
 
 def naive(pairs, masked, seed):
-    """Images of each pair, as the definition says."""
+    """Images of each pair by the definition."""
     for left, right in pairs.pairs:
         images = [pairs.image(left), pairs.image(right)]
         for side in (0, 1) if masked == "both" else (1,):
@@ -40,14 +40,14 @@ def naive(pairs, masked, seed):
 
 @pytest.mark.parametrize("masked", ["one", "both"])
 @pytest.mark.parametrize("seed", [0, 5])
-def test_images_of_each_pair_are_what_the_definition_says(masked, seed):
+def test_images_of_each_pair_are_those_of_the_definition(masked, seed):
     plain = drawn()
     pairs = MaskedPairs(plain, masked, seed)
     for (left, right), expected in zip(pairs.pairs, naive(plain, masked, seed), strict=True):
         np.testing.assert_array_equal(pairs.image(left), expected[0])
         np.testing.assert_array_equal(pairs.image(right), expected[1])
-        people = pairs.identities
-        assert (people[left] == people[right]) == (left // 2 % 3 == right // 2 % 3)
+        identities = pairs.identities
+        assert (identities[left] == identities[right]) == (left // 2 % 3 == right // 2 % 3)
 
 
 def test_an_image_is_plain_as_the_first_and_masked_as_the_second():
@@ -73,13 +73,13 @@ def test_masks_differ_between_images_and_seeds_and_repeat_themselves():
         def image(self, index):
             return gray
 
-    def worn(seed):
+    def masked_images(seed):
         pairs = MaskedPairs(Alike(), "both", seed)
         assert pairs.identities is None
         return [pairs.image(index).tobytes() for index in np.unique(pairs.pairs)]
 
-    assert worn(3) == worn(3)
-    assert len(set(worn(3)) | set(worn(4))) == 12
+    assert masked_images(3) == masked_images(3)
+    assert len(set(masked_images(3)) | set(masked_images(4))) == 12
 
 
 @pytest.mark.parametrize("masked", ["one", "both"])
@@ -93,7 +93,7 @@ def test_scores_are_those_of_the_masked_images(masked):
         assert score == pytest.approx(cosine, abs=1e-6)
 
 
-def test_figures_say_who_wore_a_mask():
+def test_figures_name_the_masked_images():
     words = {
         None: "drawn: ",
         "one": "drawn (second image masked): ",
@@ -141,5 +141,5 @@ def test_masks_cost_a_real_teacher_accuracy_on_real_faces(real_data):
     )
     assert plain.auc.value > one.auc.value > 0.6
     assert both.auc.value > 0.6
-    # A mask hides half of what two images of one person share.
+    # A mask hides half of what two images of one identity share.
     assert one.scores[one.same].mean() < plain.scores[plain.same].mean() - 0.1

@@ -34,13 +34,13 @@ def pair_scores(ids, embeddings, pairs):
     )
 
 
-def identification(probes, probe_people, gallery, gallery_people, fars, ranks):
+def identification(probes, probe_identities, gallery, gallery_identities, fars, ranks):
     """The 1:N protocol of ijb_evals; among equals the mate comes last."""
     similarity = probes @ gallery.T
     found = dict.fromkeys(ranks, 0)
     positive, negative, absent = [], [], []
-    for scores, person in zip(similarity, probe_people, strict=True):
-        own = gallery_people == person
+    for scores, identity in zip(similarity, probe_identities, strict=True):
+        own = gallery_identities == identity
         if not own.any():
             absent.append(scores.max())
             continue

@@ -11,7 +11,7 @@ from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.perturbations.masked import put_on_mask
 from facedistill.evaluation.protocols.all_pairs import AllPairsProtocol, report_all_pairs
 from facedistill.models.outputs import Outputs
-from tests.evaluation.metrics.test_exhaustive import naive
+from tests.evaluation.metrics.vectors import cosines_of_all_pairs
 
 
 def pixels(images, needs):
@@ -23,18 +23,18 @@ def evaluate_all_pairs(network, faces, **settings):
 
 
 @pytest.mark.parametrize("mask", [None, "one", "both"])
-def test_masked_probes_meet_plain_faces_of_everybody_but_never_themselves(mask):
+def test_masked_probes_are_compared_with_all_plain_faces_but_their_own(mask):
     faces = open_dataset("procedural:identities=4,images=3,size=24,difficulty=0.3")
     report = evaluate_all_pairs(
         pixels, faces, mask=mask, mask_seed=3, flip=False, fars=(0.2, 1e-4), resamples=20
     )
     plain = np.stack([faces[i].image for i in range(len(faces))])
-    worn = np.stack([put_on_mask(plain[i], i, 3) for i in range(len(faces))])
-    vectors = {None: (plain, None), "one": (worn, plain), "both": (worn, None)}[mask]
+    masked = np.stack([put_on_mask(plain[i], i, 3) for i in range(len(faces))])
+    vectors = {None: (plain, None), "one": (masked, plain), "both": (masked, None)}[mask]
     probes, gallery = (
         None if each is None else each.reshape(12, -1).astype(float) - 127.5 for each in vectors
     )
-    pairs = naive(probes, gallery, faces.labels)
+    pairs = cosines_of_all_pairs(probes, gallery, faces.labels)
     assert report.genuine + report.impostors == (12 * 11 if mask == "one" else 12 * 11 // 2)
     whole = roc_curve(np.array([p[2] for p in pairs]), np.array([p[3] for p in pairs]))
     assert report.points[0].tar == tar_at_far(whole, 0.2).tar
@@ -52,9 +52,9 @@ def test_masked_probes_meet_plain_faces_of_everybody_but_never_themselves(mask):
 
 def test_masks_repeat_by_seed():
     faces = open_dataset("procedural:identities=3,images=2,size=24")
-    settings_ = {"mask": "one", "flip": False, "resamples": 0}
+    settings = {"mask": "one", "flip": False, "resamples": 0}
     one, again, other = (
-        evaluate_all_pairs(pixels, faces, mask_seed=seed, **settings_).comparison.scores
+        evaluate_all_pairs(pixels, faces, mask_seed=seed, **settings).comparison.scores
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, again)

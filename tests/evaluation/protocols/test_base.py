@@ -51,7 +51,7 @@ def example():
     return names["MeanNorm"]
 
 
-def test_a_protocol_of_one_s_own_is_measured_like_all_others():
+def test_a_protocol_defined_by_a_user_is_measured_like_all_others():
     protocol = example()(open_dataset(FACES))
     done = evaluate(pixels, protocol, EvaluationOptions(flip=False))
     images = np.stack([protocol.faces[index].image for index in range(18)])
@@ -63,7 +63,7 @@ def test_a_protocol_of_one_s_own_is_measured_like_all_others():
     assert json.loads(json.dumps(done.to_dict()))["mean"] == done.report.score
 
 
-def test_a_protocol_of_one_s_own_refuses_what_it_has_not():
+def test_a_protocol_defined_by_a_user_refuses_what_it_has_not():
     protocol = example()(open_dataset(FACES))
     for options, flags in (
         (EvaluationOptions(fars=(0.1,)), "--far"),
@@ -78,7 +78,7 @@ def test_a_protocol_of_one_s_own_refuses_what_it_has_not():
         evaluate(StoredEmbeddings("a.npy", np.ones((18, 4))), protocol)
 
 
-def test_what_is_opened_says_which_protocol_it_is(tmp_path):
+def test_what_is_opened_names_its_protocol(tmp_path):
     write_ijb(tmp_path)
     kinds = {
         PairProtocol: open_protocol(FACES),

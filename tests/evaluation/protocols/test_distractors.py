@@ -7,14 +7,14 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from facedistill.evaluation.protocols import distractors as module
 from facedistill.evaluation.protocols.distractors import distractor_rates
-from tests.evaluation.metrics.test_identification import EXACT
+from tests.evaluation.metrics.vectors import EXACT
 
 
-def by_hand(probes, people, distractors, size, rank):
+def by_hand(probes, identities, distractors, size, rank):
     hits = []
     for i, one in enumerate(probes):
         for j, mate in enumerate(probes):
-            if i != j and people[i] == people[j]:
+            if i != j and identities[i] == identities[j]:
                 better = sum(float(one @ other >= one @ mate) for other in distractors[:size])
                 hits.append(better < rank)
     return np.mean(hits), len(hits)
@@ -27,27 +27,27 @@ def test_rates_are_those_of_one_search_at_a_time(seed, tied, at_once):
     vectors = EXACT[rng.integers(len(EXACT), size=40)] if tied else rng.normal(size=(40, 5))
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     probes, distractors = vectors[:15], vectors[15:]
-    people = rng.integers(0, 4, 15)
-    people[0] = people[1]
+    identities = rng.integers(0, 4, 15)
+    identities[0] = identities[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_DISTRACTORS_AT_ONCE", at_once)
         patch.setattr(module, "_PROBES_AT_ONCE", 4)
         rates = distractor_rates(
-            probes, people, distractors, sizes=(1, 10, 25), ranks=(1, 3), resamples=0
+            probes, identities, distractors, sizes=(1, 10, 25), ranks=(1, 3), resamples=0
         )
     for rate in rates:
-        expected, searches = by_hand(probes, people, distractors, rate.distractors, rate.rank)
+        expected, searches = by_hand(probes, identities, distractors, rate.distractors, rate.rank)
         assert rate.rate.value == pytest.approx(expected, abs=1e-12)
         assert rate.searches == searches
     assert [(r.distractors, r.rank) for r in rates[:3]] == [(1, 1), (1, 3), (10, 1)]
 
 
-def test_default_sizes_are_those_there_are_and_intervals_are_over_people():
+def test_default_sizes_are_those_there_are_and_intervals_are_over_identities():
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(30, 8))
-    people = np.repeat(np.arange(30), 3)
-    probes = centres[people] + 0.6 * rng.normal(size=(90, 8))
-    rates = distractor_rates(probes, people, rng.normal(size=(500, 8)), ranks=(1,))
+    identities = np.repeat(np.arange(30), 3)
+    probes = centres[identities] + 0.6 * rng.normal(size=(90, 8))
+    rates = distractor_rates(probes, identities, rng.normal(size=(500, 8)), ranks=(1,))
     assert [rate.distractors for rate in rates] == [10, 100, 500]
     assert rates[0].rate.value >= rates[1].rate.value >= rates[2].rate.value
     assert rates[2].rate.interval.low < rates[2].rate.value < rates[2].rate.interval.high
@@ -79,7 +79,7 @@ def test_unusable_input_is_refused(change, message):
         distractor_rates(**arguments)
 
 
-def test_a_real_teacher_loses_real_people_among_more_distractors(real_data):
+def test_a_real_teacher_loses_real_identities_among_more_distractors(real_data):
     faces = open_dataset(real_data / "celeba112")
     embeddings = np.load(real_data / "celeba112" / "edgeface_s_train.npy", mmap_mode="r")
     probes = np.flatnonzero(faces.labels >= 4550)

@@ -26,8 +26,8 @@ def test_gini_ends():
     assert np.isnan(gini(np.zeros(3)))
 
 
-def people(seed=0, sizes=(40, 40, 40), harder=(0.0, 0.15, 0.3)):
-    """Pairs of people in three groups, of which the later are harder to tell apart."""
+def scored_groups(seed=0, sizes=(40, 40, 40), harder=(0.0, 0.15, 0.3)):
+    """Pairs of identities in three groups, of which the later are harder to verify."""
     rng = np.random.default_rng(seed)
     group_of = np.repeat(np.arange(len(sizes)), sizes)
     genuine = np.repeat(np.arange(len(group_of)), 5)
@@ -45,7 +45,7 @@ def people(seed=0, sizes=(40, 40, 40), harder=(0.0, 0.15, 0.3)):
 
 
 def test_rates_are_the_groups_shares_at_one_threshold():
-    scores, same, groups, identities = people()
+    scores, same, groups, identities = scored_groups()
     report = fairness(
         scores, same, groups, "abc", far=0.05, identities=identities, min_impostors=60
     )
@@ -76,7 +76,7 @@ def test_rates_are_the_groups_shares_at_one_threshold():
 
 
 def test_small_groups_are_shown_but_not_compared():
-    scores, same, groups, identities = people(sizes=(60, 60, 3), harder=(0, 0.1, 0.4))
+    scores, same, groups, identities = scored_groups(sizes=(60, 60, 3), harder=(0, 0.1, 0.4))
     report = fairness(scores, same, groups, "abc", far=0.05, identities=identities)
     assert report.groups[2].left_out == "15 genuine pairs, fewer than 100"
     assert report.groups[2].fnmr.value > 0
@@ -110,7 +110,7 @@ def test_groups_without_errors_have_an_interval_but_no_ratio():
 
 
 def test_even_groups_have_ratios_near_one():
-    scores, same, groups, identities = people(harder=(0.1, 0.1, 0.1))
+    scores, same, groups, identities = scored_groups(harder=(0.1, 0.1, 0.1))
     report = fairness(scores, same, groups, "abc", far=0.05, identities=identities, min_impostors=9)
     assert report.fmr.gini.interval.low < 0.15
     assert report.fnmr.worst_to_best.interval.low < 1.6

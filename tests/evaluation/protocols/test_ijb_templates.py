@@ -83,7 +83,7 @@ def test_line_and_json_name_variant_and_figures(protocol):
     assert list(report.thresholds) == ["1e-1"]
 
 
-def test_few_people_leave_pairs_to_resample(protocol):
+def test_few_identities_leave_pairs_to_resample(protocol):
     files, plain, flipped, _ = protocol
     few = np.isin(files.pairs, files.galleries[0].templates).any(axis=1)
     some = dataclasses.replace(files, pairs=files.pairs[few], same=files.same[few])

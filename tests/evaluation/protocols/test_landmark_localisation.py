@@ -17,8 +17,7 @@ from facedistill.faces.landmarks import reduce_to_five
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine import standin  # noqa: F401 - registers a tiny network
-from tests.evaluation.landmark_evaluation import evaluate_landmarks
-from tests.evaluation.metrics.test_landmark_errors import faces
+from tests.evaluation.landmark_evaluation import evaluate_landmarks, faces
 
 
 def test_figures_by_hand():
@@ -46,7 +45,7 @@ def test_units_and_place_do_not_matter():
     assert moved == pytest.approx(plain)
 
 
-def test_intervals_cover_the_truth_and_say_what_was_resampled():
+def test_intervals_cover_the_truth_and_name_what_was_resampled():
     rng = np.random.default_rng(4)
     covered = 0
     for seed in range(60):
@@ -57,13 +56,13 @@ def test_intervals_cover_the_truth_and_say_what_was_resampled():
         covered += interval.low < 0.05 < interval.high
     # 95 %, less a little for skewed errors; 49 or fewer of 60 has a chance below 1e-4 then.
     assert covered >= 50
-    people = np.repeat(np.arange(10), 4)
+    identities = np.repeat(np.arange(10), 4)
     found, truth = faces()
-    interval = report_landmarks("x", found, truth, identities=people).nme.interval
+    interval = report_landmarks("x", found, truth, identities=identities).nme.interval
     assert (interval.over, interval.units) == ("identities", 10)
 
 
-def test_report_is_said_in_words_and_json():
+def test_report_is_written_as_text_and_json():
     found, truth = faces()
     report = report_landmarks("some faces", found, truth, resamples=50)
     line = report.line()

@@ -39,7 +39,7 @@ def measured(which, pairset=None, **settings):
     return robustness(pixels, pairset, plain, options)
 
 
-def spoil(name, image, index):
+def altered(name, image, index):
     """Each condition, written out anew."""
     if name.endswith("px"):
         side = int(name.split()[0])
@@ -56,7 +56,7 @@ def spoil(name, image, index):
 
 
 @pytest.mark.parametrize("which", ["one", "both"])
-def test_scores_are_those_of_the_spoilt_images(which):
+def test_scores_are_those_of_the_altered_images(which):
     pairs, report = drawn(), measured(which)
     names = [row.name for row in report.rows]
     assert names == ["as they are", "64 px", "32 px", "24 px", "16 px", "masked", "blurred", "JPEG"]
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_spoilt_images(which):
         for score, (left, right) in zip(row.report.scores, pairs.pairs, strict=True):
             images = [pairs.image(left), pairs.image(right)]
             for side in (0, 1) if which == "both" else (1,):
-                images[side] = spoil(row.name, images[side], (left, right)[side])
+                images[side] = altered(row.name, images[side], (left, right)[side])
             a, b = (image.astype(float).ravel() - 127.5 for image in images)
             cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
             assert score == pytest.approx(cosine, abs=1e-5), row.name
@@ -81,7 +81,7 @@ def test_every_condition_changes_an_image_and_keeps_its_size():
     assert all(condition.alter(wide, 0).shape == wide.shape for condition in conditions(0))
 
 
-def test_sides_no_smaller_than_the_images_are_left_out_and_said():
+def test_sides_no_smaller_than_the_images_are_left_out_and_named():
     report = measured("both", drawn(size=32))
     assert report.left_out == ["64 px", "32 px"]
     assert "left out 64 px, 32 px" in report.line()
@@ -94,8 +94,8 @@ def test_loss_is_against_the_pairs_as_they_are():
     report = measured("both", resamples=40)
     assert report.rows[0].loss is None
     for row in report.rows[1:]:
-        plain, spoilt = report.rows[0].report.result, row.report.result
-        assert row.loss.difference == pytest.approx(spoilt.accuracy - plain.accuracy)
+        plain, altered = report.rows[0].report.result, row.report.result
+        assert row.loss.difference == pytest.approx(altered.accuracy - plain.accuracy)
     document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert document["conditions"][1]["loss"]["pairs"] == 4
     assert "against the pairs as they are" in report.line()

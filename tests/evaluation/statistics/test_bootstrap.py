@@ -58,7 +58,7 @@ def test_pair_weights_keep_the_number_of_each_kind():
 
 
 def test_identity_weights_are_products_of_multiplicities():
-    # People 10, 20, 30: the genuine pairs show each one's multiplicity, the others its products.
+    # The genuine pairs show the multiplicities of identities 10, 20, 30, the others their products.
     identities = np.array([[10, 10], [20, 20], [30, 30], [10, 20], [30, 20], [30, 10]])
     same = np.array([True] * 3 + [False] * 3)
     weights = np.concatenate(list(bootstrap_weights(same, identities, resamples=40)))
@@ -78,7 +78,7 @@ def test_weights_are_bounded_in_memory_and_seeded(monkeypatch, identities):
     np.testing.assert_array_equal(np.concatenate(chunks), np.concatenate(again))
 
 
-def test_bootstrap_of_independent_pairs_agrees_with_the_normal_interval():
+def test_bootstrap_of_independent_pairs_gives_the_normal_interval():
     values = np.arange(2000) % 10 != 0
     interval = bootstrap_mean(values, np.ones(2000, bool), resamples=2000)
     half = 1.96 * math.sqrt(0.9 * 0.1 / 2000)
@@ -87,16 +87,16 @@ def test_bootstrap_of_independent_pairs_agrees_with_the_normal_interval():
     assert (interval.over, interval.units) == ("pairs", 2000)
 
 
-def test_identities_widen_the_interval_where_mistakes_are_one_persons():
-    # 50 people with 20 genuine pairs each; a tenth of the people are always mistaken.
-    people = np.repeat(np.arange(50), 20)
-    correct = people % 10 != 0
+def test_identities_widen_the_interval_where_one_identity_has_the_mistakes():
+    # 50 identities with 20 genuine pairs each; a tenth of them are always mistaken.
+    labels = np.repeat(np.arange(50), 20)
+    correct = labels % 10 != 0
     same = np.ones(1000, bool)
     over_pairs = bootstrap_mean(correct, same, resamples=1000)
-    over_people = bootstrap_mean(correct, same, np.stack([people, people], 1), resamples=1000)
-    width = [over.high - over.low for over in (over_pairs, over_people)]
+    over_identities = bootstrap_mean(correct, same, np.stack([labels, labels], 1), resamples=1000)
+    width = [over.high - over.low for over in (over_pairs, over_identities)]
     assert width[1] / width[0] == pytest.approx(math.sqrt(20), rel=0.25)
-    assert (over_people.over, over_people.units) == ("identities", 50)
+    assert (over_identities.over, over_identities.units) == ("identities", 50)
 
 
 def test_undefined_resamples_are_left_out_until_they_are_many():

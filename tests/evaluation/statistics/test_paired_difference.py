@@ -66,9 +66,11 @@ def test_a_model_does_not_differ_from_itself():
 
 def test_reports_are_compared_by_accuracy_and_every_rate():
     first, second, same = two_models()
-    people = np.stack([np.arange(600) // 2 % 60, np.arange(600) // 2 % 60 + 60 * ~same], 1)
+    pair_identities = np.stack([np.arange(600) // 2 % 60, np.arange(600) // 2 % 60 + 60 * ~same], 1)
     one, other = (
-        report_scores("set", scores, same, identities=people, resamples=0, fars=(0.1, 0.01))
+        report_scores(
+            "set", scores, same, identities=pair_identities, resamples=0, fars=(0.1, 0.01)
+        )
         for scores in (first, second)
     )
     comparison = compare_reports(one, other, resamples=100)

@@ -9,7 +9,7 @@ small = st.integers(0, 4).map(float)
 
 
 @given(st.lists(st.tuples(small, small), min_size=1, max_size=8))
-def test_the_front_is_who_nobody_beats(points):
+def test_the_front_is_what_no_other_point_beats(points):
     costs, gains = np.array(points).T
 
     def beats(a, b):

@@ -17,7 +17,7 @@ from facedistill.evaluation.statistics.table_rows import (
 )
 
 
-def people(pairs=60, identities=12, seed=0):
+def random_truth(pairs=60, identities=12, seed=0):
     rng = np.random.default_rng(seed)
     same = np.arange(pairs) % 2 == 0
     first = rng.integers(identities, size=pairs)
@@ -28,8 +28,8 @@ def people(pairs=60, identities=12, seed=0):
 def by_hand(gains, identities, resamples, seed):
     """Identities drawn one resample after the other, pairs counted one by one."""
     rng = np.random.default_rng(seed)
-    people = int(identities.max()) + 1
-    drawn = rng.integers(people, size=(resamples, people))
+    count = int(identities.max()) + 1
+    drawn = rng.integers(count, size=(resamples, count))
     means = []
     for resample in drawn:
         total = weight = 0.0
@@ -43,7 +43,7 @@ def by_hand(gains, identities, resamples, seed):
 
 
 def test_paired_differences_are_those_of_a_loop_over_identities_and_pairs():
-    truth = people()
+    truth = random_truth()
     rng = np.random.default_rng(1)
     first = [rng.random(60) < 0.8 for _ in range(3)]
     second = [rng.random(60) < 0.6 for _ in range(2)]
@@ -71,7 +71,7 @@ def test_means_over_seeds_have_student_intervals_and_a_single_seed_its_own():
 
 
 def test_figures_of_pairs_and_of_anything_else():
-    truth = people(200)
+    truth = random_truth(200)
     scores = np.where(truth.same, 0.5, 0.1) + 0.2 * np.random.default_rng(0).normal(size=200)
     report = report_scores("x", np.clip(scores, -1, 1), truth.same, fars=(0.1, 1e-6), resamples=9)
     figures = figures_of(report.to_dict())
@@ -93,9 +93,9 @@ def run(seed, right, seconds=None, error=None):
 def test_rows_are_compared_with_those_that_have_a_result():
     truth = Truth(np.array([True, False, True, False]))
     plain = Row("plain", "", [run(0, [1, 0, 0, 1], 2.0), run(1, None, error="gone")])
-    taught = Row("taught", "", [run(0, [1, 1, 1, 1], 3.0)])
+    distilled = Row("distilled", "", [run(0, [1, 1, 1, 1], 3.0)])
     broken = Row("fcd", "", [run(0, None, error="gone")])
-    rows = assemble([plain, taught, broken], {"set": truth}, ["fcd", "plain"])
+    rows = assemble([plain, distilled, broken], {"set": truth}, ["fcd", "plain"])
     assert [row.step_ratio for row in rows] == [1.0, 1.5, None]
     assert rows[1].differences["set"]["plain"].value == 0.5
     assert rows[0].differences["set"] == rows[2].differences["set"] == {}

@@ -57,28 +57,28 @@ def test_unmeasurable_rates_have_no_interval():
     assert tar_intervals(curve, [0.1], resamples=0) == {}
 
 
-def met_people(seed=3, people=60, pairs=4000, decimals=3):
+def scored_pairs(seed=3, count=60, pairs=4000, decimals=3):
     rng = np.random.default_rng(seed)
     identities = np.concatenate(
-        [np.repeat(np.arange(people), 8)[:, None] * [1, 1], rng.integers(people, size=(pairs, 2))]
+        [np.repeat(np.arange(count), 8)[:, None] * [1, 1], rng.integers(count, size=(pairs, 2))]
     )
     same = identities[:, 0] == identities[:, 1]
-    easy = rng.normal(size=people) * 0.5
+    easy = rng.normal(size=count) * 0.5
     scores = rng.normal(np.where(same, 1.8 + easy[identities[:, 0]], 0), 1).round(decimals)
     return scores, same, identities
 
 
 @pytest.mark.parametrize("decimals", [1, 3])
-def test_resampled_people_give_what_weighing_every_pair_gives(decimals):
-    scores, same, people = met_people(decimals=decimals)
+def test_resampled_identities_give_what_weighing_every_pair_gives(decimals):
+    scores, same, identities = scored_pairs(decimals=decimals)
     fars = [0.002, 0.05, 0.3]
-    found = tar_intervals_over_identities(scores, same, people, fars, resamples=300, seed=5)
+    found = tar_intervals_over_identities(scores, same, identities, fars, resamples=300, seed=5)
     order = np.argsort(-scores)
     last = np.append(np.diff(scores[order]) != 0, True)
     for far in fars:
         tars = []
-        # The same seed draws the same people.
-        for weights in bootstrap_weights(same, people, resamples=300, seed=5):
+        # The same seed draws the same identities.
+        for weights in bootstrap_weights(same, identities, resamples=300, seed=5):
             weights = weights[:, order]
             impostor, genuine = weights * ~same[order], weights * same[order]
             rates = np.cumsum(impostor, axis=1)[:, last] / impostor.sum(axis=1, keepdims=True)
@@ -91,18 +91,18 @@ def test_resampled_people_give_what_weighing_every_pair_gives(decimals):
 
 
 def test_impostors_that_stand_for_others_change_intervals_little(monkeypatch):
-    scores, same, people = met_people(pairs=40_000)
-    whole = tar_intervals_over_identities(scores, same, people, [0.2], resamples=400)["2e-1"]
+    scores, same, identities = scored_pairs(pairs=40_000)
+    whole = tar_intervals_over_identities(scores, same, identities, [0.2], resamples=400)["2e-1"]
     monkeypatch.setattr(tar_bootstrap, "_IMPOSTORS_KEPT", 1500)
-    some = tar_intervals_over_identities(scores, same, people, [0.2], resamples=400)["2e-1"]
+    some = tar_intervals_over_identities(scores, same, identities, [0.2], resamples=400)["2e-1"]
     width = whole.high - whole.low
     assert (some.low, some.high) == pytest.approx((whole.low, whole.high), abs=0.15 * width)
 
 
-def test_people_give_wider_intervals_than_pairs_where_they_recur():
-    scores, same, people = met_people()
-    over_people = tar_intervals_over_identities(scores, same, people, [0.05])["5e-2"]
+def test_identities_give_wider_intervals_than_pairs_where_they_recur():
+    scores, same, identities = scored_pairs()
+    over_identities = tar_intervals_over_identities(scores, same, identities, [0.05])["5e-2"]
     over_pairs = tar_intervals(roc_curve(scores, same), [0.05])["5e-2"]
-    assert over_people.high - over_people.low > over_pairs.high - over_pairs.low
-    assert tar_intervals_over_identities(scores, same, people, [1e-6]) == {}
-    assert tar_intervals_over_identities(scores, same, people, [0.1], resamples=0) == {}
+    assert over_identities.high - over_identities.low > over_pairs.high - over_pairs.low
+    assert tar_intervals_over_identities(scores, same, identities, [1e-6]) == {}
+    assert tar_intervals_over_identities(scores, same, identities, [0.1], resamples=0) == {}
