@@ -7,10 +7,9 @@ from torch import nn
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import decode_image, encode_jpeg, encode_png
 from facedistill.data.formats.image_folder import FolderDataset
-from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.packing import pack
-from facedistill.data.views.aligned_faces import AlignedFaces, warp
+from facedistill.data.views.aligned_faces import AlignedFaces
 from facedistill.data.views.resized import Resized
 from facedistill.experiments.aligned_crops import align_faces, write_crops
 from facedistill.experiments.preparation import prepare_aligned
@@ -20,45 +19,10 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.heads.landmark_head import LandmarkHead
 from facedistill.runtime.alignment import similarity_transform, template, transform_points
 from facedistill.runtime.input_spec import InputSpec
+from tests.data.views.coloured_spots import SIDE, Spots, find, spots
 from tests.data.views.test_upright import tagged
 from tests.engine import standin  # noqa: F401 - registers a tiny network
 from tests.evaluation.landmark_evaluation import evaluate_landmarks
-
-SIDE = 112
-SPOTS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255]])
-
-
-class Spots(ProceduralDataset):
-    """Faces that are nothing but five coloured spots at exact landmarks."""
-
-    def face(self, index):
-        landmarks = super().face(index)[1]
-        return paint(landmarks, self.size), landmarks
-
-    def __getitem__(self, index):
-        image, pixels = self.face(index)
-        sample = super().__getitem__(index)
-        return sample._replace(image=image, landmarks=to_fractions(pixels, image.shape))
-
-
-def paint(landmarks, side):
-    ys, xs = np.indices((side, side))
-    image = np.zeros((side, side, 3))
-    for (x, y), colour in zip(landmarks, SPOTS, strict=True):
-        weight = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * (side / 45) ** 2))
-        image = np.maximum(image, weight[..., None] * colour)
-    return np.rint(image).astype(np.uint8)
-
-
-def find(image):
-    """Where the five spots are, in pixels."""
-    ys, xs = np.indices(image.shape[:2])
-    found = []
-    for colour in SPOTS:
-        near = np.abs(image / max(1, image.max()) - colour / 255).sum(axis=2) < 0.9
-        weight = near * image.max(axis=2).astype(np.float64) ** 2
-        found.append([(xs * weight).sum() / weight.sum(), (ys * weight).sum() / weight.sum()])
-    return np.array(found)
 
 
 class SpotFinder:
@@ -73,24 +37,6 @@ class SpotFinder:
         miss = self.misses.pop(0) if self.misses else 0.0
         found = np.stack([find(image) for image in images]) + miss
         return torch.from_numpy(to_fractions(found, images.shape[1:]))
-
-
-def spots(count=6):
-    return Spots(count, 1, size=SIDE, difficulty=0.0, loose=1.0)
-
-
-@pytest.mark.parametrize("size", [64, 112, 160])
-def test_landmarks_of_an_aligned_crop_lie_on_the_template(size):
-    """With the exact points: up to what no similarity can mend, the shape of each face."""
-    faces = spots()
-    pixels = np.stack([faces.face(i)[1] for i in range(6)])
-    aligned = AlignedFaces(faces, pixels, size)
-    for index in range(6):
-        moved = transform_points(pixels[index], similarity_transform(pixels[index], template(size)))
-        np.testing.assert_allclose(find(aligned.crop(index)), moved, atol=0.4 * size / 112)
-        again = similarity_transform(find(aligned.crop(index)), template(size))
-        nothing_left = transform_points(template(size), again) - template(size)
-        assert np.abs(nothing_left).max() < 0.4 * size / 112
 
 
 def test_a_right_first_look_is_enough_and_a_wrong_one_is_mended():
@@ -217,13 +163,6 @@ def test_a_trained_network_puts_the_landmarks_on_the_template():
         loose.append(np.linalg.norm(truth - goal, axis=1).mean() / eyes)
     assert np.mean(misses) < np.mean(shapes) + 1.5 * nme
     assert np.mean(misses) < np.mean(loose)
-
-
-def test_large_faces_are_shrunk_without_aliasing():
-    stripes = np.zeros((1120, 1120, 3), np.uint8)
-    stripes[:, ::2] = 255
-    crop = warp(stripes, template(1120), SIDE)
-    assert np.abs(crop[8:-8, 8:-8].astype(int) - 128).max() < 12
 
 
 def test_crops_of_any_shape_are_looked_at_whole():

@@ -1,7 +1,6 @@
 import warnings
 from itertools import chain
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,36 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.procedural import ProceduralDataset
-from facedistill.data.loading.loader import Cached, Loader, Order, Resized
+from facedistill.data.loading.loader import Cached, Loader, Order
+from facedistill.data.views.resized import Resized
 from facedistill.faces.augmentation import Augmenter, sample_rng
 from facedistill.recipe.augmentation_options import Augmentation
+from tests.data.images_in_memory import ImagesInMemory, images_in_memory
 
 FLIP = Augmentation()
 MUCH = Augmentation(flip=0.5, rotation=20, shift=0.1, brightness=0.3, occlusion=0.5, jpeg=0.5)
-
-
-class Pictures(FaceDataset):
-    """Encoded images in memory; `broken` ones do not decode."""
-
-    def __init__(self, shapes, broken=()):
-        self.name = "pictures"
-        self.labels = np.arange(len(shapes), dtype=np.int64) // 2
-        rng = np.random.default_rng(0)
-        self.images = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
-        self.broken = broken
-
-    def encoded(self, index):
-        return b"no image" if index in self.broken else encode_png(self.images[index])
-
-    def where(self, index):
-        return f"picture {index}"
-
-
-def pictures(count=20, side=8, broken=()):
-    return Pictures([(side, side)] * count, broken)
 
 
 def load(faces, start=0, stop=7, batch_size=6, seed=1, rank=0, world=1, **options):
@@ -47,9 +25,9 @@ def load(faces, start=0, stop=7, batch_size=6, seed=1, rank=0, world=1, **option
     return list(Loader(faces, order, **options).batches(start, stop))
 
 
-def assert_same(ours, theirs):
-    assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs, strict=True):
+def assert_same(batches, expected):
+    assert len(batches) == len(expected)
+    for a, b in zip(batches, expected, strict=True):
         for name in ("images", "labels", "flipped"):
             assert torch.equal(getattr(a, name), getattr(b, name)), name
         np.testing.assert_array_equal(a.keys, b.keys)
@@ -61,7 +39,7 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize("augmentation", [FLIP, MUCH])
 def test_batches_do_not_depend_on_workers_cache_or_where_one_starts(augmentation):
-    faces = pictures(broken=(4, 5))
+    faces = images_in_memory(broken=(4, 5))
     options = {"augmentation": augmentation, "keep_clean": True, "on_error": "skip"}
     expected = load(faces, **options)
     caches = ["none", "ram", "device"] if augmentation.flip_only else ["none", "ram"]
@@ -73,7 +51,7 @@ def test_batches_do_not_depend_on_workers_cache_or_where_one_starts(augmentation
 
 
 def test_a_batch_is_what_its_definition_says():
-    faces = pictures()
+    faces = images_in_memory()
     batches = load(faces, augmentation=MUCH, keep_clean=True)
     per_epoch = 20 // 6
     for step, batch in enumerate(batches):
@@ -89,7 +67,7 @@ def test_a_batch_is_what_its_definition_says():
 
 
 def test_seeds_and_epochs_differ():
-    faces = pictures()
+    faces = images_in_memory()
     one, other = load(faces, stop=6), load(faces, stop=6, seed=2)
     assert not torch.equal(one[0].images, other[0].images)
     assert not torch.equal(one[0].images, one[3].images)
@@ -101,7 +79,7 @@ def test_seeds_and_epochs_differ():
     world=st.integers(1, 4),
     steps=st.tuples(st.integers(0, 12), st.integers(0, 12)),
 )
-def test_shares_partition_each_batch_and_an_epoch_repeats_nobody(samples, share, world, steps):
+def test_shares_partition_each_batch_and_an_epoch_repeats_no_image(samples, share, world, steps):
     batch_size = share * world
     if batch_size > samples:
         with pytest.raises(FacedistillError, match=r"training\.batch_size .* lower it"):
@@ -114,9 +92,9 @@ def test_shares_partition_each_batch_and_an_epoch_repeats_nobody(samples, share,
     ]
     assert whole == [list(chain(*parts)) for parts in zip(*shares, strict=True)]
     assert len(whole) == stop - start
-    everyone = [place for places in whole for place in places]
-    assert len(set(everyone)) == len(everyone)
-    assert all(0 <= index < samples for _, index in everyone)
+    seen = [place for places in whole for place in places]
+    assert len(set(seen)) == len(seen)
+    assert all(0 <= index < samples for _, index in seen)
 
 
 def test_a_batch_must_divide_among_the_processes():
@@ -128,16 +106,16 @@ def test_a_batch_must_divide_among_the_processes():
 @pytest.mark.parametrize("cache", ["none", "ram"])
 def test_stop_names_the_corrupt_image_in_one_line(workers, cache):
     with pytest.raises(FacedistillError) as caught:
-        load(pictures(broken=(9,)), workers=workers, cache=cache)
-    assert "picture 9" in str(caught.value)
+        load(images_in_memory(broken=(9,)), workers=workers, cache=cache)
+    assert "entry 9" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_skip_leaves_corrupt_images_out_and_names_them(workers):
-    batches = load(pictures(broken=(0, 9)), stop=3, workers=workers, on_error="skip")
+    batches = load(images_in_memory(broken=(0, 9)), stop=3, workers=workers, on_error="skip")
     named = [place for batch in batches for place in batch.skipped]
-    assert all("picture 0" in place or "picture 9" in place for place in named)
+    assert all("entry 0" in place or "entry 9" in place for place in named)
     assert sum(len(batch) for batch in batches) == 18 - len(named)
     for batch in batches:
         assert len(batch.images) == len(batch.flipped) == len(batch.keys) == len(batch)
@@ -146,36 +124,19 @@ def test_skip_leaves_corrupt_images_out_and_names_them(workers):
 @pytest.mark.parametrize("cache", ["none", "ram", "device"])
 @pytest.mark.parametrize("good", [0, 1])
 def test_a_batch_without_two_readable_images_ends_the_run(cache, good):
-    faces = pictures(broken=range(20 - good))
-    with pytest.raises(FacedistillError, match=r"of a batch cannot be read, .*first: picture"):
+    faces = images_in_memory(broken=range(20 - good))
+    with pytest.raises(FacedistillError, match=r"of a batch cannot be read, .*first: entry"):
         load(faces, stop=3, batch_size=20, on_error="skip", cache=cache)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("cache", ["none", "ram"])
 def test_crops_of_different_sizes_are_refused_with_the_remedy(workers, cache):
-    faces = Pictures([(8, 8)] * 9 + [(10, 10)] * 3)
+    faces = ImagesInMemory([(8, 8)] * 9 + [(10, 10)] * 3)
     with pytest.raises(FacedistillError, match=r"data\.image_size"):
         load(faces, batch_size=12, stop=1, workers=workers, cache=cache)
     batches = load(faces, batch_size=12, stop=1, workers=workers, cache=cache, image_size=16)
     assert batches[0].images.shape == (12, 16, 16, 3)
-
-
-def test_resizing_shrinks_by_area_enlarges_smoothly_and_keeps_keys():
-    faces = Pictures([(8, 8), (16, 16), (4, 4)])
-    resized = Resized(faces, 8)
-    np.testing.assert_array_equal(resized[0].image, faces.images[0])
-    means = faces.images[1].reshape(8, 2, 8, 2, 3).mean((1, 3))
-    np.testing.assert_allclose(resized[1].image, means, atol=0.51)
-    smooth = cv2.resize(faces.images[2], (8, 8), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(resized[2].image, smooth)
-    assert [resized.key(i) for i in range(3)] == [faces.key(i) for i in range(3)]
-    assert [resized[i].key for i in range(3)] == [faces.key(i) for i in range(3)]
-
-
-def test_resizing_refuses_to_distort():
-    with pytest.raises(FacedistillError, match="picture 0 is 8 x 9"):
-        Resized(Pictures([(9, 8)]), 8)[0]
 
 
 def test_views_keep_the_keys_of_drawn_faces():
@@ -190,17 +151,17 @@ def test_views_keep_the_keys_of_drawn_faces():
 def test_a_cache_larger_than_memory_is_refused(monkeypatch):
     monkeypatch.setattr("os.sysconf", lambda name: 10)
     with pytest.raises(FacedistillError, match=r"cache wants .* GiB"):
-        Cached(pictures())
+        Cached(images_in_memory())
 
 
 def test_the_device_cache_only_mirrors():
     with pytest.raises(FacedistillError, match="can only mirror"):
-        load(pictures(), augmentation=MUCH, cache="device")
+        load(images_in_memory(), augmentation=MUCH, cache="device")
 
 
 @pytest.mark.parametrize("cache", ["none", "ram", "device"])
 def test_clean_images_come_only_when_asked_for(cache):
-    faces = pictures()
+    faces = images_in_memory()
     assert load(faces, stop=1, cache=cache)[0].clean is None
     batch = load(faces, stop=1, cache=cache, keep_clean=True)[0]
     for image, clean, flipped in zip(batch.images, batch.clean, batch.flipped, strict=True):
@@ -210,7 +171,7 @@ def test_clean_images_come_only_when_asked_for(cache):
 
 
 def test_more_workers_than_cores_are_no_cause_for_a_warning():
-    faces = pictures()
+    faces = images_in_memory()
     order = Order(20, 6, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -223,14 +184,14 @@ def test_loading_draws_nothing_from_torchs_random_numbers(workers):
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    load(pictures(), stop=1, workers=workers, cache="ram")
+    load(images_in_memory(), stop=1, workers=workers, cache="ram")
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_decoding_happens_once_with_a_cache():
     read = []
 
-    class Counting(Pictures):
+    class Counting(ImagesInMemory):
         def encoded(self, index):
             read.append(index)
             return super().encoded(index)
@@ -240,7 +201,7 @@ def test_decoding_happens_once_with_a_cache():
 
 
 def test_the_clean_view_wears_no_mask_and_a_resumed_run_the_same_one():
-    faces = pictures(side=32)
+    faces = images_in_memory(side=32)
     options = {"augmentation": Augmentation(mask=1.0), "keep_clean": True}
     batches = load(faces, **options)
     for batch in batches:
@@ -272,11 +233,11 @@ def test_landmarks_move_with_the_images_however_they_are_cached():
             expected = Augmenter(turned).move_landmarks(faces[index].landmarks, (32, 32), rng)
             np.testing.assert_array_equal(points, expected)
     on_device = load(faces, 0, 2, 3, cache="device")
-    for ours, theirs in zip(on_device, load(faces, 0, 2, 3), strict=True):
-        assert torch.equal(ours.landmarks, theirs.landmarks)
+    for batch, expected in zip(on_device, load(faces, 0, 2, 3), strict=True):
+        assert torch.equal(batch.landmarks, expected.landmarks)
     small, large = (load(faces, 0, 2, 3, image_size=side) for side in (16, 64))
     assert torch.equal(small[1].landmarks, large[1].landmarks)
-    assert load(pictures())[0].landmarks is None
+    assert load(images_in_memory())[0].landmarks is None
 
 
 def test_masks_go_by_the_landmarks_and_what_they_do_not_fit_is_named():
