@@ -97,7 +97,7 @@ def test_evaluate_finds_out_that_a_folder_is_ijb(tmp_path):
     wrote = write_ijb(tmp_path)
     rng = np.random.default_rng(0)
     for name in ("plain", "flipped"):
-        np.save(tmp_path / f"{name}.npy", rng.normal(size=(len(wrote["people"]), 8)))
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(len(wrote["identities"]), 8)))
     command = ("evaluate", "--embeddings", tmp_path / "plain.npy", tmp_path)
     assert "IJBC 1:1 N1D1F0" in call(*command)
     (figures,) = json.loads(

@@ -17,20 +17,20 @@ from facedistill.faces.landmarks import to_pixels
 
 
 @pytest.fixture
-def people(tmp_path: Path) -> Path:
+def faces(tmp_path: Path) -> Path:
     for name, value in (("ann/1.png", 1), ("ann/2.png", 2), ("bob/1.png", 1)):
-        (tmp_path / "people" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "faces" / name).parent.mkdir(parents=True, exist_ok=True)
         image = np.full((8, 6, 3), value, np.uint8)
-        (tmp_path / "people" / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    return tmp_path / "people"
+        (tmp_path / "faces" / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return tmp_path / "faces"
 
 
-def test_every_kind_opens(people: Path, tmp_path: Path) -> None:
-    pack(open_dataset(people), tmp_path / "packed")
-    (tmp_path / "list.csv").write_text("path,label\npeople/ann/1.png,0\n")
+def test_every_kind_opens(faces: Path, tmp_path: Path) -> None:
+    pack(open_dataset(faces), tmp_path / "packed")
+    (tmp_path / "list.csv").write_text("path,label\nfaces/ann/1.png,0\n")
     for source, kind in (
-        (people, FolderDataset),
-        (str(people / "ann"), FolderDataset),
+        (faces, FolderDataset),
+        (str(faces / "ann"), FolderDataset),
         (tmp_path / "packed", RecordIODataset),
         (tmp_path / "packed" / "train.rec", RecordIODataset),
         (tmp_path / "list.csv", ListDataset),
@@ -39,8 +39,8 @@ def test_every_kind_opens(people: Path, tmp_path: Path) -> None:
         assert type(open_dataset(source)) is kind
 
 
-def test_relabel_reaches_the_readers(people: Path, tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("people/ann/1.png 4\npeople/bob/1.png 9\n")
+def test_relabel_reaches_the_readers(faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("faces/ann/1.png 4\nfaces/bob/1.png 9\n")
     with pytest.raises(FacedistillError, match="--relabel"):
         open_dataset(tmp_path / "list.txt")
     assert open_dataset(tmp_path / "list.txt", relabel=True).labels.tolist() == [0, 1]
@@ -62,13 +62,13 @@ def test_other_files_say_where_they_belong(tmp_path: Path, name, content, messag
         open_dataset(tmp_path / name)
 
 
-def test_missing_path_proposes_the_nearest(people: Path) -> None:
-    with pytest.raises(FacedistillError, match=r"peopel: no such .*did you mean 'people'\?"):
-        open_dataset(people.parent / "peopel")
-    with pytest.raises(FacedistillError, match=r"peopel/ann: no such .*did you mean 'people'\?"):
-        open_dataset(people.parent / "peopel" / "ann")
+def test_missing_path_proposes_the_nearest(faces: Path) -> None:
+    with pytest.raises(FacedistillError, match=r"faecs: no such .*did you mean 'faces'\?"):
+        open_dataset(faces.parent / "faecs")
+    with pytest.raises(FacedistillError, match=r"faecs/ann: no such .*did you mean 'faces'\?"):
+        open_dataset(faces.parent / "faecs" / "ann")
     with pytest.raises(FacedistillError, match="no such file or folder; check the name"):
-        open_dataset(people / "quite-another")
+        open_dataset(faces / "quite-another")
 
 
 def test_real_landmark_list_is_recognised(real_data: Path) -> None:
@@ -80,10 +80,10 @@ def test_real_landmark_list_is_recognised(real_data: Path) -> None:
     assert len(open_dataset(real_data / "landmarks112" / "img")) == 6500
 
 
-def test_summary(people: Path) -> None:
-    summary = dataset_summary(open_dataset(people))
+def test_summary(faces: Path) -> None:
+    summary = dataset_summary(open_dataset(faces))
     assert summary == {
-        "name": str(people),
+        "name": str(faces),
         "kind": "image folder",
         "images": 3,
         "identities": 2,
@@ -97,7 +97,7 @@ def test_summary(people: Path) -> None:
     json.dumps(summary)
 
 
-def test_summary_of_unlabelled_and_subset(people: Path) -> None:
-    summary = dataset_summary(Subset(open_dataset(people / "ann"), [0]))
+def test_summary_of_unlabelled_and_subset(faces: Path) -> None:
+    summary = dataset_summary(Subset(open_dataset(faces / "ann"), [0]))
     assert (summary["kind"], summary["identities"]) == ("Subset", 0)
     assert summary["images_per_identity"] is None

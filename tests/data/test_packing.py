@@ -14,7 +14,7 @@ from facedistill.data.labels import Subset
 from facedistill.data.packing import pack
 
 
-def people(root: Path, side: int = 8, **sides: int) -> FolderDataset:
+def write_faces(root: Path, side: int = 8, **sides: int) -> FolderDataset:
     rng = np.random.default_rng(0)
     for name in ("ann/1.jpg", "ann/2.png", "bob/1.jpg"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def people(root: Path, side: int = 8, **sides: int) -> FolderDataset:
 
 
 def test_folder_to_record_file_keeps_every_byte(tmp_path: Path) -> None:
-    source = people(tmp_path / "people")
+    source = write_faces(tmp_path / "faces")
     summary = pack(source, tmp_path / "packed")
     packed = RecordIODataset(tmp_path / "packed")
     assert [packed.encoded(i) for i in range(3)] == [source.encoded(i) for i in range(3)]
@@ -42,17 +42,17 @@ def test_folder_to_record_file_keeps_every_byte(tmp_path: Path) -> None:
     assert verify_records(tmp_path / "packed") == []
 
 
-def test_landmarks_that_stay_behind_are_told_of(tmp_path: Path) -> None:
-    people(tmp_path / "people")
+def test_landmarks_that_stay_behind_are_named_in_a_warning(tmp_path: Path) -> None:
+    write_faces(tmp_path / "faces")
     names, rows = ["ann/1.jpg", "ann/2.png", "bob/1.jpg"], " 1 2 5 2 3 4 2 6 5 6"
     lines = ["3", " ".join(FIVE_NAMES), *(name + rows for name in names)]
-    (tmp_path / "people" / "list.txt").write_text("\n".join(lines))
+    (tmp_path / "faces" / "list.txt").write_text("\n".join(lines))
     with pytest.warns(UserWarning, match=r"list\.txt: RecordIO holds .* the landmarks stay behind"):
-        pack(read_landmark_list(tmp_path / "people" / "list.txt"), tmp_path / "packed")
+        pack(read_landmark_list(tmp_path / "faces" / "list.txt"), tmp_path / "packed")
 
 
 def test_records_come_sorted_by_identity(tmp_path: Path) -> None:
-    source = Subset(people(tmp_path / "people"), [2, 0, 1], labels=np.array([1, 0, 1]))
+    source = Subset(write_faces(tmp_path / "faces"), [2, 0, 1], labels=np.array([1, 0, 1]))
     pack(source, tmp_path / "packed")
     packed = RecordIODataset(tmp_path / "packed")
     assert packed.labels.tolist() == [0, 1, 1]
@@ -60,8 +60,8 @@ def test_records_come_sorted_by_identity(tmp_path: Path) -> None:
 
 
 def test_unlabelled_images_pack(tmp_path: Path) -> None:
-    people(tmp_path / "people")
-    pack(FolderDataset(tmp_path / "people" / "ann"), tmp_path / "packed")
+    write_faces(tmp_path / "faces")
+    pack(FolderDataset(tmp_path / "faces" / "ann"), tmp_path / "packed")
     assert RecordIODataset(tmp_path / "packed").labels.tolist() == [-1, -1]
 
 
@@ -73,7 +73,7 @@ def test_procedural_faces_pack_without_loss(tmp_path: Path) -> None:
 
 
 def test_differing_sizes_are_refused_or_resized(tmp_path: Path) -> None:
-    source = people(tmp_path / "people", bob_1=16)
+    source = write_faces(tmp_path / "faces", bob_1=16)
     with pytest.raises(FacedistillError, match=r"bob/1\.jpg: 16 x 16 .* has 8 x 8; give --size"):
         pack(source, tmp_path / "packed")
     assert list((tmp_path / "packed").iterdir()) == []
@@ -92,7 +92,7 @@ def test_oblong_images_are_not_distorted(tmp_path: Path) -> None:
 
 
 def test_reencode(tmp_path: Path) -> None:
-    source = people(tmp_path / "people")
+    source = write_faces(tmp_path / "faces")
     sizes = [
         pack(source, tmp_path / str(quality), quality=quality, reencode=True)
         for quality in (30, 95)
@@ -105,7 +105,7 @@ def test_reencode(tmp_path: Path) -> None:
 
 
 def test_existing_output_is_kept_unless_overwritten(tmp_path: Path) -> None:
-    source = people(tmp_path / "people")
+    source = write_faces(tmp_path / "faces")
     pack(source, tmp_path / "packed")
     with pytest.raises(FacedistillError, match=r"packed is not empty; .*--overwrite"):
         pack(source, tmp_path / "packed")
@@ -114,7 +114,7 @@ def test_existing_output_is_kept_unless_overwritten(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_packing_left_is_no_output(tmp_path: Path) -> None:
-    source = people(tmp_path / "people")
+    source = write_faces(tmp_path / "faces")
     (tmp_path / "packed").mkdir()
     (tmp_path / "packed" / ".train-0123456789abcdef.rec").write_bytes(b"half")
     pack(source, tmp_path / "packed")
@@ -125,8 +125,8 @@ def test_what_a_killed_packing_left_is_no_output(tmp_path: Path) -> None:
 
 
 def test_damaged_image_stops_and_leaves_nothing(tmp_path: Path) -> None:
-    source = people(tmp_path / "people")
-    file = tmp_path / "people" / "bob" / "1.jpg"
+    source = write_faces(tmp_path / "faces")
+    file = tmp_path / "faces" / "bob" / "1.jpg"
     file.write_bytes(file.read_bytes()[:-2])
     with pytest.raises(FacedistillError, match=r"bob/1\.jpg: the JPEG is cut short"):
         pack(source, tmp_path / "packed")
@@ -142,7 +142,7 @@ def test_workers_write_the_same_file(tmp_path: Path) -> None:
 
 
 def test_an_error_in_a_worker_names_the_image(tmp_path: Path) -> None:
-    source = people(tmp_path / "people", bob_1=16)
+    source = write_faces(tmp_path / "faces", bob_1=16)
     with pytest.raises(FacedistillError, match=r"bob/1\.jpg: 16 x 16"):
         pack(source, tmp_path / "packed", workers=1)
     assert list((tmp_path / "packed").iterdir()) == []

@@ -64,7 +64,7 @@ def test_stored_embeddings_of_a_folder_use_all_that_is_known(tmp_path):
     wrote = write_ijb(tmp_path)
     rng = np.random.default_rng(0)
     plain, flipped = (
-        rng.normal(size=(2, len(wrote["people"]), 6)) + 3 * np.eye(12, 6)[wrote["people"]]
+        rng.normal(size=(2, len(wrote["identities"]), 6)) + 3 * np.eye(12, 6)[wrote["identities"]]
     )
     files = open_protocol(tmp_path)
     both = StoredEmbeddings("emb.npy", plain, flipped)

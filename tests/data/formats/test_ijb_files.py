@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.ijb_files import is_ijb, read_ijb
-from tests.data.formats.ijb_folder import PEOPLE, write_ijb
+from tests.data.formats.ijb_folder import IDENTITIES, write_ijb
 
 
 @pytest.mark.parametrize("below", ["", "meta"])
@@ -30,7 +30,7 @@ def test_all_files_are_read(tmp_path, below):
         "ijbc_1N_gallery_G2.csv",
     ]
     np.testing.assert_array_equal(files.galleries[1].templates, wrote["gallery"][1::2])
-    np.testing.assert_array_equal(files.probes.subjects, np.arange(PEOPLE) + 500)
+    np.testing.assert_array_equal(files.probes.subjects, np.arange(IDENTITIES) + 500)
 
 
 def test_ijbb_names_and_a_list_without_header(tmp_path):
@@ -42,7 +42,7 @@ def test_ijbb_names_and_a_list_without_header(tmp_path):
         (meta / f"ijbb_1N_gallery_{old}.csv").unlink()
     files = read_ijb(tmp_path)
     assert files.name == "IJBB"
-    assert [len(gallery.templates) for gallery in files.galleries] == [PEOPLE // 2] * 2
+    assert [len(gallery.templates) for gallery in files.galleries] == [IDENTITIES // 2] * 2
 
 
 def test_only_templates_and_media_must_be_there(tmp_path):
@@ -125,11 +125,11 @@ def test_no_damage_is_anything_but_one_line(tmp_path, data):
     start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(whole))] * 2)))
     junk = data.draw(st.binary(max_size=6) | st.sampled_from([b"nan", b"1e999", b"9" * 30, b'"']))
     path.write_bytes(whole[:start] + junk + whole[stop:])
-    said = ""
+    message = ""
     try:
         read_ijb(folder)
     except FacedistillError as error:
-        said = str(error)
+        message = str(error)
     finally:
         path.write_bytes(whole)
-    assert "\n" not in said
+    assert "\n" not in message

@@ -22,7 +22,7 @@ def write(folder: Path, text: str | bytes, *files: str) -> Path:
         "a b.jpg,0\nd/c.jpg,1",
         "a b.jpg 0\nd/c.jpg 1\n",
         "path,label\r\na b.jpg, 0\r\nd/c.jpg, 1\r\n",
-        "\ufeff# people\na b.jpg\t0\n\n   \nd/c.jpg\t1\n",
+        "\ufeff# faces\na b.jpg\t0\n\n   \nd/c.jpg\t1\n",
         "7\t0.000000\ta b.jpg\n8\t1\td/c.jpg\n",
     ],
 )
@@ -75,6 +75,6 @@ def test_missing_list(tmp_path: Path) -> None:
         ListDataset(tmp_path / "none.txt")
 
 
-def test_negative_labels_are_no_people_to_number_anew(tmp_path: Path) -> None:
+def test_negative_labels_are_not_renumbered(tmp_path: Path) -> None:
     with pytest.raises(FacedistillError, match="line 2: 'a -10' is not"):
         ListDataset(write(tmp_path, "a 3\na -10\n", "a"), relabel=True)

@@ -6,7 +6,7 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.recordio_verification import verify_records
-from tests.data.formats.test_recordio import change, insightface, write
+from tests.data.formats.record_bytes import change, insightface, write_records
 from tests.data.formats.test_recordio_writer import IMAGES, pack
 
 
@@ -42,7 +42,7 @@ def test_verify_refuses_checksums_of_another_file(tmp_path: Path) -> None:
 
 def test_verify_without_checksums_decodes(tmp_path: Path) -> None:
     records = insightface()
-    folder = write(tmp_path, change(records, 2, 40, b"\0\0\0\0"))
+    folder = write_records(tmp_path, change(records, 2, 40, b"\0\0\0\0"))
     (bad,) = verify_records(folder)
     assert (bad.key, bad.offset) == (2, len(records[0]) + len(records[1]))
-    assert verify_records(write(tmp_path, records)) == []
+    assert verify_records(write_records(tmp_path, records)) == []

@@ -21,23 +21,23 @@ def made(labels=LABELS, batch_size=12, images=4, seed=3, **options):
     )
 
 
-def test_a_batch_is_p_people_with_k_images_each():
+def test_a_batch_is_p_identities_with_k_images_each():
     order = made()
     assert order.identities == 3
     assert order.steps_per_epoch == 33 // 12
     for batch in order.places(0, 20):
-        people = Counter(int(LABELS[index]) for _, index in batch)
-        assert sorted(people.values()) == [4, 4, 4]
-        for person in people:
-            shown = [index for _, index in batch if LABELS[index] == person]
-            # All different as far as there are such.
-            assert len(set(shown)) == min(4, int((person == LABELS).sum()))
+        identities = Counter(int(LABELS[index]) for _, index in batch)
+        assert sorted(identities.values()) == [4, 4, 4]
+        for identity in identities:
+            shown = [index for _, index in batch if LABELS[index] == identity]
+            # All different where the identity has as many.
+            assert len(set(shown)) == min(4, int((identity == LABELS).sum()))
 
 
-def test_a_pass_sees_a_person_once_and_all_images_come_in_the_end():
+def test_a_pass_takes_an_identity_once_and_all_images_come_in_the_end():
     order = made()
     batches = list(order.places(0, 200))
-    for first in range(0, 200, 2):  # 7 people, 3 at a time: 2 batches a pass
+    for first in range(0, 200, 2):  # 7 identities, 3 at a time: 2 batches a pass
         seen = [int(LABELS[i]) for batch in batches[first : first + 2] for _, i in batch[::4]]
         assert len(seen) == len(set(seen)) == 6
         assert {epoch for batch in batches[first : first + 2] for epoch, _ in batch} == {first // 2}
@@ -46,7 +46,7 @@ def test_a_pass_sees_a_person_once_and_all_images_come_in_the_end():
         set(range(7)) - {int(LABELS[i]) for b in batches[f : f + 2] for _, i in b}
         for f in range(0, 200, 2)
     ]
-    assert len({min(people) for people in left_out}) == 7
+    assert len({min(identities) for identities in left_out}) == 7
 
 
 def test_the_order_is_a_function_of_the_step_and_the_seed():
@@ -55,7 +55,7 @@ def test_the_order_is_a_function_of_the_step_and_the_seed():
     assert list(made(seed=4).places(0, 12)) != whole
 
 
-def test_processes_share_the_batch_in_whole_people():
+def test_processes_share_the_batch_in_whole_identities():
     whole = list(made(batch_size=16).places(0, 6))
     shares = [list(made(batch_size=16, rank=rank, world=2).places(0, 6)) for rank in (0, 1)]
     assert [a + b for a, b in zip(*shares, strict=True)] == whole
@@ -63,7 +63,7 @@ def test_processes_share_the_batch_in_whole_people():
         assert all(len({LABELS[i] for _, i in batch}) == 2 for batch in share)
 
 
-def test_people_with_one_image_are_left_out_and_counted():
+def test_identities_with_one_image_are_left_out_and_counted():
     labels = np.append(LABELS, [7, 8])
     with pytest.warns(UserWarning, match="2 of 9 identities have one image only"):
         order = made(labels)

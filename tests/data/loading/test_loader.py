@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.loading.loader import Cached, Loader, Order
-from facedistill.data.views.resized import Resized
 from facedistill.faces.augmentation import Augmenter, sample_rng
 from facedistill.recipe.augmentation_options import Augmentation
 from tests.data.images_in_memory import ImagesInMemory, images_in_memory
@@ -137,15 +136,6 @@ def test_crops_of_different_sizes_are_refused_with_the_remedy(workers, cache):
         load(faces, batch_size=12, stop=1, workers=workers, cache=cache)
     batches = load(faces, batch_size=12, stop=1, workers=workers, cache=cache, image_size=16)
     assert batches[0].images.shape == (12, 16, 16, 3)
-
-
-def test_views_keep_the_keys_of_drawn_faces():
-    faces = ProceduralDataset(2, 2, size=16)
-    expected = [faces.key(i) for i in range(4)]
-    for view in (Resized(faces, 24), Cached(faces), Cached(Resized(faces, 24))):
-        assert [view.key(i) for i in range(4)] == expected
-        assert [view[i].key for i in range(4)] == expected
-        assert view.fingerprint == faces.fingerprint
 
 
 def test_a_cache_larger_than_memory_is_refused(monkeypatch):

@@ -8,16 +8,14 @@ from facedistill.data.views.upright import Upright
 
 
 def tagged(jpeg: bytes, orientation: int) -> bytes:
-    """A JPEG file with an EXIF tag of how it is to be turned, written out byte by byte."""
+    """A JPEG file with an EXIF orientation tag written byte by byte."""
     entry = b"\x01\x12\0\x03\0\0\0\x01" + bytes([0, orientation, 0, 0])
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry + bytes(4)
     return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
 
 
 @pytest.mark.parametrize(("orientation", "stored"), [(1, 0), (3, 2), (6, 1), (8, 3)])
-def test_a_photograph_stands_as_its_camera_says_and_is_otherwise_itself(
-    tmp_path, orientation, stored
-):
+def test_only_the_orientation_of_a_photograph_changes(tmp_path, orientation, stored):
     upright = ProceduralDataset(1, 1, size=64)[0].image
     lying = np.rot90(upright, stored).copy()
     (tmp_path / "ann").mkdir()

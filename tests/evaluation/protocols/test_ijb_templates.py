@@ -22,7 +22,7 @@ FARS = (1e-2, 0.05, 0.3)
 def protocol(tmp_path):
     wrote = write_ijb(tmp_path)
     rng = np.random.default_rng(1)
-    centres = rng.normal(size=(12, 6))[wrote["people"]]
+    centres = rng.normal(size=(12, 6))[wrote["identities"]]
     plain, flipped = centres + 1.2 * rng.normal(size=(2, *centres.shape))
     return read_ijb(tmp_path), plain, flipped, wrote
 

@@ -43,9 +43,9 @@ def noisy(images, needs):
 
 def ijb_folder(folder):
     """An IJB folder's protocol, and embeddings of its faces."""
-    people = write_ijb(folder)["people"]
+    identities = write_ijb(folder)["identities"]
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(len(people), 8)) + 2 * np.eye(12, 8)[people]
+    vectors = rng.normal(size=(len(identities), 8)) + 2 * np.eye(12, 8)[identities]
     return open_protocol(folder), StoredEmbeddings("faces.npy", vectors)
 
 
