@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.core.estimate import LEVEL, Estimate, Interval
@@ -299,8 +299,8 @@ def _rate(errors: int, pairs: int, resampled: np.ndarray, units: _Units) -> Esti
         with np.errstate(invalid="ignore"):
             return Estimate(errors / pairs, _interval(resampled[0] / resampled[1], units))
     tail = (1 - LEVEL) / 2
-    low = 0.0 if not errors else float(stats.beta.ppf(tail, errors, 1))
-    high = 1.0 if errors else float(stats.beta.ppf(1 - tail, 1, pairs))
+    low = 0.0 if not errors else float(special.betaincinv(errors, 1, tail))
+    high = 1.0 if errors else float(special.betaincinv(1, pairs, 1 - tail))
     return Estimate(errors / pairs, Interval(low, high, "pairs", pairs))
 
 

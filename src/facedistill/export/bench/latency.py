@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from facedistill.core.estimate import LEVEL, Estimate, Interval
 
@@ -55,7 +55,8 @@ def median_interval(values: np.ndarray) -> Interval | None:
         The interval over turns; None for fewer than 6, whose extremes hold the median less often.
     """
     ordered = np.sort(values)
-    outside = int(binom.ppf((1 - LEVEL) / 2, len(ordered), 0.5))
+    below = bdtr(np.arange(len(ordered) + 1), len(ordered), 0.5)  # at most so many of them
+    outside = int(np.searchsorted(below, (1 - LEVEL) / 2))
     if not outside:
         return None
     low, high = ordered[outside - 1], ordered[-outside]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from facedistill.core.estimate import Interval
 from facedistill.evaluation.metrics.roc import OperatingPoint, RocCurve, far_name
@@ -70,13 +70,13 @@ def draw_det(curves: Mapping[str, RocCurve]) -> Figure:
             far, frr = far[drawn], 1 - tar[drawn]
             if len(far):
                 lowest = [min(lowest[0], far.min()), min(lowest[1], frr.min())]
-            axes.step(norm.ppf(far), norm.ppf(frr), where="post", label=name, color=colour)
+            axes.step(ndtri(far), ndtri(frr), where="post", label=name, color=colour)
         for axis, least in zip((axes.xaxis, axes.yaxis), lowest, strict=True):
             below = [tick for tick in _DET_TICKS if tick <= least]
             ticks = [tick for tick in _DET_TICKS if tick >= (below[-1] if below else 0)]
-            axis.set_ticks(norm.ppf(ticks), [_percent_tick(tick) for tick in ticks])
+            axis.set_ticks(ndtri(ticks), [_percent_tick(tick) for tick in ticks])
         # Where accepts equal rejects.
-        ends = norm.ppf([max(lowest), 0.5])
+        ends = ndtri([max(lowest), 0.5])
         axes.plot(ends, ends, color="#b8c0c9", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         axes.set(xlabel="false accept rate %", ylabel="false reject rate %")
         legend_of_many(axes, curves, "upper right")
