@@ -25,21 +25,19 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.header import HEADER_KEY
-from facedistill.runtime.input_spec import InputSpec
+from tests.export.small_network import SIDE, embeddings, faces, small_network
 
-SIDE = 32
+OPTIONS = {
+    "uint8": ExportOptions(),
+    "float": ExportOptions(input="float", normalise=True),
+    "fixed": ExportOptions(batch=3),
+}
 
 
 @pytest.fixture(scope="module")
 def network() -> FaceNetwork:
-    torch.manual_seed(0)
-    spec = InputSpec(size=SIDE, color="BGR", mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
-    network = FaceNetwork.create("mobilefacenet", spec, width=0.25, embedding_size=16)
+    network = small_network().train()
     network.metadata = ModelMetadata(training_data="5 faces")
-    pixels = torch.randint(256, (8, SIDE, SIDE, 3), dtype=torch.uint8)
-    with torch.no_grad():
-        for _ in range(3):
-            network.train()(pixels)  # give the batch norms statistics worth folding
     return network
 
 
@@ -49,8 +47,14 @@ def exported(network, tmp_path_factory):
     return export_network(network, path, faces=faces(5))
 
 
-def faces(count: int) -> np.ndarray:
-    return np.random.default_rng(3).integers(256, size=(count, SIDE, SIDE, 3), dtype=np.uint8)
+@pytest.fixture(scope="module")
+def files(network, exported, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("options")
+    written = {"uint8": exported.path}
+    for kind in ("float", "fixed"):
+        written[kind] = folder / f"{kind}.onnx"
+        write(copy.deepcopy(network).eval(), written[kind], OPTIONS[kind])
+    return written
 
 
 def answer(path, images: np.ndarray) -> np.ndarray:
@@ -58,10 +62,9 @@ def answer(path, images: np.ndarray) -> np.ndarray:
     return session.run(None, {"image": images})[0]
 
 
-@torch.no_grad()
 def torch_embedding(network: FaceNetwork, images: np.ndarray) -> np.ndarray:
     training = network.training
-    embedding = network.eval()(torch.from_numpy(images)).embedding.numpy()
+    embedding = embeddings(network.eval(), images)
     network.train(training)
     return embedding
 
@@ -115,21 +118,20 @@ def test_metadata_says_how_to_feed_the_file(network, exported):
         "mean": [100.0, 110.0, 120.0],
         "std": [50.0, 60.0, 70.0],
     }
-    assert document["embedding_size"] == 16
+    assert document["embedding_size"] == 6
     assert document["batch"] is None
     assert document["normalised"] is False
     assert document["training_data"] == "5 faces"
     assert set(document) >= {"thresholds", "licences", "recipe_hash", "library_version"}
 
 
-@pytest.mark.parametrize(
-    "options", [ExportOptions(), ExportOptions(input="float"), ExportOptions(batch=3)], ids=str
-)
-def test_file_opens_as_a_network_that_needs_no_telling(network, tmp_path, options):
-    path = tmp_path / "student.onnx"
-    write(copy.deepcopy(network).eval(), path, options)
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_file_opens_as_a_network_that_needs_no_telling(network, files, kind):
+    path, options = files[kind], OPTIONS[kind]
     images = faces(4)
     wanted = torch_embedding(network, images)
+    if options.normalise:
+        wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
     reopened = OnnxNetwork(path, threads=1)
     assert reopened.input == network.input
     assert reopened.batch == options.batch
@@ -189,13 +191,12 @@ def test_batch_norm_is_folded_into_convolutions(exported):
 
 
 def test_wrong_size_is_refused_by_the_runtime_with_both_sizes(exported):
-    with pytest.raises(Exception, match=r"Got: 33 Expected: 32"):
-        answer(exported.path, np.zeros((1, 33, 33, 3), dtype=np.uint8))
+    with pytest.raises(Exception, match=r"Got: 17 Expected: 16"):
+        answer(exported.path, np.zeros((1, 17, 17, 3), dtype=np.uint8))
 
 
-def test_without_preprocessing_normalised_planes_go_in_and_unit_vectors_come_out(network, tmp_path):
-    path = tmp_path / "bare.onnx"
-    write(copy.deepcopy(network).eval(), path, ExportOptions(input="float", normalise=True))
+def test_without_preprocessing_normalised_planes_go_in_and_unit_vectors_come_out(network, files):
+    path = files["float"]
     images = faces(2)
     planes = images[..., ::-1].astype(np.float32)  # the network is BGR
     planes = (planes - (100.0, 110.0, 120.0)) / (50.0, 60.0, 70.0)
@@ -208,19 +209,12 @@ def test_without_preprocessing_normalised_planes_go_in_and_unit_vectors_come_out
     assert document["normalised"] is True
 
 
-def test_disagreeing_file_is_not_written(network, tmp_path, monkeypatch):
-    write_whole = module._write
-
-    def write_damaged(model, path, name):
-        for tensor in model.graph.initializer:
-            values = onnx.numpy_helper.to_array(tensor)
-            if values.ndim == 2:  # the head
-                damaged = onnx.numpy_helper.from_array(values[::-1].copy(), tensor.name)
-                tensor.CopyFrom(damaged)
-                break
-        write_whole(model, path, name)
-
-    monkeypatch.setattr(module, "_write", write_damaged)
+def test_disagreeing_file_is_not_written(network, exported, tmp_path, monkeypatch):
+    damaged = onnx.load(exported.path)
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in damaged.graph.initializer}
+    (head,) = (each for each in damaged.graph.initializer if values[each.name].ndim == 2)
+    head.CopyFrom(onnx.numpy_helper.from_array(values[head.name][::-1].copy(), head.name))
+    monkeypatch.setattr(module, "_to_onnx", lambda *_: damaged)
     with pytest.raises(FacedistillError, match=r"student\.onnx: the ONNX file's .* differs"):
         export_network(network, tmp_path / "student.onnx")
     assert not list(tmp_path.iterdir())
