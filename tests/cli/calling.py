@@ -3,11 +3,13 @@
 from typer.testing import CliRunner
 
 from facedistill.cli.app import app
+from tests.engine import standin  # noqa: F401 - registers a tiny network
 
 FACES = "procedural:identities=12,images=4,size=32"
 LOOSE = "procedural:identities=6,images=3,size=32,loose=1"
 TINY = [
-    "student.arguments.width=0.25",
+    "student.network=standin",
+    "student.arguments={}",
     "student.input.size=32",
     "student.embedding_size=16",
     "data.validation_identities=4",
