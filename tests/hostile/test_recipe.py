@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from facedistill.recipe.loading import load_recipe, shipped_recipes
 from facedistill.recipe.plain_yaml import MAX_BYTES
 from tests.hostile.mutations import MEMORY, attempt, hostile, mutations, tally
-from tests.recipe.test_schema import FULL
+from tests.recipe.full_recipe import FULL
 
 WHOLE = {"full": FULL, **{name: load_recipe(name).to_yaml() for name in shipped_recipes()}}
 

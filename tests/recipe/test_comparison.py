@@ -4,7 +4,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.recipe.comparison import load_comparison, plan
 from facedistill.recipe.loading import load_recipe
 
-TAUGHT = """
+WITH_TEACHER = """
 settings: ["teacher.bank=${teacher}/bank"]
 rows:
   teacher: {recipe: arcface, seeds: [0], bank: true, if_needed: true}
@@ -26,8 +26,8 @@ def trials_of(comparison, tmp_path):
     return {(trial.row, trial.seed): trial for trial in plan(comparison, tmp_path)}
 
 
-def test_a_bank_made_in_the_comparison_is_for_those_that_are_taught(write, tmp_path):
-    trials = trials_of(load_comparison(write(TAUGHT), seeds=[0, 1]), tmp_path)
+def test_a_bank_made_in_the_comparison_is_for_rows_with_a_teacher(write, tmp_path):
+    trials = trials_of(load_comparison(write(WITH_TEACHER), seeds=[0, 1]), tmp_path)
     assert next(iter(trials)) == ("teacher", 0)
     assert [trial.bank for trial in trials.values()] == [True, False, False, False, False]
     teacher = trials["teacher", 0].folder
@@ -38,9 +38,9 @@ def test_a_bank_made_in_the_comparison_is_for_those_that_are_taught(write, tmp_p
         assert trials["plain", seed].after == ()
 
 
-@pytest.mark.parametrize("own", ["teacher.bank=mine", "teacher={model: m, licence: own}"])
-def test_a_row_that_nobody_needs_any_more_is_left_out(write, tmp_path, own):
-    comparison = load_comparison(write(TAUGHT), settings=[own])
+@pytest.mark.parametrize("own", ["teacher.bank=other", "teacher={model: m, licence: own}"])
+def test_a_row_that_is_no_longer_needed_is_left_out(write, tmp_path, own):
+    comparison = load_comparison(write(WITH_TEACHER), settings=[own])
     assert list(comparison.rows) == ["plain", "fcd"]
     trials = trials_of(comparison, tmp_path)
     assert trials["fcd", 0].after == ()
@@ -48,7 +48,9 @@ def test_a_row_that_nobody_needs_any_more_is_left_out(write, tmp_path, own):
 
 
 def test_a_row_to_compare_with_is_needed(write):
-    comparison = load_comparison(write(TAUGHT), settings=["teacher.bank=x"], against=["teacher"])
+    comparison = load_comparison(
+        write(WITH_TEACHER), settings=["teacher.bank=x"], against=["teacher"]
+    )
     assert "teacher" in comparison.rows
 
 
@@ -104,12 +106,12 @@ rows:
         load_comparison(write(text), settings=["objectives.mrd=null"])
 
 
-def test_what_is_said_of_a_teacher_that_no_row_has_is_refused():
+def test_a_setting_of_a_teacher_is_refused_where_no_row_has_one():
     with pytest.raises(FacedistillError, match=r"no row has a teacher, so that teacher\.bank=bank"):
         load_comparison(["arcface"], settings=["teacher.bank=bank"])
 
 
-def test_what_rows_set_themselves_is_told_to_who_sets_it_for_all(write, recwarn):
+def test_a_setting_for_all_rows_warns_of_rows_that_set_it_themselves(write, recwarn):
     text = """
 rows:
   short: {recipe: arcface, settings: [training.epochs=1]}
@@ -142,10 +144,10 @@ def test_methods_differ_in_nothing_but_their_method(tmp_path):
         assert recipe.teacher.bank == str(tmp_path / "runs" / "teacher" / "seed-0" / "bank")
         shared = {"init", "images_per_person"}
         for part in ("data", "student", "optimizer", "schedule", "training"):
-            ours, theirs = (
+            options, expected = (
                 getattr(each, part).model_dump(exclude=shared) for each in (recipe, plain)
             )
-            assert ours == theirs, row
+            assert options == expected, row
         assert (recipe.student.init is None) == (row != "triplet_distillation")
         of_its_own = load_recipe("shrinkteanet" if row == "embedding_mse" else row)
         for name, term in recipe.objectives.items():
@@ -168,7 +170,7 @@ def test_methods_take_a_users_own_bank(tmp_path):
         assert trial.row == "plain" or trial.recipe.teacher.bank == "bank"
 
 
-@pytest.mark.parametrize("name", ["mine.yaml", "my=own.yaml"])
+@pytest.mark.parametrize("name", ["plain.yaml", "my=own.yaml"])
 def test_a_row_is_named_before_its_file(tmp_path, name, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / name).write_text(load_recipe("arcface").to_yaml().replace("seed: 0", "seed: 5"))
@@ -180,7 +182,7 @@ def test_a_row_is_named_before_its_file(tmp_path, name, monkeypatch):
 
 
 def test_a_whole_comparison_is_no_row(write):
-    (path,) = write(TAUGHT)
+    (path,) = write(WITH_TEACHER)
     for sources in ([f"own={path}"], [path, "arcface"]):
         with pytest.raises(FacedistillError, match="describes a whole comparison: give it alone"):
             load_comparison(sources)

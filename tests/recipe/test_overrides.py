@@ -3,6 +3,7 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.recipe.loading import load_recipe
 from facedistill.recipe.overrides import Override
+from tests.recipe.full_recipe import FULL, refused
 
 
 @pytest.mark.parametrize(
@@ -108,3 +109,49 @@ def test_a_setting_stays_what_it_was_whatever_later_ones_change_in_a_tree():
         each.apply(first)
     given.apply(second)
     assert (first["objectives"]["x"], second["objectives"]["x"]) == ({"scale": 9}, {"scale": 8})
+
+
+def test_settings_are_yaml_and_later_ones_win(write_recipe):
+    recipe = load_recipe(
+        write_recipe(FULL),
+        [
+            "optimizer.lr=1",
+            "optimizer.lr=3e-3",
+            "optimizer.weight_decay=1E-4",
+            "schedule.milestones=[0.1, 2e-1]",
+            "objectives.margin_softmax={head: cosface}",
+            "objectives.kd.tau=2",
+            "training.ema=null",
+            "training.compile=true",
+            "teacher=null",
+            "objectives.fcd=null",
+            "name=3 e",
+            "data.train=a=b",
+        ],
+    )
+    assert recipe.optimizer.lr == 0.003
+    assert recipe.optimizer.weight_decay == 1e-4
+    assert recipe.schedule.milestones == (0.1, 0.2)
+    assert recipe.objectives["margin_softmax"].arguments == {"head": "cosface"}
+    assert recipe.objectives["kd"].arguments == {"tau": 2}
+    assert recipe.training.ema is None
+    assert recipe.training.compile is True
+    assert recipe.teacher is None
+    assert "fcd" not in recipe.objectives
+    assert recipe.name == "3 e"
+    assert recipe.data.train == "a=b"
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("optimizer.lr", "a.b=value"),
+        ("=1", "a.b=value"),
+        ("name.first=1", "'name' is a value"),
+        ("optimizer.lr=[", "no YAML"),
+        ("seed=" + "9" * 6000, "no YAML"),
+        ("..=1", "unknown key"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(write_recipe, setting, reason):
+    assert reason in refused(write_recipe(FULL), setting)
