@@ -61,6 +61,6 @@ SETTINGS = [
 
 
 def tiny_recipe(*settings):
-    taught = filter(None, (re.match(r"(teacher|teachers\.\w+)\.", each) for each in settings))
-    stated = {f"{teacher[1]}.licence=unknown" for teacher in taught}
+    teachers = filter(None, (re.match(r"(teacher|teachers\.\w+)\.", each) for each in settings))
+    stated = {f"{teacher[1]}.licence=unknown" for teacher in teachers}
     return load_recipe("arcface", [*SETTINGS, *stated, *settings])

@@ -6,11 +6,9 @@ import signal
 import pytest
 import torch
 
-from facedistill.core.errors import FacedistillError
 from facedistill.data.loading.loader import Loader, Order
-from facedistill.distill.objectives.base import Objective
 from facedistill.distill.objectives.context import RunContext
-from facedistill.distill.objectives.registry import create_objective, objective
+from facedistill.distill.objectives.registry import create_objective
 from facedistill.engine.metrics_log import MetricsLog, read_metrics
 from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.schedule import create_schedule
@@ -34,10 +32,10 @@ def weights_of(folder, name="last"):
     return load_model(folder / f"{name}.safetensors").backbone.state_dict()
 
 
-def close(ours, theirs, tolerance=1e-6):
-    assert ours.keys() == theirs.keys()
-    for name, tensor in ours.items():
-        torch.testing.assert_close(tensor, theirs[name], rtol=tolerance, atol=tolerance)
+def close(first, second, tolerance=1e-6):
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], rtol=tolerance, atol=tolerance)
 
 
 def naive(recipe):
@@ -103,8 +101,7 @@ def test_the_loop_is_the_naive_loop(tmp_path, settings):
     losses, weights = naive(recipe)
     records = read_metrics(tmp_path / "metrics.jsonl")
     assert [record["loss"] for record in records] == pytest.approx(losses, rel=1e-5)
-    ours = weights_of(tmp_path)
-    for name, tensor in ours.items():
+    for name, tensor in weights_of(tmp_path).items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, weights[name], rtol=1e-5, atol=1e-6)
     factor = create_schedule("cosine", 10)
@@ -125,67 +122,12 @@ def test_micro_batches_without_batch_norm_are_the_whole_batch(tmp_path, parts):
     train(tmp_path / "whole", *settings)
     train(tmp_path / "parts", *settings, f"training.accumulate={parts}")
     close(weights_of(tmp_path / "parts"), weights_of(tmp_path / "whole"))
-    for ours, theirs in zip(
+    for parts_record, whole_record in zip(
         read_metrics(tmp_path / "parts" / "metrics.jsonl"),
         read_metrics(tmp_path / "whole" / "metrics.jsonl"),
         strict=True,
     ):
-        assert ours == pytest.approx(theirs, rel=1e-5)
-
-
-@objective("poisoned_from_the_middle")
-class Poisoned(Objective):
-    """Is not a number from the fourth batch on."""
-
-    needs = frozenset({"student.embedding"})
-
-    def __init__(self, setting):
-        super().__init__()
-        self.batches = 0
-
-    def forward(self, student, teacher, batch):
-        self.batches += 1
-        loss = student.embedding.mean()
-        return (loss * float("nan") if self.batches > 3 else loss), {}
-
-
-def test_a_loss_that_is_not_a_number_names_objective_step_and_batch(tmp_path):
-    with pytest.raises(FacedistillError) as caught:
-        train(
-            tmp_path, "objectives.poisoned_from_the_middle={}", "training.checkpoint_minutes=1e-9"
-        )
-    message = str(caught.value)
-    assert "the loss of poisoned_from_the_middle is not finite at step 3 (epoch 0" in message
-    faces, _ = split_data(tiny_recipe())
-    (place,) = Order(len(faces), 8, 0).places(3, 4)
-    assert faces.key(place[0][1]).hex() in message
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
-    assert [record["step"] for record in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]
-
-
-@objective("smooth_nowhere")
-class SmoothNowhere(Objective):
-    """Is 0 everywhere, with a gradient that is not a number."""
-
-    needs = frozenset({"student.embedding"})
-
-    def __init__(self, setting):
-        super().__init__()
-
-    def forward(self, student, teacher, batch):
-        return (0 * student.embedding).square().sum().sqrt(), {}
-
-
-def test_a_gradient_that_is_not_a_number_reaches_no_checkpoint(tmp_path):
-    with pytest.raises(FacedistillError, match=r"gradient of the sum of .*smooth_nowhere is not"):
-        train(
-            tmp_path,
-            "objectives.smooth_nowhere={start: 0.5}",
-            "training.checkpoint_minutes=1e-9",
-        )
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert state["step"] == 3
-    assert all(torch.isfinite(tensor).all() for tensor in state["weights"].values())
+        assert parts_record == pytest.approx(whole_record, rel=1e-5)
 
 
 class Report:
@@ -225,7 +167,7 @@ def test_the_first_of_the_best_is_kept_and_the_end_is_always_measured(
     assert summary.validation == max(accuracies)
 
 
-def test_without_validation_people_the_best_are_the_last(tmp_path):
+def test_without_validation_the_best_weights_are_the_last(tmp_path):
     summary = train(tmp_path, "training.evaluate_every=0.5")
     assert summary.validation is None
     close(weights_of(tmp_path, "best"), weights_of(tmp_path, "last"), 0)

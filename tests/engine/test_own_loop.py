@@ -1,4 +1,4 @@
-"""A loop of one's own around the training step, without recipe, run or accelerator."""
+"""A user's own loop around the training step, without recipe, run or accelerator."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from tests.engine import standin  # noqa: F401 - registers the network
 
 
 class Distance(Objective):
-    """A method of one's own: mean squared distance of the embeddings."""
+    """A method of the user: mean squared distance of the embeddings."""
 
     needs = frozenset({"student.embedding", "teacher.embedding"})
 
@@ -26,7 +26,7 @@ class Distance(Objective):
         return (student.embedding - teacher.embedding).square().mean(), {}
 
 
-def test_a_loop_of_ones_own_trains_the_student():
+def test_a_users_own_loop_trains_the_student():
     torch.manual_seed(0)
     faces = open_dataset("procedural:identities=8,images=4,size=16")
     loader = Loader(faces, Order(len(faces), 8, seed=0), augmentation=Augmentation())
@@ -36,8 +36,8 @@ def test_a_loop_of_ones_own_trains_the_student():
     factor, losses = create_schedule("cosine", total=40), []
     for number, batch in enumerate(loader.batches(0, 40)):
         with torch.no_grad():
-            known = Outputs(embedding=teacher.eval()(batch.images, {"embedding"}).embedding)
-        loss, _ = step(batch, known, number / 40)
+            targets = Outputs(embedding=teacher.eval()(batch.images, {"embedding"}).embedding)
+        loss, _ = step(batch, targets, number / 40)
         loss.backward()
         step.finish_step(lambda rows: rows)
         optimizer.param_groups[0]["lr"] = 0.01 * factor(number)

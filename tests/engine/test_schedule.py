@@ -40,7 +40,7 @@ def test_steps_fall_at_their_milestones():
     assert [factor(step) for step in (75, 99)] == pytest.approx([0.01, 0.01])
 
 
-def test_one_cycle_starts_at_a_25th_peaks_where_told_and_ends_at_final():
+def test_one_cycle_starts_at_a_25th_peaks_at_its_warmup_and_ends_at_final():
     factor = create_schedule("one_cycle", 100, peak=0.3, final=0.05)
     assert factor(0) == pytest.approx(1 / 25)
     assert factor(15) == pytest.approx((1 + 1 / 25) / 2)

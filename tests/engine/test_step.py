@@ -33,7 +33,7 @@ class Twice(Term, Classifier):
         return 2 * embedding
 
 
-class Says(Teacher):
+class EmbeddingTeacher(Teacher):
     name, gives = "the oracle", frozenset({"embedding"})
 
     def __call__(self, batch, needs):
@@ -145,20 +145,20 @@ def test_a_share_of_the_students_gradient_is_for_what_the_student_learns_from():
         make_step(a=(Term(), Weight()), keeps=(teachers, Weight(share=0.3)))
 
 
-def test_teacher_and_objectives_must_have_something_to_say_to_each_other():
-    taught = make_step(a=(Term(needs=("student.embedding", "teacher.embedding")), Weight()))
+def test_teacher_and_objectives_must_go_together():
+    distilled = make_step(a=(Term(needs=("student.embedding", "teacher.embedding")), Weight()))
     alone = make_step(a=(Term(), Weight()))
     greedy = make_step(a=(Term(needs=("student.embedding", "teacher.tokens")), Weight()))
-    taught.check_teacher(Says())
+    distilled.check_teacher(EmbeddingTeacher())
     alone.check_teacher(None)
     with pytest.raises(
         FacedistillError, match=r"need teacher\.embedding and the run has no teacher"
     ):
-        taught.check_teacher(None)
+        distilled.check_teacher(None)
     with pytest.raises(FacedistillError, match="no objective learns from the oracle"):
-        alone.check_teacher(Says())
+        alone.check_teacher(EmbeddingTeacher())
     with pytest.raises(FacedistillError, match=r"need teacher\.tokens, but the oracle gives only"):
-        greedy.check_teacher(Says())
+        greedy.check_teacher(EmbeddingTeacher())
 
 
 class Hints(Term):

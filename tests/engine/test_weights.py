@@ -110,7 +110,7 @@ def test_half_precision_neither_swallows_small_gradients_nor_ends_at_large_ones(
         assert scale() == pytest.approx(exact, rel=0.02)
 
 
-def test_a_weight_that_is_never_found_is_told(tmp_path, monkeypatch):
+def test_a_weight_that_is_never_found_is_warned_of(tmp_path, monkeypatch):
     make_bank(tmp_path / "bank", "procedural:identities=8,images=4,size=16")
     recipe = tiny_recipe(
         f"teacher.bank={tmp_path / 'bank'}", "teacher.licence=own",

@@ -19,7 +19,7 @@ class Engine:
         self.path = Path(path)
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         self.note(f"threads {threads} cpus {cpus} gpus {os.environ['CUDA_VISIBLE_DEVICES']!r}")
-        print("what runtimes say")
+        print("output of a runtime")
 
     def note(self, line):
         with self.path.open("a") as file:

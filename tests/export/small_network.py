@@ -56,6 +56,6 @@ def embeddings(network, images) -> np.ndarray:
     return network(torch.from_numpy(images)).embedding.numpy()
 
 
-def least_cosine(ours, theirs) -> float:
-    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    return float(((ours * theirs).sum(axis=1) / lengths).min())
+def least_cosine(first, second) -> float:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return float(((first * second).sum(axis=1) / lengths).min())

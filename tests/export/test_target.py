@@ -57,7 +57,9 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(monkeypatch, fu
     "code",
     ["import onnx_of_tomorrow", "raise OSError('libodd.so: undefined symbol')", "len.of_tomorrow"],
 )
-def test_a_target_whose_packages_are_missing_or_broken_says_so(monkeypatch, tmp_path, code):
+def test_missing_or_broken_packages_of_a_target_are_named_with_the_remedy(
+    monkeypatch, tmp_path, code
+):
     (tmp_path / "target_of_tomorrow.py").write_text(f"{code}\n")
     monkeypatch.syspath_prepend(tmp_path)
     target = Target("fake", "Fake", "target_of_tomorrow", ".fake", RUNTIME, extra="tomorrow")
@@ -65,7 +67,7 @@ def test_a_target_whose_packages_are_missing_or_broken_says_so(monkeypatch, tmp_
         target.open_engine(tmp_path / "a.fake")
 
 
-def test_faults_of_ones_own_are_no_missing_extra(monkeypatch):
+def test_other_faults_are_no_missing_extra(monkeypatch):
     def fails(path):
         raise OSError(28, "No space left on device")
 

@@ -43,19 +43,19 @@ def test_a_fresh_process_is_pinned_warmed_up_and_timed(tmp_path, apart, capfd):
         assert 60e6 <= second < 120e6
     out, err = capfd.readouterr()
     assert out == ""
-    assert "what runtimes say" in err
+    assert "output of a runtime" in err
 
 
 def test_the_peak_is_of_the_open_network_and_not_of_what_was_before(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     if sys.platform != "linux" or not os.access("/proc/self/clear_refs", os.W_OK):
-        pytest.skip("the system does not tell or clear a process's peak")
+        pytest.skip("the system does not report or clear a process's peak")
     bytearray(200_000_000)  # Comes and goes before the file is opened.
     grown = Measured(subject(tmp_path), 1).warm_up(1, 1)
     assert grown < 100e6
 
 
-def test_what_cannot_be_opened_says_so(tmp_path, apart):
+def test_what_cannot_be_opened_is_refused_with_the_reason(tmp_path, apart):
     with pytest.raises(FacedistillError, match=r"notes\.txt is damaged"):
         apart(subject(tmp_path, "Refusing"), 1, None).wait()
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_opened_says_so(tmp_path, apart):
         ("Dying", "notes.txt: its process was ended by SIGKILL, as the system does"),
     ],
 )
-def test_what_does_not_run_says_so_whenever_it_is_asked(tmp_path, apart, engine, reason):
+def test_what_does_not_run_is_refused_at_every_call(tmp_path, apart, engine, reason):
     process = apart(subject(tmp_path, engine), 1, None)
     process.wait()
     with pytest.raises(FacedistillError, match=reason):

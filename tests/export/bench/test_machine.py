@@ -9,7 +9,7 @@ from facedistill.export.bench import machine as machine_module
 from facedistill.export.bench.machine import Machine, this_machine
 
 
-def test_the_machine_says_its_processor_memory_and_versions(tmp_path, monkeypatch):
+def test_a_machine_is_its_processor_memory_and_versions(tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text("model\t: 9\nmodel name\t:\nmodel name\t: Fast One\n")
     (tmp_path / "meminfo").write_text("MemFree: 1 kB\nMemTotal:  2000 kB\n")
     monkeypatch.setattr(machine_module, "_CPU_FACTS", tmp_path / "cpuinfo")

@@ -14,7 +14,7 @@ def test_raw_planes_give_what_raw_faces_give():
     np.testing.assert_allclose(embedding, embeddings(network, images), atol=1e-4)
 
 
-def test_it_says_what_the_backbone_says():
+def test_it_has_the_backbones_sizes_and_parameters():
     backbone = small_network().backbone
     wrapped = PixelBackbone(backbone, small_network().input)
     assert (wrapped.embedding_size, wrapped.feature_channels) == (6, 8)

@@ -14,7 +14,7 @@ def talk():
     warnings.warn("old package", UserWarning, stacklevel=1)
 
 
-def test_what_a_converter_says_is_kept_back_and_heard_again_afterwards(capsys, caplog, recwarn):
+def test_output_of_a_converter_is_kept_back_and_that_after_it_is_not(capsys, caplog, recwarn):
     with quiet():
         talk()
     assert capsys.readouterr() == ("", "")

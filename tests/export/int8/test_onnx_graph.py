@@ -18,7 +18,7 @@ def test_unchanged_graph_is_the_model_it_came_from():
     np.testing.assert_array_equal(compute(graph, x), compute(OnnxGraph(graph.model()), x))
 
 
-def test_who_makes_and_who_reads_a_value():
+def test_makers_and_readers_of_a_value():
     graph = built()
     first, second, other, total = graph.nodes
     assert graph.producer(first.output[0]) is first
@@ -53,7 +53,7 @@ def test_names_are_fresh_and_scalars_stay_scalars():
     assert [each.op_type for each in graph.nodes][:2] == ["Conv", "Mul"]
     stored = {tensor.name: list(tensor.dims) for tensor in graph.model().graph.initializer}
     assert stored[names[1]] == []
-    assert names[0] not in stored  # nobody reads it
+    assert names[0] not in stored  # no node reads it
 
 
 def test_replacing_keeps_the_name_that_readers_know():

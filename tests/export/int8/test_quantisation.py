@@ -35,7 +35,7 @@ def test_a_far_outlier_does_not_coarsen_everything_else():
     assert chosen.error(values[None]) < whole.error(values[None])
 
 
-def test_a_picture_of_many_times_the_usual_values_does_not_take_the_levels_of_the_others():
+def test_an_image_of_many_times_the_usual_values_leaves_the_levels_to_the_others():
     samples = np.random.default_rng(0).normal(size=(400, 100))
     samples[7] *= 20
     assert np.square(samples[7]).mean() > 0.4 * np.square(samples).sum(axis=0).mean()

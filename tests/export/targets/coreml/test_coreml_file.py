@@ -65,8 +65,8 @@ def test_packages_hold_the_network(network, written):
         )
         planes = ((planes[:, ::-1] - mean) / std).astype(np.float32)
     program = Program(path)
-    theirs = np.concatenate([program(each[None]) for each in planes])
-    assert least_cosine(embeddings(network, images), theirs) > 1 - 1e-4  # computed in float16
+    embedding = np.concatenate([program(each[None]) for each in planes])
+    assert least_cosine(embeddings(network, images), embedding) > 1 - 1e-4  # computed in float16
 
 
 def test_packages_carry_their_document_and_can_be_read_by_all(network, written):

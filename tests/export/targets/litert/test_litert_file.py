@@ -36,13 +36,13 @@ def path(network, tmp_path_factory):
     return path
 
 
-def test_files_agree_with_torch_for_any_number_of_faces(path):
+def test_embeddings_are_those_of_torch_for_any_number_of_faces(path):
     engine = target.open_engine(path, threads=1)
     assert engine.batch == 2
     for count in (1, 2, 5):
-        ours, theirs = embeddings(small_network(), faces(count)), engine.embed(faces(count))
-        np.testing.assert_allclose(theirs, ours, atol=1e-4)
-        assert least_cosine(ours, theirs) > 1 - 1e-6
+        expected, embedding = embeddings(small_network(), faces(count)), engine.embed(faces(count))
+        np.testing.assert_allclose(embedding, expected, atol=1e-4)
+        assert least_cosine(expected, embedding) > 1 - 1e-6
 
 
 def test_files_carry_their_document(network, path):

@@ -39,17 +39,17 @@ def folders(network, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", OPTIONS)
 @pytest.mark.parametrize("count", [1, 3])
-def test_files_agree_with_torch_for_any_number_of_faces(network, folders, kind, count):
+def test_embeddings_are_those_of_torch_for_any_number_of_faces(network, folders, kind, count):
     engine = target.open_engine(folders[kind] / "a.param", threads=1)
     assert engine.batch == 1
-    ours, theirs = embeddings(network, faces(count)), engine.embed(faces(count))
-    assert theirs.shape == (count, 6)
-    assert theirs.dtype == np.float32
-    assert least_cosine(ours, theirs) > 1 - 1e-5  # of weights in float16
+    expected, embedding = embeddings(network, faces(count)), engine.embed(faces(count))
+    assert embedding.shape == (count, 6)
+    assert embedding.dtype == np.float32
+    assert least_cosine(expected, embedding) > 1 - 1e-5  # of weights in float16
     if OPTIONS[kind].normalise:
-        np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1, rtol=1e-4)
+        np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, rtol=1e-4)
     else:
-        np.testing.assert_allclose(theirs, ours, atol=0.02)
+        np.testing.assert_allclose(embedding, expected, atol=0.02)
 
 
 @pytest.mark.parametrize("kind", OPTIONS)

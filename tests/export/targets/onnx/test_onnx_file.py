@@ -25,7 +25,7 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.header import HEADER_KEY
-from tests.export.small_network import SIDE, embeddings, faces, small_network
+from tests.export.small_network import SIDE, embeddings, faces, least_cosine, small_network
 
 OPTIONS = {
     "uint8": ExportOptions(),
@@ -70,13 +70,13 @@ def torch_embedding(network: FaceNetwork, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
-def test_file_takes_raw_faces_in_any_number_and_agrees_with_torch(network, exported, batch):
+def test_embeddings_are_those_of_torch_for_any_number_of_faces(network, exported, batch):
     images = faces(batch)
-    ours, theirs = torch_embedding(network, images), answer(exported.path, images)
-    np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
+    expected, embedding = torch_embedding(network, images), answer(exported.path, images)
+    np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_file_agrees_with_torch_on_real_faces(real_data, tmp_path):
+def test_file_gives_the_embeddings_of_torch_on_real_faces(real_data, tmp_path):
     torch.manual_seed(0)
     network = FaceNetwork.create("mobilefacenet", width=0.5)
     images = evenly_spaced(open_dataset(str(real_data / "celeba112")), 48, 112)
@@ -86,14 +86,13 @@ def test_file_agrees_with_torch_on_real_faces(real_data, tmp_path):
     with torch.no_grad():
         network.train()(torch.from_numpy(images))
     path = export_network(network, tmp_path / "student.onnx", faces=images).path
-    ours, theirs = torch_embedding(network, images), answer(path, images)
-    cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
-    assert cosine.min() > 1 - 1e-5
-    others = ours @ ours.T / np.linalg.norm(ours, axis=1) / np.linalg.norm(ours, axis=1)[:, None]
-    assert others.min() < 0.9  # faces that it tells apart
+    expected, embedding = torch_embedding(network, images), answer(path, images)
+    assert least_cosine(expected, embedding) > 1 - 1e-5
+    unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    assert (unit @ unit.T).min() < 0.9  # faces whose embeddings differ
 
 
-def test_report_tells_what_was_written(exported):
+def test_report_describes_what_was_written(exported):
     assert exported.bytes == exported.path.stat().st_size
     assert exported.parity.faces == 5
     assert "student.onnx" in exported.line()
@@ -106,7 +105,7 @@ def test_export_leaves_network_in_training_mode(network, exported):
     assert all(part.training for part in network.modules())
 
 
-def test_metadata_says_how_to_feed_the_file(network, exported):
+def test_metadata_describe_the_input_of_the_file(network, exported):
     properties = {p.key: p.value for p in onnx.load(exported.path).metadata_props}
     assert set(properties) == {HEADER_KEY}
     document = json.loads(properties[HEADER_KEY])
@@ -126,7 +125,7 @@ def test_metadata_says_how_to_feed_the_file(network, exported):
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
-def test_file_opens_as_a_network_that_needs_no_telling(network, files, kind):
+def test_file_opens_as_a_network_without_further_options(network, files, kind):
     path, options = files[kind], OPTIONS[kind]
     images = faces(4)
     wanted = torch_embedding(network, images)
@@ -209,7 +208,9 @@ def test_without_preprocessing_normalised_planes_go_in_and_unit_vectors_come_out
     assert document["normalised"] is True
 
 
-def test_disagreeing_file_is_not_written(network, exported, tmp_path, monkeypatch):
+def test_a_file_that_fails_the_parity_check_is_not_written(
+    network, exported, tmp_path, monkeypatch
+):
     damaged = onnx.load(exported.path)
     values = {each.name: onnx.numpy_helper.to_array(each) for each in damaged.graph.initializer}
     (head,) = (each for each in damaged.graph.initializer if values[each.name].ndim == 2)

@@ -38,7 +38,7 @@ def faces() -> np.ndarray:
 
 
 def trained(faces: np.ndarray, architecture: str, spec: InputSpec, **arguments) -> FaceNetwork:
-    """Return a network that tells the identities apart, after a few steps."""
+    """Return a network that distinguishes the identities, after a few steps."""
     torch.manual_seed(0)
     network = FaceNetwork.create(architecture, spec, embedding_size=128, **arguments)
     centres = torch.nn.Parameter(torch.randn(IDENTITIES, 128))
@@ -73,9 +73,9 @@ def exported(network, faces, tmp_path_factory):
 
 def cosines(network: FaceNetwork, path, faces: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        ours = network(torch.from_numpy(faces)).embedding
-    theirs = torch.from_numpy(open_engine(path, threads=1).embed(faces))
-    return F.cosine_similarity(ours, theirs).numpy()
+        expected = network(torch.from_numpy(faces)).embedding
+    embedding = torch.from_numpy(open_engine(path, threads=1).embed(faces))
+    return F.cosine_similarity(expected, embedding).numpy()
 
 
 def kinds_run(path, folder) -> set[str]:
@@ -105,7 +105,7 @@ def test_embeddings_do_not_depend_on_the_batch(exported, faces):
     np.testing.assert_array_equal(engine.embed(faces[:7]), alone)
 
 
-def test_file_says_what_it_is(network, exported):
+def test_file_carries_its_document(network, exported):
     document = read_metadata(exported)
     assert document["precision"] == "int8"
     assert document["input"] == {"kind": "uint8_nhwc_rgb", **network.input.to_dict()}

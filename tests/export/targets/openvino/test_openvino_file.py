@@ -33,17 +33,17 @@ def files(network, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", OPTIONS)
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_files_agree_with_torch_for_any_number_of_faces(network, files, kind, count):
+def test_embeddings_are_those_of_torch_for_any_number_of_faces(network, files, kind, count):
     engine = target.open_engine(files / f"{kind}.xml", threads=1)
     assert engine.batch == OPTIONS[kind].batch
-    ours, theirs = embeddings(network, faces(count)), engine.embed(faces(count))
-    assert theirs.shape == (count, 6)
-    assert theirs.dtype == np.float32
-    assert least_cosine(ours, theirs) > 1 - 1e-5  # of weights in float16
+    expected, embedding = embeddings(network, faces(count)), engine.embed(faces(count))
+    assert embedding.shape == (count, 6)
+    assert embedding.dtype == np.float32
+    assert least_cosine(expected, embedding) > 1 - 1e-5  # of weights in float16
     if OPTIONS[kind].normalise:
-        np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, rtol=1e-5)
     else:
-        np.testing.assert_allclose(theirs, ours, atol=0.02)
+        np.testing.assert_allclose(embedding, expected, atol=0.02)
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
@@ -60,7 +60,7 @@ def test_faces_of_another_size_are_refused(files):
         engine.embed(np.zeros((1, 8, 8, 3), np.uint8))
 
 
-def test_files_of_others_are_told_apart(tmp_path):
+def test_files_of_other_programs_are_recognised(tmp_path):
     other = tmp_path / "other.xml"
     other.write_text('<net name="other"><layers/></net>')
     assert target.read_metadata(other) is None
