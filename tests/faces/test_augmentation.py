@@ -228,7 +228,7 @@ def test_a_mask_goes_where_the_landmarks_are(points):
 
 
 def markup_of(five):
-    """68 points whose five are these."""
+    """Return 68 points that reduce to these five."""
     marks = np.zeros((68, 2))
     marks[36:42], marks[42:48] = five[0], five[1]
     marks[[30, 48, 54]] = five[2:]

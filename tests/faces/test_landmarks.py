@@ -15,7 +15,7 @@ from facedistill.faces.landmarks import (
 from facedistill.runtime.alignment import template
 
 # Where the points of the 68-point markup lie on a symmetric face, x from the middle: written down
-# from its picture, independently of the tables under test.
+# from its published figure, independently of the tables under test.
 JAW = [(-8, 0), (-7.8, 2), (-7.4, 4), (-7, 6), (-6, 8), (-5, 9.5), (-3.5, 11), (-2, 12), (0, 12.5)]
 BROW = [(-6.5, -2), (-5.5, -3), (-4, -3.3), (-2.5, -3), (-1.2, -2.5)]
 NOSE = [(0, -1), (0, 0.5), (0, 2), (0, 3.5)]
@@ -54,7 +54,7 @@ def test_a_symmetric_face_is_its_own_mirror_image(points):
 
 
 def test_the_98_points_are_exchanged_as_wflw_numbers_them():
-    # Where WFLW's picture shows each and its mirror image: jaw, brows, nose, eyes, mouth, pupils.
+    # Pairs of mirror images in the published figure of WFLW: jaw, brows, nose, eyes, mouth, pupils.
     pairs = [
         *((i, 32 - i) for i in range(16)),
         (33, 46), (34, 45), (35, 44), (36, 43), (37, 42), (38, 50), (39, 49), (40, 48), (41, 47),
