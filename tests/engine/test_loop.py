@@ -152,7 +152,7 @@ def test_the_first_of_the_best_is_kept_and_the_end_is_always_measured(
 ):
     names, left = [], list(accuracies)
     monkeypatch.setattr(run_module.Run, "validate", lambda run, net: Report(left.pop(0)))
-    monkeypatch.setattr(run_module, "saver", lambda *_: lambda net, name, rep: names.append(name))
+    monkeypatch.setattr(run_module.Run, "save", lambda run, net, name, rep: names.append(name))
     monkeypatch.setattr(run_module, "write_run_card", lambda *_: None)
     summary = train(
         tmp_path,

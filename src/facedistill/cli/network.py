@@ -36,10 +36,9 @@ def opened_network(
     network = open_network(path, input=spec, device=best_device())
     if prompts is None:
         return network
-    from facedistill.distill.teachers.prompted import load_prompts
-    from facedistill.experiments.folder import PROMPTS
+    from facedistill.distill.teachers.prompted import FILE, load_prompts
     from facedistill.models.face_network import FaceNetwork
 
     if not isinstance(network, FaceNetwork):
         raise FacedistillError(f"--prompts: {path} is an ONNX file, which takes none")
-    return load_prompts(network, prompts / PROMPTS if prompts.is_dir() else prompts)
+    return load_prompts(network, prompts / FILE if prompts.is_dir() else prompts)

@@ -170,16 +170,16 @@ class TrainingStep(nn.Module):
             )
         if teacher is not None and not needs:
             raise FacedistillError(
-                f"no objective learns from {teacher.name}: add one that does, say fcd, or remove "
-                "the teacher"
+                f"no objective learns from {teacher.name}: add one that needs the teacher's "
+                "outputs (`facedistill list objectives`), or remove the teacher"
             )
         if teacher is not None:
             teacher.check(needs)
         if isinstance(teacher, TrainableTeacher) and not self._adapts_teacher:
             raise FacedistillError(
                 f"no objective trains the prompts of {teacher.name} for the student: add one that "
-                "does, say urfm or fcd, or set teacher.prompts and objectives.prompt_preservation "
-                "to null"
+                "compares the student with the teacher, or set teacher.prompts and "
+                "objectives.prompt_preservation to null"
             )
 
     @property
@@ -220,7 +220,7 @@ class TrainingStep(nn.Module):
         if len(self._silent()) == len(self.objectives):
             raise FacedistillError(
                 f"nothing trains the student: {', '.join(self.objectives) or 'no objective'} gives "
-                "it no gradient; add an objective that does, such as margin_softmax or fcd"
+                "it no gradient; add one that needs the student's outputs"
             )
         for done in sorted({0.0} | {w.start for w in each} | {w.stop for w in each if w.stop < 1}):
             if not any(weight.on(done) for weight in each):

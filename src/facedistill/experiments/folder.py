@@ -14,7 +14,6 @@ from facedistill.core.errors import FacedistillError
 LAST = "last.safetensors"
 SUMMARY = "summary.json"
 ERROR = "error.json"
-PROMPTS = "prompts.safetensors"
 RECIPE = "recipe.yaml"
 BANK = "bank"
 

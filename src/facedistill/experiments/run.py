@@ -17,7 +17,7 @@ from facedistill.core.process import keep_freed_memory
 from facedistill.core.progress import Say, say_nothing
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.distill.teachers.prompted import PromptedNetwork, save_prompts
+from facedistill.distill.objectives.base import Objective
 from facedistill.engine.accelerator import check_micro_batches, expect_gradients, open_accelerator
 from facedistill.engine.loop import Fit
 from facedistill.engine.run_teachers import Teachers
@@ -35,13 +35,15 @@ from facedistill.experiments.build.training_data import (
     split_data,
 )
 from facedistill.experiments.build.training_step import create_training_step
-from facedistill.experiments.folder import PROMPTS, RECIPE, claim
+from facedistill.experiments.folder import RECIPE, claim
 from facedistill.experiments.measurement import evaluate_best, protocol_of
-from facedistill.experiments.model_saving import saver
 from facedistill.experiments.run_card import write_run_card
 from facedistill.experiments.run_figures import write_figures
+from facedistill.experiments.run_metadata import run_metadata
 from facedistill.experiments.summary import Summary, check_owner, read_summary, write_summary
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.model_file import save_model
+from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.schema import Recipe
 
@@ -108,7 +110,7 @@ class Run:
         expect_gradients(accelerator, self.step)
         self.options = loop_options(recipe, order, self.faces.fingerprint)
         teachers = [self.teachers.own, *self.teachers.others.values()]
-        self._save = saver(recipe, folder, teachers, self.step, self.faces)
+        self.metadata = run_metadata(recipe, teachers, self.faces)
         self.fit = Fit(
             self,
             accelerator,
@@ -125,9 +127,9 @@ class Run:
         position = self.fit.run()
         if not self.accelerator.is_main_process:
             return Summary(self.folder, self.folder / BEST, position.step)
-        if isinstance(self.step.teacher, PromptedNetwork):
-            save_prompts(self.step.teacher, self.folder / PROMPTS)
         teachers = self.teachers
+        if teachers.own:
+            teachers.own.save(self.folder)
         figures = write_figures(
             self.folder, self.step, self.fit.shipped(), teachers.own, teachers.others, self.faces
         )
@@ -164,7 +166,17 @@ class Run:
 
     def save(self, network: FaceNetwork, name: str, report: Report | None) -> None:
         """Write a model file of the given name, and what objectives leave beside it."""
-        self._save(network, name, report)
+        path = self.folder / f"{name}.safetensors"
+        metadata = self.metadata
+        if report:
+            metrics = {f"validation.{key}": value for key, value in report.figures.items()}
+            validated = {"metrics": metrics, "thresholds": dict(report.thresholds)}
+            metadata = ModelMetadata(**{**dict(metadata), **validated})
+        save_model(network, path, metadata=metadata)
+        for objective in self.step.objectives.values():
+            assert isinstance(objective, Objective)
+            for artifact in objective.artifacts():
+                artifact.save(path, network)
 
     def measure(self) -> dict[str, Any]:
         """Measure the best weights on the evaluation sets, once, when training is over."""
@@ -187,15 +199,16 @@ class Run:
     def _train_and_teach(self) -> tuple[TrainingStep, Teachers]:
         """The student's step, and the teachers, one of which may train too."""
         recipe, faces = self.recipe, self.faces
-        own = open_teacher(recipe.teacher, faces, recipe.seed) if recipe.teacher else None
-        others = {name: open_teacher(each, faces) for name, each in recipe.teachers.items()}
+        device = self.accelerator.device
+        own = open_teacher(recipe.teacher, faces, recipe.seed, device) if recipe.teacher else None
+        others = {
+            name: open_teacher(each, faces, device=device) for name, each in recipe.teachers.items()
+        }
         _seed(recipe.seed)
         # One process mines for all, which then find its result beside the bank.
         with self.accelerator.main_process_first():
             student = create_student(recipe.student, self.say)
-            step, own, others = create_training_step(
-                recipe, student, faces, own, others, self.accelerator.device
-            )
+            step, own, others = create_training_step(recipe, student, faces, own, others, device)
         return step, Teachers(own, others)
 
     def _opening_line(self) -> str:

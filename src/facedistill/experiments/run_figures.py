@@ -77,8 +77,6 @@ def _draw(
     from facedistill.report.figures import receptive_fields as report
 
     network = teacher.network
-    if isinstance(network, torch.nn.Module):
-        network.to(student.device)
     size = max(student.input.size, network.input.size)
     shown = evenly_spaced(faces, FACES, size, skip_damaged=True)
     with evaluation_mode(student):

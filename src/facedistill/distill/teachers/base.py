@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
@@ -75,6 +76,9 @@ class Teacher(ABC):
     @abstractmethod
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
         """Return at least the outputs named in `needs` for the batch, on its device."""
+
+    def save(self, folder: Path) -> None:  # noqa: B027 - most have nothing to write
+        """Write what has trained of it into a run's folder; by default nothing has."""
 
     def check(self, needs: Collection[str]) -> None:
         """Refuse a run whose objectives ask for what this teacher cannot give.

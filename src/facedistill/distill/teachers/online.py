@@ -19,11 +19,12 @@ class NetworkTeacher(Teacher):
 
     Args:
         network: A FaceNetwork or OnnxNetwork; torch modules are put in evaluation mode and their
-            parameters frozen, and they follow the batch to its device.
+            parameters frozen.
         view: Which image it sees.
         head: Its class head, where it has one, for logits.
         precision: What it computes in, float32 or bfloat16; its answers are float32 then. Left out,
             it computes and answers in what the run computes in.
+        device: Where batches will be: network and head go there. Left out, they stay.
 
     Attributes:
         plain: The network as it is before anything of it trains here.
@@ -35,11 +36,12 @@ class NetworkTeacher(Teacher):
         view: View = "same",
         head: ClassHead | None = None,
         precision: torch.dtype | None = None,
+        device: torch.device | None = None,
     ) -> None:
         if isinstance(network, torch.nn.Module):
-            network.eval().requires_grad_(False)
+            network.eval().requires_grad_(False).to(device)
         self.network = self.plain = network
-        self.head = head
+        self.head = head.to(device) if head else None
         self.precision = precision
         self.wants_clean = view == "clean"
         self.name = network.name
@@ -53,12 +55,10 @@ class NetworkTeacher(Teacher):
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
         """Run the network on the batch."""
         images = self._seen(batch)
-        if isinstance(self.network, torch.nn.Module):
-            self.network.to(images.device)
         asked = set(needs) if self.head is None else {*needs, "embedding"} - {"logits"}
         outputs = self._ask(images, asked)
         if self.head is not None and "logits" in needs:
-            outputs.logits = self.head.to(images.device)(embedding_of(outputs).to(images.device))
+            outputs.logits = self.head(embedding_of(outputs).to(images.device))
         # An ONNX network answers on the CPU whatever the batch is on.
         return _each(outputs, lambda tensor: tensor.to(images.device))
 

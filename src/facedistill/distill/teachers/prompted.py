@@ -219,6 +219,10 @@ def load_prompts(network: FaceNetwork, path: str | Path) -> PromptedNetwork:
     return prompted
 
 
+FILE = "prompts.safetensors"
+"""The prompts of a run, in its folder."""
+
+
 class TrainableTeacher(NetworkTeacher):
     """An online teacher of which something trains beside the student.
 
@@ -260,3 +264,23 @@ class TrainableTeacher(NetworkTeacher):
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:
         """Run the module on the batch, which must be on its device."""
         return self._ask(self._seen(batch), needs)
+
+
+class PromptedTeacher(TrainableTeacher):
+    """A Transformer that teaches with prompts, which train beside the student.
+
+    Args:
+        prompted: The network with its prompts.
+        view: Which image it sees.
+        precision: As a `NetworkTeacher`'s.
+    """
+
+    def __init__(
+        self, prompted: PromptedNetwork, view: View = "same", precision: torch.dtype | None = None
+    ) -> None:
+        super().__init__(prompted, prompted.network, view, precision)
+        self.prompted = prompted
+
+    def save(self, folder: Path) -> None:
+        """Write the prompts as they are now."""
+        save_prompts(self.prompted, folder / FILE)

@@ -13,7 +13,7 @@ from facedistill.distill.bank.bank import Bank
 from facedistill.distill.teachers.base import Network, Teacher, View
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.distill.teachers.online import NetworkTeacher
-from facedistill.distill.teachers.prompted import PromptedNetwork, TrainableTeacher
+from facedistill.distill.teachers.prompted import PromptedNetwork, PromptedTeacher
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.open_network import open_network
 from facedistill.models.files.run_weights import best_of
@@ -23,10 +23,16 @@ from facedistill.recipe.schema import PromptsRecipe, Recipe, TeacherRecipe
 from facedistill.report.documents.model_card import UNKNOWN
 
 
-def open_teacher(recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0) -> Teacher:
+def open_teacher(
+    recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0, device: torch.device | None = None
+) -> Teacher:
     """Open the recipe's teacher: the bank where there is one, else the network.
 
-    `seed` is that of the prompts, if it is to have some.
+    Args:
+        recipe: What it is.
+        faces: The training faces, which a bank must be of.
+        seed: Of the prompts, if it is to have some.
+        device: Where a network runs; the CPU by default.
 
     Raises:
         FacedistillError: If the bank is of other data, or of another teacher than `model`.
@@ -38,8 +44,8 @@ def open_teacher(recipe: TeacherRecipe, faces: FaceDataset, seed: int = 0) -> Te
         assert network is not None
         precision = _precision(recipe, network)
         if recipe.prompts:
-            return _prompted(network, recipe.prompts, recipe.view, seed, precision)
-        return NetworkTeacher(network, recipe.view, head_of(model, network), precision)
+            return _prompted(network, recipe.prompts, recipe.view, seed, precision, device)
+        return NetworkTeacher(network, recipe.view, head_of(model, network), precision, device)
     bank = Bank(recipe.bank)
     bank.check_dataset(faces)
     if network is not None:
@@ -63,7 +69,8 @@ def _prompted(
     view: View,
     seed: int,
     precision: torch.dtype | None,
-) -> TrainableTeacher:
+    device: torch.device | None,
+) -> PromptedTeacher:
     """The teacher with prompts to train; students start alike with and without them."""
     if not isinstance(network, FaceNetwork):
         raise FacedistillError(
@@ -73,7 +80,7 @@ def _prompted(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prompted = PromptedNetwork(network, prompts.count, checkpointing=prompts.checkpointing)
-        return TrainableTeacher(prompted, network, view, precision)
+        return PromptedTeacher(prompted.to(device), view, precision)
 
 
 def head_of(model: Path | None, network: Network) -> ClassHead | None:

@@ -79,7 +79,7 @@ def create_training_step(
     if not step.trains_the_end:
         warnings.warn(
             "no objective trains the student's last layer, which stays as it begins: add one that "
-            "does, such as fcd or margin_softmax",
+            "compares or classifies its embeddings",
             stacklevel=2,
         )
     return StepAndTeachers(step, own, further)
