@@ -26,7 +26,7 @@ from facedistill.cli import (
 )
 from facedistill.cli import list as listing
 from facedistill.cli.command import command_class
-from facedistill.cli.imports import importing
+from facedistill.cli.options.imports import importing
 from facedistill.core.errors import FacedistillError, Interrupted
 from facedistill.core.process import end_without_teardown
 from facedistill.core.version import __version__

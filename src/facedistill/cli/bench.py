@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import AsJson
+from facedistill.cli.options.arguments import AsJson
 
 EXAMPLES = ("facedistill bench teacher.onnx student.onnx --threads 1 --batch 1",)
 

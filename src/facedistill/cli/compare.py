@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from facedistill.cli.arguments import Out
 from facedistill.cli.command import Command
+from facedistill.cli.options.arguments import Out
 
 EXAMPLES = (
     "facedistill compare arcface fcd coupleface --seeds 0 1 2 --set teacher.bank=bank --out table",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import Out
+from facedistill.cli.options.arguments import Out
 
 EXAMPLES = ("facedistill demo --quick --out demo",)
 

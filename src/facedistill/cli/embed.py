@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import InputColor, InputMean, InputSize, InputStd, Out, Prompts
-from facedistill.cli.network import opened_network
+from facedistill.cli.options.arguments import (
+    InputColor,
+    InputMean,
+    InputSize,
+    InputStd,
+    Out,
+    Prompts,
+)
+from facedistill.cli.options.network import opened_network
 from facedistill.core.errors import FacedistillError
 from facedistill.core.imported_modules import import_modules
 

@@ -9,8 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from facedistill.cli.arguments import AsJson, InputColor, InputMean, InputSize, InputStd, Prompts
-from facedistill.cli.network import opened_network
+from facedistill.cli.options.arguments import (
+    AsJson,
+    InputColor,
+    InputMean,
+    InputSize,
+    InputStd,
+    Prompts,
+)
+from facedistill.cli.options.network import opened_network
 from facedistill.core.errors import FacedistillError
 
 EXAMPLES = (

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import AsJson, Out
+from facedistill.cli.options.arguments import AsJson, Out
 
 EXAMPLES = (
     "facedistill export runs/student/best.safetensors --out student.onnx",

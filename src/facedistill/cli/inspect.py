@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import AsJson
+from facedistill.cli.options.arguments import AsJson
 from facedistill.cli.output import print_mapping
 from facedistill.core.errors import FacedistillError
 

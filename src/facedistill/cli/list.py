@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import AsJson
+from facedistill.cli.options.arguments import AsJson
 from facedistill.cli.output import print_lists
 from facedistill.core.errors import FacedistillError
 from facedistill.core.suggestion import did_you_mean

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import Out
-from facedistill.cli.network import opened_network
+from facedistill.cli.options.arguments import Out
+from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import print_mapping
 from facedistill.core.errors import FacedistillError
 

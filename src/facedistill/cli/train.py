@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import Out, Set
+from facedistill.cli.options.arguments import Out, Set
 from facedistill.cli.recipe_run import run_recipe
 
 EXAMPLES = (

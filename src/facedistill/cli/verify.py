@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.arguments import InputColor, InputMean, InputSize, InputStd
-from facedistill.cli.network import opened_network
+from facedistill.cli.options.arguments import InputColor, InputMean, InputSize, InputStd
+from facedistill.cli.options.network import opened_network
 
 EXAMPLES = ("facedistill verify one.png other.png --model student.onnx",)
 

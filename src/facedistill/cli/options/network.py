@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from facedistill.cli.arguments import Color
+from facedistill.cli.options.arguments import Color
 from facedistill.core.errors import FacedistillError
 
 
