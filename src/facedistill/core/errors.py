@@ -20,7 +20,7 @@ class FacedistillError(Exception):
 
 @contextmanager
 def naming(what: str) -> Iterator[None]:
-    """Put what a mistake is about, a recipe's key or a row, before what is said of it."""
+    """Prefix errors with what they concern, such as a recipe's key or a row."""
     try:
         yield
     except FacedistillError as error:
@@ -28,7 +28,7 @@ def naming(what: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
+    """Return the first line of an error's message, or the error's type where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -33,7 +33,7 @@ def keep_freed_memory() -> bool:
     does not change; it is held until the process ends.
 
     Returns:
-        Whether the allocator is one that can be told so; others are left as they are.
+        Whether the allocator has these settings; others are left as they are.
     """
     # Imported where it is needed: every command starts by importing this file.
     import ctypes

@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 
 def say_nothing(line: str) -> None:
-    """Take lines that nobody is to see: those of processes beside the main one."""
+    """Discard a line, as processes other than the main one do."""
 
 
 class _RateColumn(ProgressColumn):

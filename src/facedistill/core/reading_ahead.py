@@ -26,7 +26,7 @@ def read_ahead(
         ahead: How many items may wait to be taken.
 
     Yields:
-        The results. Who stops early should close it.
+        The results. Close it to stop early.
     """
     pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="read-ahead")
     waiting: deque[Future[T]] = deque()

@@ -5,7 +5,7 @@ There are three ways in, and none is a list that somebody has to edit:
 - A file of the registry's own package registers by being there; all of them are imported when the
   first name is asked for.
 - An installed distribution states an entry point of the registry's group. It is loaded when its
-  name is asked for, so that a broken one harms nobody who does not want it.
+  name is asked for, so that a broken one does no harm before that.
 - A module that the user imports (`--import their.module`) registers as files of the package do.
 """
 

@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other; every one of them must call it alike."""
+"""Exchange between the processes of one run: collective calls, made by all of them alike."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import torch
 from accelerate import Accelerator
 
 
-def any_of(accelerator: Accelerator, *mine: bool) -> list[bool]:
+def any_of(accelerator: Accelerator, *answers: bool) -> list[bool]:
     """Return whether any process answers yes, of each question: all then act at the same step."""
     if accelerator.num_processes == 1:
-        return list(mine)
-    votes = torch.tensor(mine, dtype=torch.float32, device=accelerator.device)
+        return list(answers)
+    votes = torch.tensor(answers, dtype=torch.float32, device=accelerator.device)
     return [bool(vote > 0) for vote in accelerator.reduce(votes)]
 
 
-def least_of(accelerator: Accelerator, mine: int) -> int:
-    """Return the least number of all processes."""
+def least_of(accelerator: Accelerator, number: int) -> int:
+    """Return the least of the numbers that the processes give."""
     if accelerator.num_processes == 1:
-        return mine
-    return int(accelerator.gather(torch.tensor([mine], device=accelerator.device)).min())
+        return number
+    return int(accelerator.gather(torch.tensor([number], device=accelerator.device)).min())
 
 
 def gather_rows(accelerator: Accelerator, rows: torch.Tensor) -> torch.Tensor:

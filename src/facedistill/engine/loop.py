@@ -222,12 +222,12 @@ class Fit:
         self.state.means.add({"loss": loss, **parts}, share)
 
     def _micro_batches(self, batch: Batch) -> int:
-        """How many, the same on every process: each micro-batch may be one that all gather.
+        """Return how many micro-batches to cut: the same on every process, as all gather in each.
 
         A process that left out corrupt images may have too few for its share.
         """
-        mine = batch.most_parts(self.options.accumulate)
-        return mine if self.options.accumulate == 1 else least_of(self.accelerator, mine)
+        parts = batch.most_parts(self.options.accumulate)
+        return parts if self.options.accumulate == 1 else least_of(self.accelerator, parts)
 
     def _lr(self) -> float:
         """The learning rate of the step to come: a function of its number, so nothing to resume."""

@@ -48,7 +48,7 @@ def stoppable(folder: Path) -> Iterator[None]:
     owner = os.getpid()
 
     def leave(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:  # A process that reads images has nobody to tell.
+        if os.getpid() != owner:  # A process that reads images only ends.
             raise KeyboardInterrupt
         raise Interrupted(
             f"stopped before training or after it, {folder} keeps what was saved: run the same "

@@ -142,7 +142,7 @@ class TrainingStep(nn.Module):
         return sometimes_off or not self.trains_the_end
 
     def check_others(self, others: Mapping[str, Teacher]) -> None:
-        """Refuse further teachers to whom no objective listens, or who do not give what is needed.
+        """Refuse further teachers that no objective uses, or that do not give what is needed.
 
         Raises:
             FacedistillError: Naming the teacher.
@@ -192,9 +192,9 @@ class TrainingStep(nn.Module):
         each = zip(self.objectives, self._each(), strict=True)
         return [o for name, o in each if self.teacher_of.get(name) == other]
 
-    def _needs(self, whose: str, of: list[Objective] | None = None) -> frozenset[str]:
+    def _needs(self, source: str, of: list[Objective] | None = None) -> frozenset[str]:
         asked = frozenset[str]().union(*(o.needs for o in (self._each() if of is None else of)))
-        return frozenset(n.removeprefix(f"{whose}.") for n in asked if n.startswith(f"{whose}."))
+        return frozenset(n.removeprefix(f"{source}.") for n in asked if n.startswith(f"{source}."))
 
     def _each(self) -> list[Objective]:
         return [o for o in self.objectives.values() if isinstance(o, Objective)]

@@ -23,12 +23,12 @@ from facedistill.runtime.header import stated_thresholds
 
 
 class Recogniser:
-    """A student that tells whether two aligned crops show one person.
+    """A student that decides whether two aligned crops show one identity.
 
     Attributes:
         engine: The file, open.
-        thresholds: Smallest cosine that means "same person", by false accept rate; empty where
-            unknown.
+        thresholds: Smallest cosine at which a pair is accepted, by false accept rate; empty
+            where unknown.
     """
 
     def __init__(self, engine: OnnxEngine) -> None:
@@ -79,7 +79,7 @@ class Recogniser:
         return embedding / lengths
 
     def threshold(self, far: float = 1e-3) -> float:
-        """Return the smallest cosine that means "same person" at a false accept rate.
+        """Return the smallest cosine at which a pair is accepted, for a false accept rate.
 
         Raises:
             FacedistillError: If the file has none for that rate.
@@ -94,12 +94,12 @@ class Recogniser:
         )
 
     def same_person(self, a: np.ndarray, b: np.ndarray, far: float = 1e-3) -> bool | np.ndarray:
-        """Tell whether embeddings are of one person.
+        """Decide whether embeddings are of one identity.
 
         Args:
             a: (D,) or (N, D), as `embed` gives them.
             b: Likewise.
-            far: The false accept rate: share of impostor pairs taken for one person.
+            far: The false accept rate: share of impostor pairs that are accepted.
 
         Returns:
             One bool for two embeddings, else bool (N,).

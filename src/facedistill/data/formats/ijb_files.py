@@ -38,7 +38,7 @@ PROBE_FILE = "_1N_probe_mixed.csv"
 
 @dataclass(frozen=True)
 class TemplateList:
-    """Templates and whose they are: a gallery, or the probes.
+    """Templates and their identities: a gallery, or the probes.
 
     Attributes:
         name: The file.
@@ -221,7 +221,7 @@ def _column(path: Path, kind: Any, columns: tuple[int, ...], **layout: Any) -> n
     """Return columns of a text file as an array (lines, columns)."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that there is no data: said below
+            warnings.simplefilter("ignore", UserWarning)  # of an empty file: refused below
             values = np.loadtxt(
                 _readable(path),
                 dtype=kind,

@@ -94,14 +94,14 @@ def pair_groups(
 
     Raises:
         FacedistillError: If the table is about identities and the pairs do not know theirs, or it
-            knows no identity of theirs.
+            names none of their identities.
     """
     known = table.attributes[attribute]
     called = pairset.identity_names if table.key == "identity" else pairset.image_names
     if called is None:
         raise FacedistillError(
-            f"{table.name} is about identities, but {pairset.name} does not say whose its images "
-            "are: give a table whose first column is `image`"
+            f"{table.name} is about identities, but {pairset.name} does not name those of its "
+            "images: give a table whose first column is `image`"
         )
     names = sorted({known[name] for name in called if name in known})
     if not names:

@@ -206,8 +206,8 @@ def hair_cover(identity: Identity, nuisance: Nuisance, grain: np.ndarray) -> np.
     """Return how much hair covers each cell, 0..1, (CELLS, CELLS).
 
     Args:
-        identity: Whose hair.
-        nuisance: How it lies today.
+        identity: The traits.
+        nuisance: The circumstances of the photograph.
         grain: Strand texture, zero mean, (CELLS, CELLS).
     """
     axis = np.abs(AXIS)

@@ -71,7 +71,7 @@ class Nuisance:
     hair_drop: float = 0.0
     """How much lower the hair meets the forehead, decimetres."""
     stubble: float = 0.0
-    """Added beard density, 0..0.3; shows on bearded people only."""
+    """Added beard density, 0..0.3; shows on beards only."""
 
     background: tuple[Colour, Colour] = ((0.45, 0.45, 0.45), (0.55, 0.55, 0.55))
     """Linear RGB at the top and the bottom."""

@@ -40,8 +40,8 @@ def render(
     """Render one photograph of one identity as a loosely aligned crop.
 
     Args:
-        identity: Who.
-        nuisance: Under what circumstances.
+        identity: The traits.
+        nuisance: The circumstances of the photograph.
         size: Side of the crop in pixels, 16 to 1024.
 
     Returns:

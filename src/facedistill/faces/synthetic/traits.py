@@ -1,4 +1,4 @@
-"""Who a procedural face is: some eighty continuous traits, drawn once an identity."""
+"""The identity of a procedural face: some eighty continuous traits, drawn once for each."""
 
 from __future__ import annotations
 

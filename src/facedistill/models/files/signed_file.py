@@ -91,7 +91,7 @@ class SignedFile:
 
         Args:
             wanted: Tensors like those that must be there, on whatever device.
-            owner: Whose they are, for messages.
+            owner: What they belong to, for messages.
 
         Raises:
             ValueError: Naming the first difference; `open_signed` says in which file.
@@ -193,7 +193,7 @@ def write_signed(path: Path, document: dict[str, Any], tensors: dict[str, Tensor
     check_finite(tensors, f"cannot write {path}")
     signed = {**document, "checksum": checksum(document, tensors)}
     content = save(tensors, metadata={HEADER_KEY: json.dumps(signed)})
-    # Not by safetensors' `save_file`: killed, it leaves a file of its own that nobody removes.
+    # Not by safetensors' `save_file`: killed, it leaves a temporary file for ever.
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 

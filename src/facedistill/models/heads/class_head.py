@@ -2,7 +2,7 @@
 
 A model file holds what recognises identities that it never saw; the class centres of those it was
 trained on stay behind, in a file of their own. `best.safetensors` has `best.head.safetensors`,
-which states whose head it is (the network's fingerprint) and which identities its classes are (the
+which states the network it belongs to (its fingerprint) and which identities its classes are (the
 fingerprint of the training data; the document's keys `people` and `people_name`). Nothing in it is
 executed.
 """
@@ -51,7 +51,7 @@ class ClassHead(nn.Module):
         Args:
             identities: Fingerprint of the other data.
             name: What it is called.
-            teacher: Whose head this is.
+            teacher: Name of the network it belongs to.
 
         Raises:
             FacedistillError: If the data is another.
@@ -75,7 +75,7 @@ def save_head(head: ClassHead, path: Path, network: FaceNetwork) -> None:
     Args:
         head: What to write.
         path: Where to: `head_path` of the model file.
-        network: Whose head it is.
+        network: The network it belongs to.
     """
     margin = head.head
     tensors = {"weight": margin.weight.detach().cpu().float().contiguous()}
@@ -96,7 +96,7 @@ def load_head(path: Path, network: FaceNetwork) -> ClassHead:
 
     Args:
         path: A file written by `save_head`.
-        network: Whose head it is to be.
+        network: The network it must belong to.
 
     Returns:
         The head on the CPU, frozen.
@@ -134,5 +134,5 @@ def _weight_rows(document: dict[str, Any]) -> int:
     if not isinstance(scale, int | float) or not 0 < scale < math.inf:
         raise ValueError("its scale is no scale")
     if not all(isinstance(document[key], str) for key in ("network", "people", "people_name")):
-        raise ValueError("it does not say whose it is")
+        raise ValueError("it does not name its network and its identities")
     return int(classes * centres)
