@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# How long an example takes says how busy the machine is, not whether it is right.
+# The time of an example depends on the load of the machine: it is no reason to fail.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 

@@ -32,9 +32,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, line, monkeypatch, cap
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
-    (said,) = capsys.readouterr().err.strip().splitlines()
-    assert said.startswith("error: ")
-    assert line in said
+    (message,) = capsys.readouterr().err.strip().splitlines()
+    assert message.startswith("error: ")
+    assert line in message
 
 
 def test_help_needs_neither_torch_nor_numpy():
@@ -96,7 +96,7 @@ def test_a_mistake_is_found_before_torch_is_imported(arguments):
     assert result.stdout.strip() == "2 []", result.stdout + result.stderr
 
 
-def test_the_version_is_told():
+def test_the_version_is_printed():
     assert call("--version").strip() == f"facedistill {__version__}"
 
 

@@ -7,8 +7,8 @@ from tests.cli.calling import call, settings
 def test_a_finished_run_is_not_repeated(story):
     before = (story / "student" / "best.safetensors").stat().st_mtime_ns
     faces, bank = f"data.train={story / 'faces'}", f"teacher.bank={story / 'bank'}"
-    said = call("distill", "fcd", "--out", story / "student", *settings(faces, bank))
-    assert "finished" in said
+    output = call("distill", "fcd", "--out", story / "student", *settings(faces, bank))
+    assert "finished" in output
     assert (story / "student" / "best.safetensors").stat().st_mtime_ns == before
 
 

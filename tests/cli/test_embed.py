@@ -16,5 +16,5 @@ def test_labels_with_holes_embed_train_and_export(story, tmp_path):
     more = settings(f"data.train={listed}", "data.relabel=true", f"teacher.bank={bank}")
     call("distill", "fcd", "--out", tmp_path / "run", *more)
     student = tmp_path / "run" / "best.safetensors"
-    said = call("export", student, "--data", listed, "--out", tmp_path / "student.onnx")
-    assert f"parity check with torch on {len(faces)} faces" in said
+    output = call("export", student, "--data", listed, "--out", tmp_path / "student.onnx")
+    assert f"parity check with torch on {len(faces)} faces" in output

@@ -29,8 +29,8 @@ def test_evaluate_draws_masks_by_their_seed_and_says_so(story):
     pairs = "procedural:identities=12,images=4,size=32,first_identity=900,seed=3"
 
     def figures(*options):
-        (said,) = json.loads(call("evaluate", model, pairs, "--json", *options))
-        return said
+        (document,) = json.loads(call("evaluate", model, pairs, "--json", *options))
+        return document
 
     assert figures()["masked"] is None
     one, other = figures("--mask", "one"), figures("--mask", "one", "--mask-seed", "1")
@@ -40,15 +40,15 @@ def test_evaluate_draws_masks_by_their_seed_and_says_so(story):
     assert "(both images masked): accuracy" in call("evaluate", model, pairs, "--mask", "both")
 
 
-def test_evaluate_spoils_pairs_and_writes_a_report(story, tmp_path):
+def test_evaluate_perturbs_pairs_and_writes_a_report(story, tmp_path):
     model = story / "student" / "best.safetensors"
     pairs = "procedural:identities=12,images=4,size=32,first_identity=900,seed=3"
-    said = call(
+    output = call(
         *("evaluate", model, pairs, "--robustness", "one", "--no-flip"),
         *("--resamples", "0", "--report", tmp_path / "report"),
     )
-    assert "second image masked: accuracy" in said
-    assert f"wrote {tmp_path / 'report' / 'report.json'}, " in said
+    assert "second image masked: accuracy" in output
+    assert f"wrote {tmp_path / 'report' / 'report.json'}, " in output
     document = json.loads((tmp_path / "report" / "report.json").read_text())
     assert document["network"] == str(model)
     (part,) = document["evaluations"]
@@ -58,14 +58,14 @@ def test_evaluate_spoils_pairs_and_writes_a_report(story, tmp_path):
 
 def test_evaluate_compares_all_pairs_and_searches_among_distractors(story):
     model = story / "student.onnx"
-    people = "procedural:identities=6,images=3,size=32,first_identity=900,seed=3"
-    strangers = "procedural:identities=20,images=1,size=32,first_identity=700,seed=3"
+    faces = "procedural:identities=6,images=3,size=32,first_identity=900,seed=3"
+    distractors = "procedural:identities=20,images=1,size=32,first_identity=700,seed=3"
     fast = ("--no-flip", "--resamples", "0", "--json")
     (figures,) = json.loads(
-        call("evaluate", model, people, "--all-pairs", "--mask", "one", "--far", "0.1", *fast)
+        call("evaluate", model, faces, "--all-pairs", "--mask", "one", "--far", "0.1", *fast)
     )
     assert (figures["genuine"], figures["impostors"]) == (36, 270)
-    (figures,) = json.loads(call("evaluate", model, people, "--distractors", strangers, *fast))
+    (figures,) = json.loads(call("evaluate", model, faces, "--distractors", distractors, *fast))
     assert figures["rates"][-1]["distractors"] == 20
 
 
@@ -171,14 +171,14 @@ def test_a_prompted_teacher_is_measured_and_embeds(story, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["run/best.safetensors", "finder.onnx"])
-def test_landmarks_are_evaluated_and_pictured(finder, model, tmp_path):
-    wanted = ("--pictures", tmp_path / "pictures", "--report", tmp_path / "report")
-    said = call("evaluate", finder / model, LOOSE, "--json", *wanted)
-    (figures,) = json.loads(said[: said.rindex("]") + 1])
+def test_landmarks_are_evaluated_and_drawn(finder, model, tmp_path):
+    wanted = ("--pictures", tmp_path / "figures", "--report", tmp_path / "report")
+    output = call("evaluate", finder / model, LOOSE, "--json", *wanted)
+    (figures,) = json.loads(output[: output.rindex("]") + 1])
     assert figures["faces"] == 18
     line = call("evaluate", finder / model, LOOSE)
     assert f"NME {100 * figures['nme']['value']:.2f} %" in line
-    assert (tmp_path / "pictures" / "faces.png").exists()
+    assert (tmp_path / "figures" / "faces.png").exists()
     assert "normalised mean error" in (tmp_path / "report" / "report.html").read_text()
 
 
@@ -211,7 +211,7 @@ def test_options_of_pairs_are_refused_for_landmarks(finder):
         ("--against", "other.onnx"),
         ("--robustness", "both"),
         ("--all-pairs",),
-        ("--distractors", "strangers"),
+        ("--distractors", "others"),
         ("--far", "0.01"),
         ("--protocol", "exact"),
         ("--protocol", "insightface"),

@@ -3,15 +3,15 @@ import json
 from tests.cli.calling import call
 
 
-def test_export_takes_what_it_is_asked_for_and_inspect_tells(story, tmp_path):
+def test_export_takes_what_it_is_asked_for_and_inspect_shows_it(story, tmp_path):
     asked = "--input", "float", "--batch", "2", "--normalise", "--opset", "19"
     pairs = "procedural:identities=12,images=4,size=32,first_identity=900,seed=3"
     out = tmp_path / "student.onnx"
     student = story / "student" / "best.safetensors"
-    said = json.loads(call("export", student, *asked, "--pairs", pairs, "--json", "--out", out))
-    assert (said["input"], said["batch"], said["normalise"]) == ("float", 2, True)
-    assert said["agreement"]["min_cosine"] > 1 - 1e-5
-    assert abs(said["accuracy"]["difference"]["difference"]) < 0.2
+    document = json.loads(call("export", student, *asked, "--pairs", pairs, "--json", "--out", out))
+    assert (document["input"], document["batch"], document["normalise"]) == ("float", 2, True)
+    assert document["agreement"]["min_cosine"] > 1 - 1e-5
+    assert abs(document["accuracy"]["difference"]["difference"]) < 0.2
     carried = json.loads(call("inspect", out, "--json"))["metadata"]
     assert carried["input"]["kind"] == "float32_nchw"
     assert carried["training_data"] == "faces: 32 images of 8 identities"

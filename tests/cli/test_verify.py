@@ -22,5 +22,5 @@ def test_verify_says_the_same_person_of_one_image_twice(story, tmp_path):
 
     path = tmp_path / "a.png"
     path.write_bytes(encode_png(procedural_face(0, 0, 0, size=32)[0]))
-    said = call("verify", path, path, "--model", story / "student.onnx", "--threshold", "0.3")
-    assert said.startswith("same person: cosine 1.0000")
+    output = call("verify", path, path, "--model", story / "student.onnx", "--threshold", "0.3")
+    assert output.startswith("same person: cosine 1.0000")

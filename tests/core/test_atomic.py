@@ -146,7 +146,7 @@ def test_a_kill_while_writing_keeps_the_old_file(tmp_path):
     assert len(names(tmp_path)) == 2
     with atomic_path(tmp_path / "other") as temporary:
         temporary.write_text("new")
-    assert len(names(tmp_path)) == 3  # another file's leftover is not ours to remove
+    assert len(names(tmp_path)) == 3  # the leftover of another file stays
     with atomic_path(target) as temporary:
         temporary.write_text("new")
     assert names(tmp_path) == ["file", "other"]

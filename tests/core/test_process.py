@@ -17,7 +17,7 @@ class Last:
 last = Last()
 with end_without_teardown():
     atexit.register(print, "registered")
-    print("said", end="")
+    print("printed", end="")
     {ending}
 """
 
@@ -35,7 +35,7 @@ def test_the_exit_code_and_what_runs_at_the_end(ending, code, several):
         text=True,
     )
     assert process.returncode == code
-    assert process.stdout == "saidregistered\n" + ("" if several else "torn down\n")
+    assert process.stdout == "printedregistered\n" + ("" if several else "torn down\n")
     assert ("ZeroDivisionError" in process.stderr) == (ending == "1 / 0")
 
 

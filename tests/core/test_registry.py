@@ -67,7 +67,7 @@ def test_a_name_is_given_once(shapes):
         shapes.add("disc", 2)
 
 
-def test_the_nearest_name_is_told(shapes):
+def test_the_nearest_name_is_proposed(shapes):
     shapes.add("disc", 1)
     with pytest.raises(FacedistillError, match="unknown shape 'disk': did you mean 'disc'"):
         shapes.get("disk")
@@ -120,8 +120,8 @@ def test_a_broken_distribution_is_named_when_its_entry_is_asked_for(shapes, site
     install(site, "broken-shapes", "import not_there", "ring = MODULE:ring")
     assert shapes.get("disc") == 1
     assert shapes.names() == ["disc", "ring"]
-    told = "shape 'ring' of the installed package broken-shapes cannot be loaded .*'not_there'"
-    with pytest.raises(FacedistillError, match=told):
+    message = "shape 'ring' of the installed package broken-shapes cannot be loaded .*'not_there'"
+    with pytest.raises(FacedistillError, match=message):
         shapes.get("ring")
     assert list(shapes.broken()) == ["ring"]
     assert dict(shapes.items()) == {"disc": 1}

@@ -39,8 +39,8 @@ def test_openvino_takes_its_stub():
 
 
 def test_a_package_that_the_application_imported_stays():
-    before = "import types; sys.modules['openvino_telemetry'] = types.ModuleType('mine')"
-    assert run("print(sys.modules['openvino_telemetry'].__name__)", before) == "mine"
+    before = "import types; sys.modules['openvino_telemetry'] = types.ModuleType('own')"
+    assert run("print(sys.modules['openvino_telemetry'].__name__)", before) == "own"
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -6,53 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-import torch
-import torch.nn.functional as F
 
 from facedistill.core.errors import FacedistillError
-from facedistill.export.target import ExportOptions
-from facedistill.export.targets.onnx.onnx_file import write
-from facedistill.models.face_network import FaceNetwork
-from facedistill.models.files.model_metadata import ModelMetadata
-from facedistill.runtime.cosine import similarity
-from facedistill.runtime.engine import FileInput, OnnxEngine
-from facedistill.runtime.input_spec import InputSpec
 from facedistill.runtime.recogniser import Recogniser
-from tests.engine import standin  # noqa: F401 - registers a tiny network
-
-SIDE = 16
-SPEC = InputSpec(size=SIDE, color="BGR", mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
-
-
-def make(folder: Path, **options) -> tuple[FaceNetwork, Path]:
-    torch.manual_seed(0)
-    metadata = ModelMetadata(name="small", thresholds={"1e-2": 0.2, "1e-3": 0.5})
-    network = FaceNetwork.create("standin", SPEC).eval()
-    network.metadata = metadata
-    path = folder / "student.onnx"
-    write(network, path, ExportOptions(**options))
-    return network, path
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("runtime"))
-
-
-@pytest.fixture(scope="module")
-def finder(tmp_path_factory):
-    torch.manual_seed(0)
-    network = FaceNetwork.create("standin", SPEC, landmarks=5).eval()
-    path = tmp_path_factory.mktemp("runtime") / "finder.onnx"
-    write(network, path, ExportOptions(input="float", batch=2, normalise=True))
-    return network, path
-
-
-def faces(count: int) -> np.ndarray:
-    return np.random.default_rng(3).integers(256, size=(count, SIDE, SIDE, 3), dtype=np.uint8)
-
+from tests.runtime.student_input import SIDE, faces
 
 WITHOUT_TORCH = """
 import sys
@@ -74,7 +32,7 @@ embeddings = student.embed(np.load(images))
 assert student.same_person(embeddings[0], embeddings[0])
 assert similarity(embeddings[0], embeddings[0]) > 0.999
 np.testing.assert_allclose(similarity_transform(template(), template()), np.eye(2, 3), atol=1e-9)
-# Two rooms can be called as public functions: their packages are there, and nothing of theirs.
+# Two rooms can be called as public functions: of them only the packages are imported.
 called = {"facedistill.distill", "facedistill.export"}
 within = {name for name in sys.modules if name.startswith("facedistill.")} - called
 rooms = {name.split(".")[1] for name in within}
@@ -106,23 +64,6 @@ def test_embeddings_are_those_of_the_network(student, flip):
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-6)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_fixed_batch_of_floats_takes_any_number_of_raw_faces(finder, count):
-    network, path = finder
-    engine = OnnxEngine(path, threads=1)
-    assert engine.batch == 2
-    images = torch.from_numpy(faces(count))
-    wanted = F.normalize(network(images).embedding).numpy()
-    np.testing.assert_allclose(engine.embed(faces(count)), wanted, atol=1e-5)
-    np.testing.assert_allclose(engine.locate(faces(count)), network.locate(images), atol=1e-5)
-
-
-def test_a_recogniser_has_no_landmarks(student):
-    with pytest.raises(FacedistillError, match=r"student\.onnx gives no landmarks"):
-        OnnxEngine(student[1]).locate(faces(1))
-
-
 def test_no_faces_give_no_embeddings(student):
     assert Recogniser.load(student[1]).embed(faces(0)).shape == (0, 8)
 
@@ -152,25 +93,6 @@ def test_what_is_no_batch_of_its_faces_is_refused(student, wrong):
         Recogniser.load(student[1]).embed(wrong)
 
 
-def test_similarity_is_the_cosine():
-    a, b = np.random.default_rng(0).normal(size=(2, 4, 8))
-    for one, other, cosine in zip(a, b, similarity(a, b), strict=True):
-        assert cosine == pytest.approx(one @ other / np.sqrt((one @ one) * (other @ other)))
-        assert similarity(one, other) == pytest.approx(cosine)
-    np.testing.assert_allclose(similarity(a[0], b), [similarity(a[0], each) for each in b])
-
-
-@pytest.mark.parametrize(("a", "b"), [((4, 8), (3, 8)), ((8,), (7,)), ((2, 4, 8), (8,)), ((), ())])
-def test_embeddings_that_do_not_fit_are_refused(a, b):
-    with pytest.raises(FacedistillError, match="cannot be compared"):
-        similarity(np.ones(a), np.ones(b))
-
-
-def test_an_embedding_of_zeros_is_refused():
-    with pytest.raises(FacedistillError, match="all zero"):
-        similarity(np.ones((2, 8)), np.zeros(8))
-
-
 def test_the_threshold_of_a_false_accept_rate_decides(student):
     recogniser = Recogniser.load(student[1])
     one, near, far = np.eye(8)[0], np.zeros(8), np.zeros(8)
@@ -185,7 +107,7 @@ def test_the_threshold_of_a_false_accept_rate_decides(student):
 
 
 def redescribed(student, path, change) -> Path:
-    """A copy of the file whose document a function changed."""
+    """Write a copy of the file with a changed document."""
     model = onnx.load(student[1])
     document = json.loads(model.metadata_props[0].value)
     model.metadata_props[0].value = json.dumps(change(document))
@@ -222,32 +144,3 @@ def test_what_facedistill_did_not_export_is_refused(student, tmp_path):
         Recogniser.load(tmp_path / "b.onnx")
     with pytest.raises(FacedistillError, match="does not exist"):
         Recogniser.load(tmp_path / "c.onnx")
-
-
-@pytest.mark.parametrize(
-    ("version", "message"),
-    [
-        ("1.23.2", r"does not run on ONNX Runtime 1\.23\.2 .*: pip install 'onnxruntime>=1\.24'"),
-        ("1.9.0", r"does not run on ONNX Runtime 1\.9\.0 .*: pip install 'onnxruntime>=1\.24'"),
-        ("1.24.0", r"is not a usable ONNX file: .* implementation for Max"),
-    ],
-)
-def test_an_operator_that_an_old_runtime_lacks_is_told_from_damage(
-    tmp_path, monkeypatch, version, message
-):
-    kind = onnx.TensorProto.BFLOAT16  # of which no ONNX Runtime for CPUs has a maximum
-    values = [onnx.helper.make_tensor_value_info(name, kind, [2]) for name in ("a", "b", "c")]
-    maximum = onnx.helper.make_node("Max", ["a", "b"], ["c"])
-    graph = onnx.helper.make_graph([maximum], "maximum", values[:2], values[2:])
-    opset = onnx.helper.make_opsetid("", 18)
-    onnx.save(
-        onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "a.onnx"
-    )
-    monkeypatch.setattr(onnxruntime, "__version__", version)
-    with pytest.raises(FacedistillError, match=rf"a\.onnx {message}"):
-        OnnxEngine(tmp_path / "a.onnx")
-
-
-def test_documents_from_before_the_batch_was_named_say_any_number():
-    document = {"format": 1, "input": {"kind": "float32_nchw", **SPEC.to_dict()}}
-    assert FileInput.read(document, Path("a")) == FileInput("float32_nchw", SPEC, None)

@@ -6,14 +6,14 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.imported_modules import VARIABLE
 from tests.cli.calling import call
 
-NETWORK = '''"""An architecture of somebody else's."""
+NETWORK = '''"""An architecture of a third party."""
 from facedistill.models.backbones.mobilefacenet import mobilefacenet
 from facedistill.models.registry import register
 
 
 @register
-def their_network(width: float = 0.25):
-    """Build theirs."""
+def third_party_network(width: float = 0.25):
+    """Build a third party's network."""
     return mobilefacenet(width=width)
 '''
 
@@ -25,10 +25,12 @@ def test_an_imported_module_adds_what_it_registers(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     BACKBONES.names()  # Imports the package, so that nothing else is undone below.
     monkeypatch.setattr(BACKBONES, "_entries", {**BACKBONES._entries})
-    (tmp_path / "their_architecture.py").write_text(NETWORK)
-    assert "their_network" not in call("list", "networks")
-    assert "Build theirs." in call("list", "networks", "--import", "their_architecture")
-    del sys.modules["their_architecture"]
+    (tmp_path / "third_party_architecture.py").write_text(NETWORK)
+    assert "third_party_network" not in call("list", "networks")
+    assert "Build a third party's network." in call(
+        "list", "networks", "--import", "third_party_architecture"
+    )
+    del sys.modules["third_party_architecture"]
 
 
 @pytest.mark.parametrize(

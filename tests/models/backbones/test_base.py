@@ -1,6 +1,6 @@
 import torch
 
-from facedistill.models.backbones.base import DropPath
+from facedistill.models.backbones.base import DropPath, tokens_of
 
 
 def test_a_dropped_path_is_left_out_image_by_image_and_keeps_its_mean():
@@ -16,3 +16,9 @@ def test_a_dropped_path_is_left_out_image_by_image_and_keeps_its_mean():
 def test_no_path_is_dropped_in_evaluation():
     x = torch.randn(8, 3)
     assert DropPath(0.9).eval()(x) is x
+
+
+def test_tokens_are_the_places_row_by_row():
+    features = torch.randn(2, 5, 3, 3)
+    assert torch.equal(tokens_of(features)[:, 4], features[:, :, 1, 1])
+    assert torch.equal(tokens_of(features)[:, 5], features[:, :, 1, 2])

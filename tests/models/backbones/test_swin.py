@@ -8,9 +8,8 @@ from torch import nn
 
 from facedistill.core.errors import FacedistillError
 from facedistill.export.export import export_network
-from facedistill.models.backbones.base import tokens_of
 from facedistill.models.backbones.swin import PatchMerging, Swin, SwinBlock, stage_sides
-from facedistill.models.backbones.window_attention import from_windows, to_windows, window_side
+from facedistill.models.backbones.window_attention import window_side
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.foreign_weights import load_foreign
@@ -74,15 +73,6 @@ def test_prompts_are_fresh_in_every_stage():
         torch.testing.assert_close(last, network.norm(torch.from_numpy(p)[None]))
 
 
-def test_windows_of_one_image_lie_side_by_side_and_go_back():
-    x = torch.randn(3, 6, 6, 2)
-    windows = to_windows(x, 2)
-    assert torch.equal(windows[9], x[1, :2, :2].reshape(4, 2))
-    assert torch.equal(windows[10], x[1, :2, 2:4].reshape(4, 2))
-    assert torch.equal(windows[12], x[1, 2:4, :2].reshape(4, 2))
-    assert torch.equal(from_windows(windows, 2, 6), x)
-
-
 def test_merging_joins_squares_in_the_order_of_public_checkpoints():
     merging = PatchMerging(3, 5, 2)
     x = torch.randn(2, 4, 4, 3)
@@ -95,13 +85,6 @@ def test_merging_that_joins_nothing_only_widens():
     merging = PatchMerging(3, 5, 1)
     x = torch.randn(2, 7, 7, 3)
     torch.testing.assert_close(merging(x), merging.reduction(merging.norm(x)))
-
-
-@pytest.mark.parametrize(
-    ("side", "window"), [(56, 7), (28, 7), (14, 7), (7, 7), (64, 8), (24, 8), (12, 6), (4, 4)]
-)
-def test_window_side_divides_the_map(side, window):
-    assert window_side(side) == window
 
 
 @pytest.mark.parametrize(
@@ -133,12 +116,6 @@ def test_head_weighs_places_then_maps_and_normalises():
     wanted = wanted * w["bn.weight"] + w["bn.bias"]
     with torch.no_grad():
         torch.testing.assert_close(network.forward_head(features), wanted, rtol=1e-4, atol=1e-4)
-
-
-def test_tokens_are_the_places_row_by_row():
-    features = torch.randn(2, 5, 3, 3)
-    assert torch.equal(tokens_of(features)[:, 4], features[:, :, 1, 1])
-    assert torch.equal(tokens_of(features)[:, 5], features[:, :, 1, 2])
 
 
 def test_an_image_does_not_depend_on_its_neighbours_in_the_batch():
@@ -211,9 +188,9 @@ def test_model_file_gives_the_same_network_back(tmp_path):
     loaded = load_model(tmp_path / "swin.safetensors")
     images = faces(2, 32)
     with torch.no_grad():
-        ours, theirs = (n(images, ("embedding", "tokens")) for n in (network, loaded))
-    assert torch.equal(ours.embedding, theirs.embedding)
-    assert torch.equal(ours.tokens, theirs.tokens)
+        expected, outputs = (n(images, ("embedding", "tokens")) for n in (network, loaded))
+    assert torch.equal(outputs.embedding, expected.embedding)
+    assert torch.equal(outputs.tokens, expected.tokens)
 
 
 def test_onnx_file_gives_the_same_embedding(tmp_path):
@@ -236,10 +213,10 @@ def test_onnx_file_gives_the_same_embedding(tmp_path):
     path = export_network(network, tmp_path / "swin.onnx", faces=images.numpy()).path
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, 3):
-        theirs = session.run(None, {"image": images[:count].numpy()})[0]
+        embedding = session.run(None, {"image": images[:count].numpy()})[0]
         with torch.no_grad():
-            ours = network.eval()(images[:count]).embedding.numpy()
-        np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
+            expected = network.eval()(images[:count]).embedding.numpy()
+        np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-5)
 
 
 def public_checkpoint() -> dict[str, torch.Tensor]:
@@ -289,7 +266,7 @@ def as_timm_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def test_classifiers_of_things_load_but_for_the_embedding(tmp_path):
+def test_classifiers_of_objects_load_but_for_the_embedding(tmp_path):
     weights = public_checkpoint()
     path, spec = tmp_path / "swin.pth", InputSpec(size=224)
     torch.save({"model": weights}, path)

@@ -34,7 +34,7 @@ class Head(nn.Module):
 
 
 class Convolutional(nn.Module):
-    """Gives (B, C, H, W), as EdgeNeXt does, whose names of first and last layers it has."""
+    """Gives (B, C, H, W), as EdgeNeXt does, and has its names of first and last layers."""
 
     def __init__(self, num_classes, stem=32, last=192):
         super().__init__()

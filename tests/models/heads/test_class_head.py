@@ -37,7 +37,7 @@ def test_what_is_read_gives_the_logits_of_what_was_written(tmp_path, network, su
     assert not any(parameter.requires_grad for parameter in again.parameters())
 
 
-def test_other_people_are_refused_by_name():
+def test_other_identities_are_refused_by_name():
     made().check_identities("a1b2", "other", "ann")
     with pytest.raises(FacedistillError, match=r"ann has the 7 identities of faces, .* of other"):
         made().check_identities("c3d4", "other", "ann")
