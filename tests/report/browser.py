@@ -17,7 +17,7 @@ addEventListener("load", () => {
   const images = [...document.images];
   const seen = {
     problems: problems,
-    pictures: images.length,
+    images: images.length,
     absent: images.filter(image => !image.complete || !image.naturalWidth).map(i => i.alt),
     outside: performance.getEntriesByType("resource").map(entry => entry.name)
       .filter(name => !name.startsWith("data:")),
@@ -33,9 +33,9 @@ addEventListener("load", () => {
 
 
 def look_at(page: Path, folder: Path, width: int = 1200) -> dict:
-    """What a browser says of a page: its text, pictures, errors and requests to elsewhere.
+    """What a browser finds in a page: its text, images, errors and requests to elsewhere.
 
-    The page is shown with a script of ours before everything else, which notes what goes wrong.
+    The page is shown with a script before everything else that records errors.
     """
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:

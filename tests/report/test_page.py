@@ -22,7 +22,7 @@ def content(uri: str) -> bytes:
     return base64.b64decode(uri.split("base64,")[1])
 
 
-def test_a_drawing_is_the_same_svg_each_time_and_names_no_font_of_ours():
+def test_a_drawing_is_the_same_svg_each_time_and_names_no_font_of_this_machine():
     def draw():
         figure = Figure(figsize=(2, 2))
         figure.subplots().set(xlabel="über & <tags>")

@@ -12,8 +12,8 @@ from facedistill.distill.bank.format import BankInfo
 from facedistill.distill.bank.writing import import_bank
 from facedistill.report.documents.confusion import inspect_confusion
 
-# Two folders hold one person (ann), one image of bob is of cleo, dora is alone.
-PEOPLE = {
+# Two folders hold one identity (ann), one image of bob is of cleo, dora has one image.
+IDENTITIES = {
     "ann": [0, 5, 355],
     "anna": [2, 3],
     "bob": [90, 92, 179],
@@ -25,7 +25,7 @@ PEOPLE = {
 @pytest.fixture
 def bank(tmp_path):
     angles = []
-    for name, degrees in PEOPLE.items():
+    for name, degrees in IDENTITIES.items():
         (tmp_path / "faces" / name).mkdir(parents=True)
         for number, angle in enumerate(degrees):
             image = np.full((16, 16, 3), len(angles), np.uint8)
@@ -86,7 +86,7 @@ def test_the_command_line(bank, tmp_path):
             invoke(*words)
 
 
-def test_faces_that_were_moved_are_asked_for(bank, tmp_path):
+def test_moved_faces_are_refused_with_the_remedy(bank, tmp_path):
     (tmp_path / "faces").rename(tmp_path / "moved")
     with pytest.raises(FacedistillError, match=r"not where they were .*give --data"):
         inspect_confusion(bank.folder)
@@ -99,11 +99,11 @@ def test_other_faces_are_refused(bank):
         inspect_confusion(bank.folder, "procedural:identities=2,images=2,size=16")
 
 
-def test_people_without_names_go_by_number(tmp_path, bank):
+def test_identities_without_names_are_numbered(tmp_path, bank):
     flat = tmp_path / "list.txt"
     lines = [
         f"faces/{name}/{number}.png\t{label}"
-        for label, (name, degrees) in enumerate(PEOPLE.items())
+        for label, (name, degrees) in enumerate(IDENTITIES.items())
         for number in range(len(degrees))
     ]
     flat.write_text("\n".join(lines))

@@ -67,7 +67,7 @@ def test_rows_that_are_not_there_are_dashes():
     assert "| scratch | - |" in grid_tables("s", grid, [])
 
 
-def test_a_cell_of_which_a_seed_crashed_says_so():
+def test_a_cell_of_which_a_seed_crashed_is_marked():
     grid = GridRecipe(recipe="fcd", axes={"init": {"x": []}, "target": {"none": [], "kd": []}})
     done, broken = row("s-x-none", 0.9), Row("s-x-kd", "", [RunResult(0), RunResult(1, "nan")])
     done = replace(done, runs=[RunResult(0), RunResult(1, "out of memory"), RunResult(2)])

@@ -22,7 +22,7 @@ def student(monkeypatch, tmp_path):
     return tmp_path / "student.fake"
 
 
-def test_an_exported_file_is_described_by_what_it_says_of_itself(student):
+def test_an_exported_file_is_described_by_its_document(student):
     write_beside(student, {"format": 1, "training_data": "faces"})
     assert inspect_source(str(student)) == {
         "name": "student",
@@ -32,7 +32,7 @@ def test_an_exported_file_is_described_by_what_it_says_of_itself(student):
     }
 
 
-def test_files_that_say_nothing_or_nonsense_are_refused(student, tmp_path):
+def test_files_without_or_with_a_damaged_document_are_refused(student, tmp_path):
     with pytest.raises(FacedistillError, match=r"student\.fake was not exported by facedistill"):
         inspect_source(str(student))
     (tmp_path / "student.fake.json").write_text("[")

@@ -27,7 +27,7 @@ def section(card, title):
     return card.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
-def test_a_card_says_where_the_network_comes_from_and_what_was_measured(report):
+def test_a_card_has_the_origin_of_the_network_and_its_figures(report):
     student = network(
         teacher="big", teacher_licence="MIT", data_licence="CC-BY", recipe_hash="abc",
         training_data="faces: 9 images",
@@ -48,7 +48,7 @@ def test_a_card_says_where_the_network_comes_from_and_what_was_measured(report):
     assert "UNKNOWN" not in card
 
 
-def test_what_nobody_stated_is_marked(report):
+def test_unknown_licences_and_missing_figures_are_marked(report):
     card = model_card(network(teacher="big"), recipe="", reports={})
     assert "Licence of its weights: 🔴 **UNKNOWN**" in section(card, "Teacher")
     assert "Licence: 🔴 **UNKNOWN**" in section(card, "Training data")

@@ -48,7 +48,7 @@ def test_sheet_marks_what_was_found_and_what_is_true(measured):
         assert (np.abs(sheet.astype(int) - colour).sum(axis=2) < 12).sum() > 50
 
 
-def test_pictures_are_written_and_numbered(measured, tmp_path):
+def test_figures_are_written_and_numbered(measured, tmp_path):
     report, faces = measured
     one = write_landmark_figures([report], [faces], tmp_path / "one")
     assert [path.name for path in one] == ["cumulative.png", "faces.png"]

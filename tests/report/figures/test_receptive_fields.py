@@ -34,17 +34,17 @@ def test_maps_of_both_networks_come_on_their_own_grids(networks, tmp_path, centr
     objective = create_objective("urfm", run, centres=centres, width=8, heads=2, position="euclid")
     figures = objective.figures(student, teacher, torch.from_numpy(FACES))
     maps = figures.maps["receptive_fields"]
-    ours, theirs = maps.student, maps.teacher
+    student_maps, teacher_maps = maps.student, maps.teacher
     assert set(figures.numbers) == {"agreement", "correlation"}
     assert not figures.face_maps
-    assert ours.shape == (5, centres, 2, 2)
-    assert theirs.shape == (5, centres, 3, 3)
+    assert student_maps.shape == (5, centres, 2, 2)
+    assert teacher_maps.shape == (5, centres, 3, 3)
     seen = objective.looks_at(
         student(torch.from_numpy(FACES), {"feature_map"}),
         teacher(torch.from_numpy(FACES), {"feature_map"}),
     )
-    torch.testing.assert_close(seen[0].detach(), ours)
-    plot_receptive_fields(ours, theirs, FACES, tmp_path / "fields.png")
+    torch.testing.assert_close(seen[0].detach(), student_maps)
+    plot_receptive_fields(student_maps, teacher_maps, FACES, tmp_path / "fields.png")
     assert cv2.imread(str(tmp_path / "fields.png")).std() > 10
 
 
