@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from facedistill.core.errors import FacedistillError
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.preprocess import Preprocess
-from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec, StatedInput
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -170,13 +170,103 @@ def test_fingerprint_follows_external_weights(path):
     assert OnnxNetwork(path, input=SPEC).fingerprint != first
 
 
-def test_several_outputs_must_be_named(path):
+def test_the_output_that_is_named_is_the_embedding(path):
     write(path, outputs=("one", "two"))
-    with pytest.raises(FacedistillError, match="2 outputs that could be"):
-        OnnxNetwork(path, input=SPEC)
-    assert OnnxNetwork(path, input=SPEC, output="two").embedding_size == D
-    with pytest.raises(FacedistillError, match="no output 'three'; it has one, two"):
-        OnnxNetwork(path, input=SPEC, output="three")
+    network = OnnxNetwork(path, input=SPEC, output="two")
+    assert (network.output, network.embedding_size) == ("two", D)
+    assert list(network.outputs) == ["one", "two"]
+
+
+def test_a_batch_of_one_inside_the_graph_gives_what_a_free_one_gives(path):
+    weight = write(path)
+    images = faces()
+    expected = Preprocess(SPEC)(images).numpy().reshape(3, -1) @ weight
+    model = onnx.load(path)
+    flatten = next(node for node in model.graph.node if node.op_type == "Flatten")
+    flatten.op_type = "Reshape"
+    flatten.input.append("shape")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 3 * SIDE**2]), "shape"))
+    onnx.save(model, path)
+    with pytest.warns(UserWarning, match="one face at a time"):
+        network = OnnxNetwork(path, input=SPEC, threads=2)
+    np.testing.assert_allclose(network(images).embedding.numpy(), expected, rtol=1e-3, atol=1e-2)
+
+
+def normalising(path):
+    """Write (x - 127.5) / 127.5 before the linear network."""
+    weight = write(path)
+    model = onnx.load(path)
+    constant = numpy_helper.from_array(np.float32(127.5), "half")
+    model.graph.initializer.append(constant)
+    model.graph.node[0].input[0] = "normalised"
+    for node in (
+        helper.make_node("Div", ["centred", "half"], ["normalised"]),
+        helper.make_node("Sub", ["input", "half"], ["centred"]),
+    ):
+        model.graph.node.insert(0, node)
+    onnx.save(model, path)
+    return weight
+
+
+def test_a_graph_that_normalises_itself_is_fed_raw_pixels(path):
+    weight = normalising(path)
+    with pytest.warns(UserWarning, match=r"normalises pixels itself \(0..255 becomes -1..1\)"):
+        network = OnnxNetwork(path)
+    images = faces()
+    expected = Preprocess(InputSpec(size=SIDE))(images).numpy().reshape(3, -1) @ weight
+    np.testing.assert_allclose(network(images).embedding.numpy(), expected, rtol=1e-3, atol=1e-2)
+
+
+def test_normalising_twice_takes_a_statement_and_is_warned_of(path):
+    normalising(path)
+    with pytest.warns(UserWarning, match="the mean and std that are stated do it before"):
+        network = OnnxNetwork(path, input=SPEC)
+    assert network.input == SPEC
+    OnnxNetwork(path, input=InputSpec(SIDE, "RGB", (0, 0, 0), (1, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected", "assumed"),
+    [
+        ({"std": (128, 128, 128)}, {"std": (128, 128, 128)}, "RGB, .x - 127.5. / 127.5;"),
+        ({"color": "BGR"}, {"color": "BGR"}, "assuming .x - 127.5"),
+        ({"mean": (0, 0, 0), "std": (1, 1, 1)}, {"mean": (0, 0, 0), "std": (1, 1, 1)}, "g RGB;"),
+    ],
+)
+def test_a_part_of_the_input_may_be_stated_and_changes_nothing_else(
+    path, stated, expected, assumed
+):
+    write(path)
+    with pytest.warns(UserWarning, match=assumed):
+        network = OnnxNetwork(path, input=StatedInput(**stated))
+    assert network.input == InputSpec(**{"size": SIDE, **expected})
+
+
+def test_a_part_that_an_export_states_likewise_is_accepted(path):
+    write(path, metadata=json.dumps({"input": SPEC.to_dict()}))
+    assert OnnxNetwork(path, input=StatedInput(color="BGR")).input == SPEC
+    with pytest.raises(FacedistillError, match="carries its own"):
+        OnnxNetwork(path, input=StatedInput(color="RGB"))
+
+
+@pytest.mark.parametrize("shape", [("b", SIDE, SIDE, 3), ("b", 3, SIDE, SIDE)])
+def test_a_foreign_graph_of_bytes_gets_them_in_the_order_stated(path, shape):
+    weight = write(path, shape=shape, dtype=TensorProto.UINT8)
+    images = faces()
+    order = (0, 3, 1, 2) if shape[1] == 3 else (0, 1, 2, 3)
+    for color, fed in (("RGB", images), ("BGR", images.flip(3))):
+        network = OnnxNetwork(path, input=StatedInput(color=color))
+        expected = fed.permute(order).reshape(3, -1).numpy().astype(np.float32) @ weight
+        np.testing.assert_allclose(network(images).embedding.numpy(), expected, rtol=1e-3, atol=0.1)
+    with pytest.warns(UserWarning, match="assuming RGB"):
+        OnnxNetwork(path)
+
+
+@pytest.mark.parametrize("key", ["mean", "std"])
+def test_bytes_cannot_be_normalised_before(path, key):
+    write(path, shape=("b", SIDE, SIDE, 3), dtype=TensorProto.UINT8)
+    with pytest.raises(FacedistillError, match=f"leave out the {key} of its input .--{key}"):
+        OnnxNetwork(path, input=StatedInput(**{key: (1, 1, 1)}))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +277,6 @@ def test_several_outputs_must_be_named(path):
         ({"shape": ("b", 3, SIDE, SIDE + 1)}, "not square"),
         ({"shape": ("b", 3, 16, 16)}, "side 16, not 8"),
         ({"dtype": TensorProto.INT64}, "neither float, half nor uint8"),
-        ({"dtype": TensorProto.UINT8}, "uint8 input"),
     ],
 )
 def test_graphs_of_other_shape(path, options, message):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options.arguments import AsJson
+from facedistill.cli.options.arguments import AsJson, EmbeddingOutput
 
 EXAMPLES = ("facedistill bench teacher.onnx student.onnx --threads 1 --batch 1",)
 
@@ -33,6 +33,7 @@ def bench(
     calls: Annotated[
         int, typer.Option(min=1, help="Timed calls of each, after a fifth as many to warm up.")
     ] = 100,
+    output: EmbeddingOutput = None,
     as_json: AsJson = False,
 ) -> None:
     """Latency and memory of networks, each in a fresh process, taking turns on pinned CPUs."""
@@ -40,5 +41,7 @@ def bench(
     from facedistill.export.bench.bench import bench as measure
     from facedistill.report.documents.bench_table import bench_dict, bench_text
 
-    report = measure(models, threads=threads or (), batches=batch or BATCHES, calls=calls)
+    report = measure(
+        models, threads=threads or (), batches=batch or BATCHES, calls=calls, output=output
+    )
     typer.echo(json.dumps(bench_dict(report), indent=2) if as_json else bench_text(report))

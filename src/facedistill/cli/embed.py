@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.options.arguments import (
+    EmbeddingOutput,
     InputColor,
     InputMean,
     InputSize,
@@ -52,6 +53,7 @@ def embed(
     size: InputSize = None,
     mean: InputMean = None,
     std: InputStd = None,
+    output: EmbeddingOutput = None,
 ) -> None:
     """A teacher's embeddings of a data set, once, into a bank; continues after a kill."""
     files = [each for each in imported or () if each.lower().endswith(".npy")]
@@ -61,6 +63,8 @@ def embed(
         raise FacedistillError(f"--import {files[1]}: one file of embeddings makes a bank")
     if prompts and teacher is None:
         raise FacedistillError("--prompts are a network's: give --teacher")
+    if output and teacher is None:
+        raise FacedistillError("--output is a network's: give --teacher")
     import_modules(each for each in imported or () if each not in files)
     from facedistill.data.open import open_dataset
     from facedistill.distill.bank.making import embed_teacher, import_embeddings
@@ -70,7 +74,7 @@ def embed(
     if files:
         bank = import_embeddings(Path(files[0]), dataset, out, flipped=flipped, licence=licence)
     else:
-        network = opened_network(teacher, color, size, mean, std, prompts)
+        network = opened_network(teacher, color, size, mean, std, prompts, output)
         bank = embed_teacher(
             network,
             dataset,

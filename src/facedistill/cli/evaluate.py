@@ -11,6 +11,7 @@ import typer
 
 from facedistill.cli.options.arguments import (
     AsJson,
+    EmbeddingOutput,
     InputColor,
     InputMean,
     InputSize,
@@ -136,10 +137,16 @@ def evaluate(
     size: InputSize = None,
     mean: InputMean = None,
     std: InputStd = None,
+    output: EmbeddingOutput = None,
+    against_output: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The same of --against.")
+    ] = None,
 ) -> None:
     """Verification, identification, landmarks: TAR@FAR, EER, TPIR, NME with 95 % intervals."""
     model = None if embeddings else Path(sources.pop(0))
     _check_sources(model, sources, flipped, prompts, save_thresholds)
+    _check_output("--output", output, model)
+    _check_output("--against-output", against_output, against)
     from facedistill.evaluation.evaluate import evaluate as measure
     from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
     from facedistill.evaluation.stored_embeddings import open_stored
@@ -169,13 +176,13 @@ def evaluate(
     for opened in protocols:
         opened.check(options, also)
 
-    def open_faces(path: Path | None, prompts: Path | None = None) -> Any:
+    def open_faces(path: Path | None, output: str | None, prompts: Path | None = None) -> Any:
         if path and path.suffix.lower() == ".npy":
             return open_stored(path)
-        return opened_network(path, color, size, mean, std, prompts)
+        return opened_network(path, color, size, mean, std, prompts, output)
 
-    faces = open_stored(embeddings, flipped) if embeddings else open_faces(model, prompts)
-    other = open_faces(against) if against else None
+    faces = open_stored(embeddings, flipped) if embeddings else open_faces(model, output, prompts)
+    other = open_faces(against, against_output) if against else None
     done = [measure(faces, opened, options, against=other) for opened in protocols]
     if as_json:
         typer.echo(json.dumps([evaluation.to_dict() for evaluation in done], indent=2))
@@ -225,6 +232,11 @@ def _check_sources(
             f"--save-thresholds would write those of the prompted network into {model}, which is "
             "the network without: leave it out"
         )
+
+
+def _check_output(option: str, output: str | None, path: Path | None) -> None:
+    if output and (path is None or path.suffix.lower() == ".npy"):
+        raise FacedistillError(f"{option} names an output of a network, and there is none")
 
 
 def _options(groups: Path | None, variants: list[str] | None, **settings: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options.arguments import AsJson
+from facedistill.cli.options.arguments import AsJson, EmbeddingOutput
 from facedistill.cli.output import print_mapping
 from facedistill.core.errors import FacedistillError
 
@@ -38,6 +38,7 @@ def inspect(
     far: Annotated[
         float, typer.Option(min=-1, max=1, help="Cosine similarity of an image likely mislabelled.")
     ] = 0.2,
+    output: EmbeddingOutput = None,
 ) -> None:
     """What is in this file? Counts, sizes, labels, parameters, metadata, a sheet of samples."""
     if neighbours:
@@ -52,5 +53,5 @@ def inspect(
         raise FacedistillError("--data goes with --neighbours; to inspect faces, name them alone")
     from facedistill.report.documents.inspection import inspect_source
 
-    description = inspect_source(source, sheet=sheet, verify=verify)
+    description = inspect_source(source, sheet=sheet, verify=verify, output=output)
     print_mapping(description, as_json)

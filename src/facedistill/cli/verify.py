@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options.arguments import InputColor, InputMean, InputSize, InputStd
+from facedistill.cli.options.arguments import (
+    EmbeddingOutput,
+    InputColor,
+    InputMean,
+    InputSize,
+    InputStd,
+)
 from facedistill.cli.options.network import opened_network
 
 EXAMPLES = ("facedistill verify one.png other.png --model student.onnx",)
@@ -24,9 +30,10 @@ def verify(
     size: InputSize = None,
     mean: InputMean = None,
     std: InputStd = None,
+    output: EmbeddingOutput = None,
 ) -> None:
     """Verify two aligned crops: one score, one decision."""
     from facedistill.evaluation.verify_images import verify_images
 
-    network = opened_network(model, color, size, mean, std)
+    network = opened_network(model, color, size, mean, std, output=output)
     typer.echo(verify_images(network, first, second, threshold).line())

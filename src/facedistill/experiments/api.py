@@ -34,21 +34,24 @@ from facedistill.models.files.open_network import open_network
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.recipe.loading import load_recipe
 from facedistill.recipe.schema import Recipe
-from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec, StatedInput
 
 
 def load(
     path: str | Path,
     *,
-    input: InputSpec | None = None,
+    input: InputSpec | StatedInput | None = None,
     device: str | torch.device | None = None,
+    output: str | None = None,
 ) -> FaceNetwork | OnnxNetwork:
     """Open a network: a student, or a teacher of whatever origin.
 
     Args:
         path: A run's folder (its best weights), or a .safetensors, .onnx, .pt, .pth or .ckpt file.
-        input: Size, colour order and normalisation of an ONNX file or checkpoint that does not say.
+        input: What is known of the size, colour order and normalisation of an ONNX file or
+            checkpoint that does not say.
         device: Where torch runs it; the CPU by default. ONNX Runtime chooses for itself.
+        output: Name of the embedding among an ONNX file's outputs; found by default.
 
     Returns:
         A network in evaluation mode. Its `embed` takes uint8 RGB crops (B, H, H, 3) and returns
@@ -58,7 +61,7 @@ def load(
         FacedistillError: If there is no such file, or it is damaged or of another kind.
     """
     on = None if device is None else torch.device(device)
-    return open_network(path, input=input, device=on)
+    return open_network(path, input=input, device=on, output=output)
 
 
 def embed(

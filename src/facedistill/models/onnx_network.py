@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,80 +18,91 @@ from torch import Tensor
 from facedistill.core.errors import FacedistillError
 from facedistill.core.process import usable_cpus
 from facedistill.models.inference import comparison_embedding
+from facedistill.models.onnx.embedding_output import find_embedding
+from facedistill.models.onnx.external_weights import external_weights
+from facedistill.models.onnx.graph_input import read_input
+from facedistill.models.onnx.own_normalisation import OwnNormalisation, find_normalisation
 from facedistill.models.outputs import Outputs, check_needs, landmarks_of
 from facedistill.models.preprocess import Preprocess, check_images
-from facedistill.runtime.engine import carried_document, open_session
 from facedistill.runtime.header import stated_thresholds
-from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec, StatedInput
+from facedistill.runtime.session import Session
 
 _SPEC_KEYS = ("size", "color", "mean", "std")
-_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-_BYTES = "tensor(uint8)"
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+_NOTHING, _ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
 class OnnxNetwork:
     """A frozen network that gives embeddings, and landmarks if facedistill exported it with them.
 
-    The graph's input may be float or half, channels first or last, or raw uint8 RGB channels last
-    if the graph normalises for itself. Where its batch is fixed, images run in as many parallel
-    calls as there are threads: for small networks twice as fast as parallelism inside an operator.
+    The graph's input may be float or half, or bytes if the graph normalises for itself, channels
+    first or last. Where its batch is fixed, images run in as many parallel calls as there are
+    threads: for small networks twice as fast as parallelism inside an operator.
 
     Args:
         path: The .onnx file.
-        input: Colour order and normalisation; may be left out for facedistill's own exports, which
-            carry theirs, and else defaults to RGB, (x - 127.5) / 127.5, with a warning.
+        input: What is known of its size, colour order and normalisation. facedistill's own exports
+            carry theirs. Of others the rest is assumed, with a warning: RGB, (x - 127.5) / 127.5,
+            or pixels as they are for a graph that is seen to normalise them.
         threads: CPU threads; all by default.
-        output: Name of the embedding among the graph's outputs; the only (batch, D) float output
-            by default.
+        output: Name of the embedding among the graph's outputs; found by name and shape by default.
 
     Attributes:
         path: The file.
         name: What to call this network in messages.
         input: Size, colour order and normalisation.
         embedding_size: D.
-        batch: The graph's fixed batch size, or None if it takes any.
+        batch: How many faces the graph takes at once, or None if it takes any number.
 
     Raises:
-        FacedistillError: If the file does not load, its input or output cannot be used, or `input`
-            contradicts it.
+        FacedistillError: If the file does not load or run, its input or output cannot be used, or
+            `input` contradicts it.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        input: InputSpec | None = None,
+        input: InputSpec | StatedInput | None = None,
         threads: int | None = None,
         output: str | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = self.path.stem
         self._threads = threads or usable_cpus()
-        self._session = open_session(self.path, self._threads, _PROVIDERS)
-        entry = self._only_input()
-        self.batch, side, self._channels_last = self._layout(entry)
-        if self.batch is not None and self._threads > 1:
-            self._session = open_session(self.path, 1, _PROVIDERS)
-        self._raw = entry.type == _BYTES
-        self._input_name, self._dtype = entry.name, _FLOATS.get(entry.type, np.uint8)
-        self.input = self._specify(input, side)
+        self._session = Session(self.path, self._threads, _PROVIDERS)
+        self._entry = read_input(self._session)
+        self.input = self._specify(StatedInput.of(input))
         self._preprocess = Preprocess(self.input)
-        self._output_name, size = self._choose_output(output)
+        own = "embedding" if self.carried else None
+        self._output = find_embedding(self._session, self._entry, self.input.size, output or own)
+        self.embedding_size, self.batch = self._output.size, self._output.batch
         self.landmark_points = self._count_landmarks()
-        self.embedding_size = size or self._probe_embedding_size()
+        if self.batch is not None and self._threads > 1:
+            self._session = Session(self.path, 1, _PROVIDERS)
 
     @property
     def gives(self) -> frozenset[str]:
         """Names of the outputs that it can be asked for."""
         return frozenset({"embedding", "landmarks"} if self.landmark_points else {"embedding"})
 
+    @property
+    def output(self) -> str:
+        """Name of the output that is the embedding."""
+        return self._output.name
+
+    @property
+    def outputs(self) -> dict[str, list[int | str]]:
+        """The shapes that the graph declares of its outputs, by name."""
+        return {entry.name: list(entry.shape or ()) for entry in self._session.outputs}
+
     @cached_property
     def fingerprint(self) -> str:
         """Hex digest over the file, the external weights it names, and the input."""
         digest = hashlib.blake2b(json.dumps(self.input.to_dict()).encode(), digest_size=16)
-        digest.update(self._output_name.encode())
-        for path in [self.path, *_external_files(self.path)]:
+        digest.update(self.output.encode())
+        for path in [self.path, *external_weights(self.path)]:
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
@@ -118,7 +128,7 @@ class OnnxNetwork:
         if len(images) == 0:
             empty = torch.empty(0, self.landmark_points or 0, 2)
             return Outputs(torch.empty(0, self.embedding_size), landmarks=empty if wanted else None)
-        names = [self._output_name, *(["landmarks"] if wanted else [])]
+        names = [self.output, *(["landmarks"] if wanted else [])]
         embedding, *landmarks = self._run(self._prepare(images.cpu()), names)
         return Outputs(
             torch.from_numpy(embedding),
@@ -149,54 +159,62 @@ class OnnxNetwork:
             images = torch.from_numpy(np.ascontiguousarray(images))
         return comparison_embedding(self, images, flip=flip)
 
-    def _only_input(self) -> Any:
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1:
-            names = ", ".join(entry.name for entry in inputs)
-            raise FacedistillError(f"{self.path} must have one input, not {len(inputs)}: {names}")
-        if inputs[0].type not in (*_FLOATS, _BYTES):
-            raise FacedistillError(
-                f"{self.path}: input {inputs[0].name} is {inputs[0].type}, "
-                f"which is neither float, half nor uint8"
-            )
-        return inputs[0]
-
-    def _layout(self, entry: Any) -> tuple[int | None, int | None, bool]:
-        """Return the fixed batch, the fixed side and whether channels come last."""
-        shape = [size if isinstance(size, int) and size > 0 else None for size in entry.shape]
-        channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
-        if len(shape) != 4 or (shape[1] != 3 and not channels_last):
-            raise FacedistillError(
-                f"{self.path}: input {entry.name} is {entry.shape}, "
-                f"neither (B, 3, H, W) nor (B, H, W, 3)"
-            )
-        if entry.type == _BYTES and not channels_last:
-            raise FacedistillError(
-                f"{self.path}: uint8 input {entry.name} must be (B, H, W, 3), not {entry.shape}"
-            )
-        height, width = shape[1:3] if channels_last else shape[2:4]
-        if height != width:
-            raise FacedistillError(f"{self.path}: input {entry.name} is not square: {entry.shape}")
-        return shape[0], height, channels_last
-
-    def _specify(self, stated: InputSpec | None, side: int | None) -> InputSpec:
+    def _specify(self, stated: StatedInput) -> InputSpec:
         carried = self._carried_spec()
-        if stated and carried and stated != carried:
-            raise FacedistillError(
-                f"{self.path} carries its own input specification {carried}, which is not {stated}"
-            )
-        spec = stated or carried
-        if spec is None:
-            spec = replace(InputSpec(), size=side or InputSpec.size)
-            if not self._raw:
-                warnings.warn(
-                    f"{self.path} does not say what it is fed: assuming RGB, (x - 127.5) / 127.5, "
-                    f"{spec.size} x {spec.size}; state its input if that is wrong",
-                    stacklevel=3,
+        if carried is None:
+            spec = stated.over(self._assumed(stated))
+        else:
+            spec = carried
+            if stated.over(carried) != carried:
+                raise FacedistillError(
+                    f"{self.path} carries its own input specification {carried}, which is not "
+                    f"{stated.over(carried)}"
                 )
-        if side is not None and spec.size != side:
-            raise FacedistillError(f"{self.path} takes images of side {side}, not {spec.size}")
+        if self._entry.side not in (None, spec.size):
+            raise FacedistillError(
+                f"{self.path} takes images of side {self._entry.side}, not {spec.size}"
+            )
         return spec
+
+    def _assumed(self, stated: StatedInput) -> InputSpec:
+        """Return what a foreign graph is fed where the user does not state it, with a warning."""
+        size = stated.size or self._entry.side or InputSpec.size
+        if self._entry.raw:
+            self._refuse_normalisation(stated)
+            self._warn_of_assumptions(stated, None)
+            return InputSpec(size=size, mean=_NOTHING, std=_ONE)
+        own = find_normalisation(self.path, self._entry, size)
+        self._warn_of_assumptions(stated, own)
+        return InputSpec(size, mean=_NOTHING, std=own.std) if own else InputSpec(size)
+
+    def _refuse_normalisation(self, stated: StatedInput) -> None:
+        useless = [key for key in ("mean", "std") if key in stated.given()]
+        if useless:
+            raise FacedistillError(
+                f"{self.path} takes bytes, which cannot be normalised before: leave out the "
+                f"{' and '.join(useless)} of its input (--{', --'.join(useless)})"
+            )
+
+    def _warn_of_assumptions(self, stated: StatedInput, own: OwnNormalisation | None) -> None:
+        given = stated.given()
+        assumed = [] if "color" in given else [str(InputSpec.color)]
+        if not self._entry.raw and not {"mean", "std"} <= given.keys():
+            assumed.append(own.feed if own else "(x - 127.5) / 127.5")
+        elif own and (stated.mean, stated.std) != (_NOTHING, own.std):
+            warnings.warn(
+                f"{self.path} seems to normalise pixels itself ({own}), and the mean and std that "
+                "are stated do it before: leave them out if that is not meant",
+                stacklevel=5,
+            )
+        if self._entry.side is None and stated.size is None:
+            assumed.append(f"{InputSpec.size} x {InputSpec.size}")
+        if assumed:
+            itself = f", and normalises pixels itself ({own})" if own else ""
+            warnings.warn(
+                f"{self.path} does not say what it is fed{itself}: assuming {', '.join(assumed)}; "
+                "state its input if that is wrong",
+                stacklevel=5,
+            )
 
     def _carried_spec(self) -> InputSpec | None:
         if self.carried is None:
@@ -207,10 +225,10 @@ class OnnxNetwork:
         except (TypeError, KeyError, AttributeError, FacedistillError) as error:
             raise FacedistillError(f"{self.path}: damaged facedistill metadata: {error}") from None
 
-    @cached_property
+    @property
     def carried(self) -> dict[str, Any] | None:
         """What facedistill's export wrote into the file; None in anyone else's."""
-        return carried_document(self._session, self.path)
+        return self._session.document
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -221,53 +239,29 @@ class OnnxNetwork:
         """
         return stated_thresholds(self.carried or {}, self.path)
 
-    def _choose_output(self, wanted: str | None) -> tuple[str, int | None]:
-        """Return the embedding output's name and size (None if the graph does not say)."""
-        outputs = {entry.name: entry for entry in self._session.get_outputs()}
-        if wanted is not None and wanted not in outputs:
-            raise FacedistillError(
-                f"{self.path} has no output {wanted!r}; it has {', '.join(outputs)}"
-            )
-        fitting = [
-            name
-            for name, entry in outputs.items()
-            if entry.type in _FLOATS
-            and len(entry.shape or ()) == 2
-            and (wanted is None or name == wanted)
-        ]
-        if len(fitting) != 1:
-            described = ", ".join(f"{name} {entry.shape}" for name, entry in outputs.items())
-            raise FacedistillError(
-                f"{self.path} has {len(fitting)} outputs that could be the (batch, D) embedding; "
-                f"name one of {described}"
-            )
-        size = outputs[fitting[0]].shape[1]
-        return fitting[0], size if isinstance(size, int) and size > 0 else None
-
     def _count_landmarks(self) -> int | None:
         """Return P of facedistill's own output of landmarks; anyone else's may mean other units."""
         stated = (self.carried or {}).get("landmarks")
         if stated is None:
             return None
-        shapes = {entry.name: entry.shape for entry in self._session.get_outputs()}
-        if type(stated) is not int or shapes.get("landmarks", [])[1:] != [stated, 2]:
+        if type(stated) is not int or self.outputs.get("landmarks", [])[1:] != [stated, 2]:
             raise FacedistillError(
                 f"{self.path}: damaged facedistill metadata: {stated!r} landmarks, and the graph "
-                f"has the outputs {', '.join(shapes)}"
+                f"has the outputs {', '.join(self.outputs)}"
             )
         return stated
 
-    def _probe_embedding_size(self) -> int:
-        side = self.input.size
-        face = self._prepare(torch.zeros(1, side, side, 3, dtype=torch.uint8))
-        return self._run(face, [self._output_name])[0].shape[1]
-
     def _prepare(self, images: Tensor) -> np.ndarray:
         """Return the images as the graph's input wants them."""
-        pixels = self._preprocess.resize(images) if self._raw else self._preprocess(images)
-        if self._channels_last:
+        if self._entry.raw:
+            pixels = self._preprocess.resize(images)
+            if self.input.color == "BGR" and self.carried is None:
+                pixels = pixels.flip(1)
+        else:
+            pixels = self._preprocess(images)
+        if self._entry.channels_last:
             pixels = pixels.permute(0, 2, 3, 1)
-        return np.ascontiguousarray(pixels.numpy(), dtype=self._dtype)
+        return np.ascontiguousarray(pixels.numpy(), dtype=self._entry.dtype)
 
     def _run(self, array: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
         if self.batch is None:
@@ -283,22 +277,10 @@ class OnnxNetwork:
         return [each[: len(piece)] for each in self._run_once(full, outputs)]
 
     def _run_once(self, array: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
-        given = self._session.run(outputs, {self._input_name: array})
-        return [np.asarray(each, dtype=np.float32) for each in given]
+        embedding, *others = self._session.run(outputs, array)
+        rows = self._output.rows(embedding, len(array))
+        return [rows, *(np.asarray(each, np.float32) for each in others)]
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, thread_name_prefix=self.name)
-
-
-def _external_files(path: Path) -> list[Path]:
-    """Return the files beside `path` in which its graph keeps weights."""
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    locations: set[str] = set()
-    for tensor in model.graph.initializer:
-        entries: Mapping[str, str] = {entry.key: entry.value for entry in tensor.external_data}
-        if "location" in entries:
-            locations.add(entries["location"])
-    return [path.parent / location for location in sorted(locations)]

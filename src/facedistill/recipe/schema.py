@@ -18,7 +18,7 @@ from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.augmentation_options import Augmentation
 from facedistill.recipe.objective_recipe import ObjectiveRecipe
 from facedistill.recipe.recipe_section import PathText, Section, Share
-from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec, StatedInput
 
 _INDIFFERENT: dict[str, Any] = {
     "data": {"workers", "cache"},
@@ -107,7 +107,12 @@ class TeacherRecipe(Section):
         description=".onnx, .safetensors, .pt, .pth, .ckpt, or a run's folder (its best weights, "
         "and the class head beside them): teaches online, or checks that a bank is its own",
     )
-    input: InputSpec | None = Field(None, description="of a foreign network that does not say")
+    input: StatedInput | None = Field(None, description="of a foreign network that does not say")
+    output: str | None = Field(
+        None,
+        min_length=1,
+        description="the embedding of an ONNX file with several outputs",
+    )
     view: Literal["same", "clean"] = Field(
         "same",
         description="teacher sees the student's image, or the one before augmentation (clean). A "
@@ -132,6 +137,8 @@ class TeacherRecipe(Section):
             raise ValueError("give bank or model")
         if self.prompts and (self.bank or not self.model):
             raise ValueError("prompts train in an online teacher: give model and no bank")
+        if self.output and not self.model:
+            raise ValueError("output is that of model: leave it out, or give model")
         if self.precision and self.bank:
             raise ValueError("precision is that of an online teacher: a bank computes nothing")
         return self

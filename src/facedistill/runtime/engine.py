@@ -9,22 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.errors import FacedistillError
 from facedistill.core.process import usable_cpus
-from facedistill.runtime.header import HEADER_KEY, parse_exported
 from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.session import Session
 
 FORMAT = 1
 """Of the document that exported files carry; the keys are in `export.metadata`."""
 
 _KINDS = ("uint8_nhwc_rgb", "float32_nchw")
-
-_CPU = ("CPUExecutionProvider",)
-
-_LEAST_OF_INTEGERS = (1, 24)
-"""ONNX Runtime that runs files of 8-bit integers; earlier ones have no maximum of bytes."""
 
 
 @dataclass(frozen=True)
@@ -180,10 +174,9 @@ class OnnxEngine(FileEngine):
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
         self.path = Path(path)
-        self._session = open_session(self.path, threads or usable_cpus(), _CPU)
-        document = carried_document(self._session, self.path)
-        super().__init__(document, self.path)
-        self.metadata = document or {}
+        self._session = Session(self.path, threads or usable_cpus())
+        super().__init__(self._session.document, self.path)
+        self.metadata = self._session.document or {}
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Return the embeddings (batch, D) of faces as the file takes them."""
@@ -207,54 +200,5 @@ class OnnxEngine(FileEngine):
         return rows
 
     def _output(self, name: str, batch: np.ndarray) -> np.ndarray:
-        fed = self._session.get_inputs()[0].name
-        (rows,) = self._session.run([name], {fed: batch})
+        (rows,) = self._session.run([name], batch)
         return rows
-
-
-def open_session(path: Path, threads: int, providers: Sequence[str]) -> Any:
-    """Open an ONNX file in ONNX Runtime.
-
-    Args:
-        path: The file.
-        threads: CPU threads inside an operator.
-        providers: Names of execution providers in order of preference; those that are not there
-            are passed over.
-
-    Raises:
-        FacedistillError: If it does not load.
-    """
-    if not path.is_file():
-        raise FacedistillError(f"{path} does not exist")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    available = onnxruntime.get_available_providers()
-    chosen = [name for name in providers if name in available]
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=chosen)
-    except Exception as error:  # onnxruntime's own exceptions share no other base
-        raise _refused(path, error, onnxruntime.__version__) from None
-
-
-def _refused(path: Path, error: Exception, version: str) -> FacedistillError:
-    """Return what to tell of a file that ONNX Runtime of that version does not load."""
-    reason = first_line(error)
-    old = tuple(map(int, version.split(".")[:2])) < _LEAST_OF_INTEGERS
-    if old and type(error).__name__ == "NotImplemented":
-        wanted = ".".join(map(str, _LEAST_OF_INTEGERS))
-        return FacedistillError(
-            f"{path} does not run on ONNX Runtime {version} ({reason}); files of 8-bit integers "
-            f"need {wanted}: pip install 'onnxruntime>={wanted}'"
-        )
-    return FacedistillError(f"{path} is not a usable ONNX file: {reason}")
-
-
-def carried_document(session: Any, path: Path) -> dict[str, Any] | None:
-    """Return what facedistill's export wrote into an open file; None in anyone else's.
-
-    Raises:
-        FacedistillError: If it is damaged.
-    """
-    text = session.get_modelmeta().custom_metadata_map.get(HEADER_KEY)
-    return None if text is None else parse_exported(text, path)

@@ -1,10 +1,10 @@
-"""What a network wants to be fed."""
+"""What a network wants to be fed, and what a user states of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from facedistill.core.errors import FacedistillError
@@ -64,6 +64,47 @@ class InputSpec:
                 f"input specification has no key {unknown[0]!r}; its keys are {', '.join(known)}"
             )
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class StatedInput:
+    """What a user states of a foreign network's input; the rest is the network's.
+
+    Attributes:
+        size: Side of the square input in pixels.
+        color: Order of the three channels the network was trained with.
+        mean: Subtracted from pixels 0..255, in the network's own colour order.
+        std: Divides the difference, in the network's own colour order.
+
+    Raises:
+        FacedistillError: If a value is out of range or of the wrong kind.
+    """
+
+    size: int | None = None
+    color: Color | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        whole = self.over(InputSpec())
+        for key in self.given():
+            object.__setattr__(self, key, getattr(whole, key))
+
+    @classmethod
+    def of(cls, stated: InputSpec | StatedInput | None) -> StatedInput:
+        """Return what is stated: all of a whole specification, nothing of None."""
+        if isinstance(stated, InputSpec):
+            return cls(stated.size, stated.color, stated.mean, stated.std)
+        return stated or cls()
+
+    def given(self) -> dict[str, Any]:
+        """Return the values that are stated, by key."""
+        stated = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: value for key, value in stated.items() if value is not None}
+
+    def over(self, spec: InputSpec) -> InputSpec:
+        """Return a specification with what is stated in the place of its own values."""
+        return replace(spec, **self.given())
 
 
 def _three_numbers(name: str, values: Any) -> tuple[float, float, float]:

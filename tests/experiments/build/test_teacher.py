@@ -2,12 +2,16 @@ import pytest
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.open import open_dataset
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.engine.metrics_log import read_metrics
+from facedistill.experiments.build.teacher import open_teacher
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
+from facedistill.recipe.schema import TeacherRecipe
 from facedistill.runtime.input_spec import InputSpec
 from tests.experiments.tiny_run import make_bank, train
+from tests.models.onnx.graphs import SIDE, linear
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -30,6 +34,23 @@ def test_an_online_teacher_answers_in_the_precision_of_the_run(tmp_path, monkeyp
         f"training.precision={precision}",
     )
     assert seen == {precision == "bf16"}
+
+
+def test_the_output_that_a_recipe_names_teaches(tmp_path):
+    path = linear(tmp_path / "two.onnx", {"one": 64, "two": 64})
+    recipe = {"model": str(path), "licence": "unknown", "input": {"std": [255] * 3}}
+    faces = open_dataset("procedural:identities=2,images=2,size=16")
+    with pytest.raises(FacedistillError, match=r"teacher\.model: .*teacher\.output in a recipe"):
+        open_teacher(TeacherRecipe(**recipe), faces)
+    with pytest.warns(UserWarning, match="assuming RGB"):
+        teacher = open_teacher(TeacherRecipe(**recipe, output="two"), faces)
+    assert (teacher.network.output, teacher.network.input.size) == ("two", SIDE)
+    assert teacher.network.input.std == (255, 255, 255)
+
+
+def test_an_output_is_one_of_a_model():
+    with pytest.raises(ValueError, match="output is that of model"):
+        TeacherRecipe(bank="bank", output="two", licence="unknown")
 
 
 def test_a_teacher_nobody_listens_to_is_refused(tmp_path):

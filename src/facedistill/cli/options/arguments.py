@@ -28,6 +28,12 @@ InputColor = Annotated[
 InputSize = Annotated[int | None, typer.Option("--size", help="Side of its input, in pixels.")]
 InputMean = Annotated[float | None, typer.Option("--mean", help="Subtracted, 0..255.")]
 InputStd = Annotated[float | None, typer.Option("--std", help="Divided by, 0..255.")]
+EmbeddingOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--output", metavar="NAME", help="Of an ONNX file with several outputs: the embedding."
+    ),
+]
 Prompts = Annotated[
     Path | None,
     typer.Option(

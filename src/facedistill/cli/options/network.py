@@ -16,24 +16,23 @@ def opened_network(
     mean: float | None = None,
     std: float | None = None,
     prompts: Path | None = None,
+    output: str | None = None,
 ) -> Any:
-    """Open a network, with what the user states of its input, and with prompts if any."""
+    """Open a network, with what the user states of its input and output, and prompts if any."""
     from facedistill.core.process import keep_freed_memory
     from facedistill.models.device import best_device
     from facedistill.models.files.open_network import open_network
-    from facedistill.runtime.input_spec import InputSpec
+    from facedistill.runtime.input_spec import StatedInput
 
     assert path is not None
     keep_freed_memory()
-    given = {
-        "color": color.value if color else None,
-        "size": size,
-        "mean": None if mean is None else (mean,) * 3,
-        "std": None if std is None else (std,) * 3,
-    }
-    stated = {key: value for key, value in given.items() if value is not None}
-    spec = InputSpec.from_dict(stated) if stated else None
-    network = open_network(path, input=spec, device=best_device())
+    stated = StatedInput(
+        size=size,
+        color=color.value if color else None,
+        mean=None if mean is None else (mean,) * 3,
+        std=None if std is None else (std,) * 3,
+    )
+    network = open_network(path, input=stated, device=best_device(), output=output)
     if prompts is None:
         return network
     from facedistill.distill.teachers.prompted import FILE, load_prompts

@@ -39,7 +39,7 @@ def open_teacher(
     """
     model = best_of(recipe.model) if recipe.model else None
     with naming("teacher.model"):
-        network = open_network(model, input=recipe.input) if model else None
+        network = open_network(model, input=recipe.input, output=recipe.output) if model else None
     if recipe.bank is None:
         assert network is not None
         precision = _precision(recipe, network)

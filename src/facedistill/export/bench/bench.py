@@ -93,6 +93,7 @@ def bench(
     threads: Sequence[int] = (),
     batches: Sequence[int] = BATCHES,
     calls: int = CALLS,
+    output: str | None = None,
 ) -> BenchReport:
     """Time networks and measure their memory.
 
@@ -107,6 +108,8 @@ def bench(
         batches: Faces of a call.
         calls: Timed calls of each network with each batch, rounded up to whole turns, after a fifth
             as many to warm up.
+        output: Name of the embedding among the outputs of ONNX files that facedistill did not
+            export; found by default.
 
     Raises:
         FacedistillError: If a file is unusable or its runtime is not installed, or a number is out
@@ -115,9 +118,14 @@ def bench(
     cpus = usable_processors()
     counts, sizes = sorted(set(threads) or {1, len(cpus)}), sorted(set(batches))
     _check(counts, sizes, calls, len(cpus))
-    subjects = [_subject(Path(model)) for model in models]
+    subjects = [_subject(Path(model), output) for model in models]
     if not subjects:
         raise FacedistillError("nothing to time: name model files or exported files")
+    if output and not any(subject.options for subject in subjects):
+        raise FacedistillError(
+            "--output names the embedding of an ONNX file that facedistill did not export, and "
+            "there is none: leave it out"
+        )
     machine = this_machine(["numpy", *(runtime_of(each.path).distribution for each in subjects)])
     pinned = hasattr(os, "sched_setaffinity")
     rows: list[BenchRow] = []
@@ -160,7 +168,7 @@ def _check(threads: Sequence[int], batches: Sequence[int], calls: int, cpus: int
         raise FacedistillError(f"{calls} timed calls: take at least one")
 
 
-def _subject(path: Path) -> Subject:
+def _subject(path: Path, output: str | None) -> Subject:
     """Find out how a file is run and on what faces; an unusable one is refused here."""
     package = runtime_of(path).package
     if not path.exists():
@@ -172,7 +180,8 @@ def _subject(path: Path) -> Subject:
         opener = _AS_ONNX if path.suffix.lower() == ".onnx" else _AS_TARGET
         return Subject(path, opener, package, FileInput.read(document, path).spec.size)
     if path.suffix.lower() == ".onnx":
-        return Subject(path, _AS_NETWORK, package, OnnxNetwork(path, threads=1).input.size)
+        size = OnnxNetwork(path, threads=1, output=output).input.size
+        return Subject(path, _AS_NETWORK, package, size, {"output": output} if output else {})
     raise FacedistillError(f"{path} does not say what it is fed: export it with facedistill")
 
 

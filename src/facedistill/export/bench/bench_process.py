@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -40,12 +40,14 @@ class Subject:
         opener: Module and name of what opens it: takes the path and `threads`, gives an `Engine`.
         package: What Python imports of its runtime.
         size: Side of its faces in pixels.
+        options: What else the opener takes, by name.
     """
 
     path: Path
     opener: tuple[str, str]
     package: str
     size: int
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Measured:
@@ -63,7 +65,7 @@ class Measured:
         with suppress(OSError):
             _CLEAR.write_text(_CLEAR_PEAK)
         self._before = _peak_memory()
-        self.engine = opening(subject.path, threads=threads)
+        self.engine = opening(subject.path, threads=threads, **subject.options)
 
     def warm_up(self, batch: int, calls: int) -> int | None:
         """Make untimed calls.

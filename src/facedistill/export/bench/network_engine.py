@@ -16,9 +16,10 @@ class NetworkEngine:
     """A model file or checkpoint run by torch on the CPU, or anybody's ONNX file.
 
     Args:
-        path: What `models.opening.open_network` opens.
+        path: What `models.files.open_network` opens.
         threads: CPU threads; all that this process may use by default. Of torch they are set for
             the whole process.
+        output: Name of the embedding among an ONNX file's outputs; found by default.
 
     Attributes:
         batch: How many faces the file takes at once; None for any number.
@@ -29,12 +30,14 @@ class NetworkEngine:
 
     batch: int | None = None
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, *, threads: int | None = None, output: str | None = None
+    ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         self.network: FaceNetwork | OnnxNetwork
         if path.suffix.lower() == ".onnx":
-            self.network = OnnxNetwork(path, threads=threads)
+            self.network = OnnxNetwork(path, threads=threads, output=output)
             self.batch = self.network.batch
         else:
             self.network = open_network(path)

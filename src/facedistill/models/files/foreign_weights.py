@@ -26,7 +26,7 @@ from facedistill.models.backbones.timm_network import PREFIX
 from facedistill.models.backbones.vit import SIZES as VIT_SIZES
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
-from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec, StatedInput
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -56,7 +56,7 @@ def load_foreign(
     path: str | Path,
     *,
     architecture: str | None = None,
-    input: InputSpec | None = None,
+    input: InputSpec | StatedInput | None = None,
     strict: bool = True,
 ) -> FaceNetwork:
     """Read a .pt, .pth or .ckpt checkpoint of a known family.
@@ -67,9 +67,9 @@ def load_foreign(
     Args:
         path: The checkpoint.
         architecture: What it must turn out to be; whatever it is, by default.
-        input: Size, colour order and normalisation it was trained with. The default is 127.5 for
-            mean and std and the family's colour order (InsightFace's iresnet, mbf and vit and
-            EdgeFace: RGB; MobileFaceNet: BGR), with a warning.
+        input: What is known of the size, colour order and normalisation it was trained with. The
+            default is 127.5 for mean and std and the family's colour order (InsightFace's iresnet,
+            mbf and vit and EdgeFace: RGB; MobileFaceNet: BGR), with a warning.
         strict: Whether missing, surplus or misshapen weights are an error. If not they are a
             warning, and still an error where fewer than half of the network's weights match.
 
@@ -90,7 +90,7 @@ def load_foreign(
         )
     if architecture not in (None, found.architecture):
         raise FacedistillError(f"{path} is a {found.architecture}, not a {architecture}")
-    spec = input or _customary_input(path, found)
+    spec = _input(path, found, StatedInput.of(input))
     if found.size not in (None, spec.size):
         raise FacedistillError(f"{path} was made for images of side {found.size}, not {spec.size}")
     try:
@@ -182,20 +182,22 @@ def _by_own_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _customary_input(path: Path, found: Recognised) -> InputSpec:
-    if found.color is None:
+def _input(path: Path, found: Recognised, stated: StatedInput) -> InputSpec:
+    """Return what the network is fed: what is stated, and else what is customary."""
+    if found.color is None and not stated.given():
         raise FacedistillError(
             f"{path} is a {found.architecture}, whose input has no custom: state size, color, mean "
             f"and std"
         )
-    size = found.size or InputSpec().size
-    spec = InputSpec.from_dict({"size": size, "color": found.color})
-    warnings.warn(
-        f"{path} does not say what it is fed: assuming {spec.color}, (x - 127.5) / 127.5, as is "
-        f"customary for {found.architecture}; state its input if that is wrong",
-        stacklevel=3,
-    )
-    return spec
+    size, color = found.size or InputSpec.size, found.color or InputSpec.color
+    spec = InputSpec.from_dict({"size": size, "color": color})
+    if not stated.given():
+        warnings.warn(
+            f"{path} does not say what it is fed: assuming {spec.color}, (x - 127.5) / 127.5, as "
+            f"is customary for {found.architecture}; state its input if that is wrong",
+            stacklevel=3,
+        )
+    return stated.over(spec)
 
 
 def _fill(network: FaceNetwork, weights: dict[str, Tensor], path: Path, strict: bool) -> None:

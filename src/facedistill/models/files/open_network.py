@@ -12,13 +12,17 @@ from facedistill.models.files.foreign_weights import load_foreign
 from facedistill.models.files.model_file import load_model
 from facedistill.models.files.run_weights import best_of
 from facedistill.models.onnx_network import OnnxNetwork
-from facedistill.runtime.input_spec import InputSpec
+from facedistill.runtime.input_spec import InputSpec, StatedInput
 
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
 
 
 def open_network(
-    path: str | Path, *, input: InputSpec | None = None, device: torch.device | None = None
+    path: str | Path,
+    *,
+    input: InputSpec | StatedInput | None = None,
+    device: torch.device | None = None,
+    output: str | None = None,
 ) -> FaceNetwork | OnnxNetwork:
     """Open a model file, an ONNX file or a foreign checkpoint, by its suffix.
 
@@ -27,21 +31,28 @@ def open_network(
         input: What an ONNX file or checkpoint is fed, where the file does not say; a model file
             always says.
         device: Where torch runs it; the CPU by default. ONNX Runtime chooses for itself.
+        output: Name of the embedding among an ONNX file's outputs; found by default.
 
     Raises:
         FacedistillError: If the suffix is another, or the file is refused by its reader.
     """
     path = best_of(path)
     suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        return OnnxNetwork(path, input=input, output=output)
+    if output is not None:
+        raise FacedistillError(
+            f"{path} is no ONNX file and has no output {output!r}: leave out --output, or "
+            "teacher.output in a recipe"
+        )
     if suffix == ".safetensors":
         network = load_model(path)
-        if input not in (None, network.input):
+        wanted = StatedInput.of(input).over(network.input)
+        if wanted != network.input:
             raise FacedistillError(
-                f"{path} carries its own input specification {network.input}, which is not {input}"
+                f"{path} carries its own input specification {network.input}, which is not {wanted}"
             )
         return network.to(device)
-    if suffix == ".onnx":
-        return OnnxNetwork(path, input=input)
     if suffix in CHECKPOINTS:
         return load_foreign(path, input=input).to(device)
     if not suffix and not path.exists():

@@ -28,7 +28,7 @@ _KEYS = 10
 
 
 def inspect_source(
-    source: str, *, sheet: Path | None = None, verify: bool = False
+    source: str, *, sheet: Path | None = None, verify: bool = False, output: str | None = None
 ) -> dict[str, Any]:
     """Describe whatever `source` is.
 
@@ -36,6 +36,7 @@ def inspect_source(
         source: A data set, verification pairs, a bank or a model file.
         sheet: Where to write a sheet of sample faces or pairs.
         verify: Check every record of a RecordIO data set, or row of a bank, against its checksum.
+        output: Name of the embedding among an ONNX file's outputs; found by default.
 
     Returns:
         JSON-ready facts by name.
@@ -47,7 +48,9 @@ def inspect_source(
     path = Path(source)
     if path.suffix.lower() in MODEL_SUFFIXES:
         _refuse(sheet, verify, f"{source} is a model")
-        return _describe_model(open_network(path))
+        return _describe_model(open_network(path, output=output))
+    if output is not None:
+        raise FacedistillError(f"{source} is no ONNX file: leave out --output")
     if path.suffix.lower() in suffixes():
         _refuse(sheet, verify, f"{source} is an exported network")
         return _describe_exported(path)
@@ -154,6 +157,8 @@ def _describe_model(network: FaceNetwork | OnnxNetwork) -> dict[str, Any]:
         **description,
         "bytes": network.path.stat().st_size,
         "batch": network.batch or "any",
+        "outputs": network.outputs,
+        "embedding_output": network.output,
         **({"metadata": network.carried} if network.carried else {}),
     }
 
