@@ -2,10 +2,7 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +13,7 @@ from facedistill.data.pairs.bin_pairs import write_bin
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.bank.bank import Bank
-from facedistill.engine.metrics_log import read_metrics
+from facedistill.engine.metrics_log import MetricsLog, read_metrics
 from facedistill.evaluation.statistics.paired_difference import compare_reports
 from facedistill.experiments import trial as trial_module
 from facedistill.experiments.comparing import run_comparison
@@ -24,10 +21,11 @@ from facedistill.experiments.measurement import truth_of
 from facedistill.models.files.model_file import load_model
 from facedistill.recipe.comparison import load_comparison
 from facedistill.recipe.schema import PairsRecipe
+from tests import child_process
+from tests.child_process import call_command
 from tests.engine.standin import SETTINGS
 from tests.evaluation.pair_evaluation import evaluate_pairs
 
-ROOT = Path(__file__).parents[2]
 PAIRS = "procedural:identities=12,images=4,size=16,first_identity=900"
 SHORT = [*SETTINGS, "training.steps=3"]
 STRONGER = "objectives.margin_softmax.scale=16"
@@ -255,43 +253,26 @@ def test_without_pairs_the_validation_people_are_taken(tmp_path):
     assert list(row.figures) == ["validation people"]
 
 
-# A comparison whose process is killed after some steps of its second run.
-KILLED = """
-import os, sys
-import tests.engine.standin
-from facedistill.cli import app as cli
-from facedistill.engine.metrics_log import MetricsLog
+def compare_and_die(signal, *words):
+    """Send the process a signal after some steps of its second run."""
+    write, seen = MetricsLog.write, []
 
-write, seen = MetricsLog.write, []
+    def write_and_die(log, step, values):
+        write(log, step, values)
+        seen.append(step)
+        if len(seen) == 5:
+            os.kill(os.getpid(), signal)
 
-def write_and_die(log, step, values):
-    write(log, step, values)
-    seen.append(step)
-    if len(seen) == 5:
-        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
-
-if "SIGNAL" in os.environ:
     MetricsLog.write = write_and_die
-cli.main()
-"""
+    call_command("compare", *words)
 
 
 @pytest.mark.parametrize(("signal", "code"), [(9, -9), (15, 75)])
 def test_a_comparison_cut_off_goes_on_to_the_same_table(tmp_path, signal, code):
     described(tmp_path, TWO)
-
-    def call(**more):
-        words = ["compare", str(tmp_path / "comparison.yaml"), "--out", str(tmp_path / "out")]
-        return subprocess.run(
-            [sys.executable, "-c", KILLED, *words, "--jobs", "0"],
-            cwd=ROOT,
-            env={**os.environ, **more},
-            capture_output=True,
-            text=True,
-        )
-
-    cut = call(SIGNAL=str(signal))
-    assert cut.returncode == code, cut.stderr
+    words = [str(tmp_path / "comparison.yaml"), "--out", str(tmp_path / "out"), "--jobs", "0"]
+    cut = child_process.run(compare_and_die, signal, *words)
+    assert cut.code == code, cut.err
     runs = tmp_path / "out" / "runs"
     assert len(list(runs.rglob("summary.json"))) == 1
     logged = [len(read_metrics(path)) for path in sorted(runs.rglob("metrics.jsonl"))]

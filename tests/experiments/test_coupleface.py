@@ -1,19 +1,17 @@
 """Runs whose objectives remember embeddings of earlier steps."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from contextlib import nullcontext
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from facedistill.core.errors import FacedistillError, Interrupted
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine import loop
+from facedistill.engine.exchange import gather_rows
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.engine.signals import StopRequest
@@ -21,9 +19,10 @@ from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
+from tests import child_process
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run
-from tests.experiments.test_distributed import ROOT, launch
+from tests.experiments.test_distributed import launch
 
 DATA = "procedural:identities=12,images=4,size=16"
 TERMS = {
@@ -167,43 +166,18 @@ def test_objectives_that_need_labels_say_so(tmp_path, crops, setting, reason):
         run(load_recipe("coupleface_unlabelled", [*crops, setting]), tmp_path / "run", silent)
 
 
-GATHER = """
-import json
-import torch
-from accelerate import Accelerator
-from facedistill.engine.exchange import gather_rows
-
-accelerator = Accelerator(cpu=True)
-rank = accelerator.process_index
-rows = torch.arange(4 + 2 * rank).view(-1, 2) + 10 * rank
-found = [gather_rows(accelerator, part).tolist() for part in (rows, rows[:, 0], rows.double())]
-print("FOUND" + json.dumps(found))
-accelerator.end_training()
-"""
+def gather_unlike_numbers():
+    accelerator = Accelerator(cpu=True)
+    rank = accelerator.process_index
+    rows = torch.arange(4 + 2 * rank).view(-1, 2) + 10 * rank
+    found = [gather_rows(accelerator, part).tolist() for part in (rows, rows[:, 0], rows.double())]
+    print("FOUND" + json.dumps(found))
+    accelerator.end_training()
 
 
 def test_processes_with_unlike_numbers_of_rows_gather_them_in_order():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", GATHER],
-            cwd=ROOT,
-            env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for rank in ("0", "1")
-    ]
     rows = [[0, 1], [2, 3], [10, 11], [12, 13], [14, 15]]
-    for process in processes:
-        try:
-            out, err = process.communicate(timeout=120)
-        finally:
-            process.kill()
-        assert process.returncode == 0, err
-        found = json.loads(out.rpartition("FOUND")[2])
+    for ended in child_process.run_ranks(gather_unlike_numbers):
+        assert ended.code == 0, ended.err
+        found = json.loads(ended.out.rpartition("FOUND")[2])
         assert found == [rows, [row[0] for row in rows], rows]

@@ -1,6 +1,6 @@
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from facedistill.core.errors import Interrupted
 from facedistill.data.open import open_dataset
@@ -16,78 +17,66 @@ from facedistill.engine import loop
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.engine.signals import StopRequest
-from facedistill.experiments.run import run
+from facedistill.experiments.run import Run, run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
 from facedistill.runtime.input_spec import InputSpec
+from tests import child_process
 from tests.engine.standin import tiny_recipe
 
 ROOT = Path(__file__).parents[2]
 
-# One process of a run: asks itself to stop after a step, and says what it has seen.
-PROCESS = """
-import json, os, signal, sys
-from torch.nn.parallel import DistributedDataParallel
-import tests.engine.standin
-from facedistill.cli import app as cli
-from facedistill.experiments import run
-from facedistill.engine.loop import Fit
 
-stop = int(sys.argv.pop(1))
-rank = int(os.environ["RANK"])
-seen = {"ddp": False, "evaluated": 0, "images": 0}
-train, validate = Fit._train, run.Run.validate
+def train_as_rank(stop, *words):
+    """Take part in a run, ask it to stop after a step, and print what was seen."""
+    rank = int(os.environ["RANK"])
+    seen = {"ddp": False, "evaluated": 0, "images": 0}
+    train, validate = Fit._train, Run.validate
 
-def train_and_count(fit, batch):
-    seen["ddp"] = isinstance(fit.step, DistributedDataParallel)
-    seen["images"] += len(batch)
-    train(fit, batch)
-    if rank == 1 and fit.position.step == stop:
-        os.kill(os.getpid(), signal.SIGTERM)
+    def train_and_count(fit, batch):
+        seen["ddp"] = isinstance(fit.step, DistributedDataParallel)
+        seen["images"] += len(batch)
+        train(fit, batch)
+        if rank == 1 and fit.position.step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-def count(run, network):
-    seen["evaluated"] += 1
-    return validate(run, network)
+    def count(run, network):
+        seen["evaluated"] += 1
+        return validate(run, network)
 
-Fit._train, run.Run.validate = train_and_count, count
-try:
-    cli.main()
-finally:
-    print("SEEN" + json.dumps(seen))
-"""
+    Fit._train, Run.validate = train_and_count, count
+    try:
+        child_process.call_command(*words)
+    finally:
+        print("SEEN" + json.dumps(seen))
 
 
-def launch(stop, arguments):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    processes = []
-    for rank in ("0", "1"):
-        environment = {
-            **os.environ, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2",
-            "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-            "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
-        command = [sys.executable, "-c", PROCESS, str(stop), *arguments]
-        processes.append(
-            subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+def launch(stop, words, run_ranks=child_process.run_ranks):
+    return [
+        (*ended, json.loads(ended.out.rpartition("SEEN")[2]))
+        for ended in run_ranks(train_as_rank, stop, *words)
+    ]
+
+
+def run_interpreters(function, *arguments):
+    """Do what `child_process.run_ranks` does in interpreters that begin and end as programs do."""
+    code = f"from {__name__} import {function.__name__} as f; f(*{arguments!r})"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **variables}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
-    results = []
-    for process in processes:
-        try:
-            out, err = process.communicate(timeout=120)
-        finally:
-            process.kill()
-        seen = json.loads(out.rpartition("SEEN")[2])
-        results.append((process.returncode, out, err, seen))
-    return results
+        for variables in child_process.rank_variables()
+    ]  # fmt: skip
+    try:
+        written = [child.communicate(timeout=120) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    return [
+        child_process.Ended(child.returncode, *texts)
+        for child, texts in zip(children, written, strict=True)
+    ]
 
 
 def taught_recipe(tmp_path, *settings):
@@ -139,7 +128,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
     assert state["step"] == 3
     assert list(state["means"]["counts"].values()) == [1.0] * 3
 
-    main, other = launch(0, arguments)
+    main, other = launch(0, arguments, run_interpreters)
     assert main[0] == other[0] == 0, main[2] + other[2]
     assert main[3] == {"ddp": True, "evaluated": 2, "images": 12}
     assert other[3] == {"ddp": True, "evaluated": 0, "images": 12}

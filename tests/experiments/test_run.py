@@ -1,9 +1,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +9,8 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.open_pairs import open_pairs
-from facedistill.engine.metrics_log import read_metrics
+from facedistill.engine import loop
+from facedistill.engine.metrics_log import MetricsLog, read_metrics
 from facedistill.experiments import measurement
 from facedistill.experiments import run as run_module
 from facedistill.experiments.build import training_data as data_module
@@ -22,36 +20,29 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model, save_model
 from facedistill.recipe.loading import load_recipe, shipped_recipes
 from facedistill.runtime.input_spec import InputSpec
+from tests import child_process
+from tests.child_process import call_command
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run
 from tests.experiments.tiny_run import make_bank, train, without_intervals
 
-ROOT = Path(__file__).parents[2]
 
+def run_and_die(at, signal, *words):
+    """Send the process a signal when it has logged a step, and keep every third checkpoint."""
+    write, save = MetricsLog.write, loop.save_checkpoint
 
-# A run that sends itself a signal when it has logged a step, and keeps every third checkpoint.
-KILLED = """
-import os, sys
-import tests.engine.standin
-from facedistill.cli import app as cli
-from facedistill.engine import loop
-from facedistill.engine.metrics_log import MetricsLog
+    def write_and_die(log, step, values):
+        write(log, step, values)
+        if step == at:
+            os.kill(os.getpid(), signal)
 
-at, signal = int(sys.argv.pop(1)), int(sys.argv.pop(1))
-write, save = MetricsLog.write, loop.save_checkpoint
+    def save_some(path, state):
+        if state["step"] % 3 == 0 or signal == 15:
+            save(path, state)
 
-def write_and_die(log, step, values):
-    write(log, step, values)
-    if step == at:
-        os.kill(os.getpid(), signal)
+    MetricsLog.write, loop.save_checkpoint = write_and_die, save_some
+    call_command(*words)
 
-def save_some(path, state):
-    if state["step"] % 3 == 0 or signal == 15:
-        save(path, state)
-
-MetricsLog.write, loop.save_checkpoint = write_and_die, save_some
-cli.main()
-"""
 
 RESUMED = [
     "data.train=procedural:identities=14,images=4,size=16",
@@ -79,20 +70,12 @@ def test_a_run_cut_off_goes_on_to_the_same_end(tmp_path, signal, settings, code,
     recipe = tiny_recipe(*RESUMED, *settings)
     run(recipe, tmp_path / "whole", lambda line: None)
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
-    child = subprocess.run(
-        [
-            sys.executable, "-c", KILLED, str(logged), str(signal),
-            "train", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "cut"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
-    assert child.returncode == code, child.stderr
+    words = ["train", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "cut")]
+    ended = child_process.run(run_and_die, logged, signal, *words)
+    assert ended.code == code, ended.err
     if code == 75:
-        assert f"stopped at step {step} of 9" in child.stderr
-        assert "run the same command to go on" in child.stderr
+        assert f"stopped at step {step} of 9" in ended.err
+        assert "run the same command to go on" in ended.err
     cut = torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)
     assert cut["step"] == step
     assert read_metrics(tmp_path / "cut" / "metrics.jsonl")[-1]["step"] == logged

@@ -1,11 +1,11 @@
 """One of two processes, with 5 and 3 of 8 images, which learn together what one learns alone.
 
-Run with its rank. Every objective of the registry takes two steps, so that what it remembers of the
+Every objective of the registry takes two steps, so that what it remembers of the
 first counts in the second. Gradients are of all that trains: the outputs that it reads and its own
 weights. Their mean over the processes is taken, as in training.
 """
 
-import sys
+import os
 
 import torch
 from torch import distributed
@@ -74,22 +74,24 @@ def everywhere(holds):
     return bool(mean_of_processes(torch.tensor(float(holds))) == 1)
 
 
-rank = int(sys.argv[1])
-wholes = {name: two_steps(name, slice(0, 8), 0) for name in NAMES}
-distributed.init_process_group("gloo", rank=rank, world_size=2)
+def learn_together():
+    """Print `same` where it is."""
+    rank = int(os.environ["RANK"])
+    wholes = {name: two_steps(name, slice(0, 8), 0) for name in NAMES}
+    distributed.init_process_group("gloo")
 
-rows, labels = gathered(STEPS[0][0].embedding[SLICES[rank]], torch.tensor(LABELS)[SLICES[rank]])
-assert torch.equal(rows, STEPS[0][0].embedding)
-assert labels.tolist() == LABELS
-half = rows[SLICES[rank]].clone().requires_grad_()
-gathered(half)[0].square().sum().backward()
-assert torch.allclose(half.grad, 2 * 2 * half)
+    rows, labels = gathered(STEPS[0][0].embedding[SLICES[rank]], torch.tensor(LABELS)[SLICES[rank]])
+    assert torch.equal(rows, STEPS[0][0].embedding)
+    assert labels.tolist() == LABELS
+    half = rows[SLICES[rank]].clone().requires_grad_()
+    gathered(half)[0].square().sum().backward()
+    assert torch.allclose(half.grad, 2 * 2 * half)
 
-for name, whole in wholes.items():
-    assert any(each.abs().max() > 1e-6 for each in whole[1]), f"{name} has no gradient"
-    # A mean over a process's own images counts by their number; one of all images counts once.
-    by_images = 2 * len(LABELS[SLICES[rank]]) / len(LABELS)
-    rules = [everywhere(same(name, whole, rank, weight)) for weight in (1, by_images)]
-    assert any(rules), name
-distributed.destroy_process_group()
-print("same")
+    for name, whole in wholes.items():
+        assert any(each.abs().max() > 1e-6 for each in whole[1]), f"{name} has no gradient"
+        # A mean over a process's own images counts by their number; one of all images counts once.
+        by_images = 2 * len(LABELS[SLICES[rank]]) / len(LABELS)
+        rules = [everywhere(same(name, whole, rank, weight)) for weight in (1, by_images)]
+        assert any(rules), name
+    distributed.destroy_process_group()
+    print("same")
