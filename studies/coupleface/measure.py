@@ -3,8 +3,8 @@
     python studies/coupleface/measure.py RUNS FACES PAIRS [--out result.json]
 
 RUNS is the folder of the comparison, FACES the folder with train.rec, PAIRS celeba_test.bin. Runs
-that are not finished are left out, and what an earlier result.json tells of the same weights is
-taken from there, so it can be run at any time, again and again.
+that are not finished are left out, and figures of an earlier result.json stay: it can be run at any
+time, again and again, and seeds may come from several machines, each with its own RUNS.
 
 Images are embedded at the size they are stored in; the network scales them.
 """
@@ -16,6 +16,7 @@ import hashlib
 import json
 import pickle
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ CONTRASTS = (
 )
 PRIMARY = "test TAR@1e-3"
 FOLDS = 10
-VALIDATION_PEOPLE, SPLIT_SEED = 200, 0
+VALIDATION_IDENTITIES, SPLIT_SEED = 200, 0
 """As the training splits them off, the same for every seed."""
 EVERY = 5
 """Of the training images one in so many gives the mean that is subtracted."""
@@ -62,14 +63,14 @@ class _Closed(pickle.Unpickler):
 
 
 class Pairs:
-    """Listed pairs, and all pairs of their images of which it is sure whom they show.
+    """Listed pairs, and all pairs of their images whose identities follow.
 
     Attributes:
         images: Encoded, distinct by content.
         listed: int (P, 2), the pairs of the list, indices into the images.
         same: bool (P,).
-        folds: One array of images each, of disjoint people.
-        genuine: int (G, 2), images of one person by the list, transitively.
+        folds: One array of images each, of disjoint identities.
+        genuine: int (G, 2), images of one identity by the list, transitively.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,14 +86,14 @@ class Pairs:
             raise SystemExit(f"{path}: {len(self.same)} pairs are not ten equal folds")
         self.folds = [np.unique(self.listed[fold == each]) for each in range(FOLDS)]
         if sum(map(len, self.folds)) != len(self.images):
-            raise SystemExit(f"{path}: an image is in two folds, whose people are not disjoint")
+            raise SystemExit(f"{path}: an image is in two folds, whose identities are not disjoint")
         self.genuine = self._genuine()
 
     def _genuine(self) -> np.ndarray:
-        person = np.arange(len(self.images))
+        identity = np.arange(len(self.images))
         for one, other in self.listed[self.same]:
-            person[person == person[other]] = person[one]
-        return _pairs_of_one(person)
+            identity[identity == identity[other]] = identity[one]
+        return _genuine_pairs(identity)
 
     def scores(self, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cosines of the genuine pairs, and of all pairs across folds."""
@@ -104,22 +105,22 @@ class Pairs:
         return _cosines(embeddings, self.genuine), np.concatenate(blocks)
 
 
-class People:
+class Identities:
     """All pairs of labelled images."""
 
     def __init__(self, images: list[bytes], labels: np.ndarray) -> None:
         self.images = images
         self.labels = labels
-        self.genuine = _pairs_of_one(labels)
+        self.genuine = _genuine_pairs(labels)
 
     def scores(self, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cosines of the pairs of one person, and of all others."""
+        """Cosines of the pairs of one identity, and of all others."""
         others = np.triu(self.labels[:, None] != self.labels)
         return _cosines(embeddings, self.genuine), (embeddings @ embeddings.T)[others]
 
 
-def _pairs_of_one(person: np.ndarray) -> np.ndarray:
-    return np.argwhere(np.triu(person[:, None] == person, 1))
+def _genuine_pairs(identity: np.ndarray) -> np.ndarray:
+    return np.argwhere(np.triu(identity[:, None] == identity, 1))
 
 
 def _cosines(embeddings: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -136,20 +137,20 @@ def read_faces(folder: Path) -> tuple[list[bytes], np.ndarray]:
         if magic != _MAGIC or length >> 29:
             raise SystemExit(f"train.rec: no whole record at byte {start}")
         flag, label = struct.unpack_from("<If", content, start + 8)
-        if not flag:  # others describe the set, or a person
+        if not flag:  # others describe the set, or an identity
             images.append(content[start + 8 + 24 : start + 8 + length])
             labels.append(int(label))
         start += 8 + -(-length // 4) * 4
     return images, np.array(labels)
 
 
-def split(images: list[bytes], labels: np.ndarray) -> tuple[People, list[bytes]]:
-    """The people held out, and the training images that give the mean."""
+def split(images: list[bytes], labels: np.ndarray) -> tuple[Identities, list[bytes]]:
+    """The identities held out, and the training images that give the mean."""
     generator = np.random.default_rng(SPLIT_SEED)
-    chosen = generator.choice(np.unique(labels), VALIDATION_PEOPLE, replace=False)
+    chosen = generator.choice(np.unique(labels), VALIDATION_IDENTITIES, replace=False)
     held_out = np.isin(labels, chosen)
-    people = People([images[i] for i in np.flatnonzero(held_out)], labels[held_out])
-    return people, [images[i] for i in np.flatnonzero(~held_out)[::EVERY]]
+    held_out_faces = Identities([images[i] for i in np.flatnonzero(held_out)], labels[held_out])
+    return held_out_faces, [images[i] for i in np.flatnonzero(~held_out)[::EVERY]]
 
 
 # Figures
@@ -189,15 +190,15 @@ def accuracy(cosines: np.ndarray, same: np.ndarray) -> float:
     return float(by_fold[best, np.arange(FOLDS)].sum() / len(same))
 
 
-def figures(pairs: Pairs, people: People, test: np.ndarray, held_out: np.ndarray) -> dict:
+def figures(pairs: Pairs, faces: Identities, test: np.ndarray, held_out: np.ndarray) -> dict:
     """Every measure, in per cent."""
-    told = {}
-    for name, those, embeddings in (("test", pairs, test), ("held out", people, held_out)):
+    found = {}
+    for name, those, embeddings in (("test", pairs, test), ("held out", faces, held_out)):
         genuine, impostors = those.scores(embeddings)
         for far, target in FARS.items():
-            told[f"{name} TAR@{far}"] = 100 * tar_at_far(genuine, impostors, target)
-    told["test accuracy"] = 100 * accuracy(_cosines(test, pairs.listed), pairs.same)
-    return told
+            found[f"{name} TAR@{far}"] = 100 * tar_at_far(genuine, impostors, target)
+    found["test accuracy"] = 100 * accuracy(_cosines(test, pairs.listed), pairs.same)
+    return found
 
 
 def centred(embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -206,13 +207,15 @@ def centred(embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return moved / np.linalg.norm(moved, axis=1, keepdims=True)
 
 
-def measure(network: Any, pairs: Pairs, people: People, training: list[bytes]) -> tuple[dict, dict]:
+def measure(
+    network: Any, pairs: Pairs, faces: Identities, training: list[bytes]
+) -> tuple[dict, dict]:
     """Figures of a network as it is, and centred."""
-    test, held_out = embed(network, pairs.images), embed(network, people.images)
+    test, held_out = embed(network, pairs.images), embed(network, faces.images)
     mean = embed(network, training).mean(0)
     return (
-        figures(pairs, people, test, held_out),
-        figures(pairs, people, centred(test, mean), centred(held_out, mean)),
+        figures(pairs, faces, test, held_out),
+        figures(pairs, faces, centred(test, mean), centred(held_out, mean)),
     )
 
 
@@ -236,7 +239,7 @@ def mean_of(values: list[float]) -> dict[str, Any]:
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return {"difference": mean, "low": None, "high": None, "seeds": count,
-                "least_difference_told": None}  # fmt: skip
+                "least_difference": None}  # fmt: skip
     deviation = float(np.std(values, ddof=1))
     half = stats.t.ppf(1 - LEVEL / 2, count - 1) * deviation / count**0.5
     return {
@@ -244,7 +247,7 @@ def mean_of(values: list[float]) -> dict[str, Any]:
         "low": mean - half,
         "high": mean + half,
         "seeds": count,
-        "least_difference_told": least_difference(deviation, count),
+        "least_difference": least_difference(deviation, count),
     }
 
 
@@ -261,6 +264,15 @@ def claims(runs: dict[str, dict[str, dict]], seeds: list[str]) -> list[dict[str,
     ]
 
 
+def finished(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Arm, seed and last weights of every finished run."""
+    for arm in ARMS:
+        seeds = (folder / "runs" / arm).glob("seed-*")
+        for run in sorted(seeds, key=lambda path: int(path.name[5:])):
+            if (run / "summary.json").exists():
+                yield arm, run.name[5:], run / "last.safetensors"
+
+
 def main() -> None:
     """Measure what is finished and not yet measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -272,34 +284,32 @@ def main() -> None:
 
     known = json.loads(options.out.read_text()) if options.out.exists() else {}
     pairs = Pairs(options.pairs)
-    people, training = split(*read_faces(options.faces))
-    weights: dict[str, dict[str, str]] = {arm: {} for arm in ARMS}
-    runs: dict[str, dict[str, dict]] = {arm + end: {} for arm in ARMS for end in ("", CENTRED)}
-    for arm in ARMS:
-        folders = (options.runs / "runs" / arm).glob("seed-*")
-        for folder in sorted(folders, key=lambda path: int(path.name[5:])):
-            path, seed = folder / "last.safetensors", folder.name[5:]
-            if not (folder / "summary.json").exists():
-                continue
-            mark = hashlib.sha256(path.read_bytes()).hexdigest()
-            if known.get("weights", {}).get(arm, {}).get(seed) == mark:
-                told = [known["runs"][arm + end][seed] for end in ("", CENTRED)]
-            else:
-                told = measure(facedistill.load(path), pairs, people, training)
-            weights[arm][seed] = mark
-            runs[arm][seed], runs[arm + CENTRED][seed] = told
-            print(f"{arm}, seed {seed}: {PRIMARY} {told[0][PRIMARY]:.2f}, "
-                  f"centred {told[1][PRIMARY]:.2f}", flush=True)  # fmt: skip
-    seeds = [s for s in runs[ARMS[0]] if all(s in runs[arm] for arm in ARMS)]
+    faces, training = split(*read_faces(options.faces))
+    weights = {arm: dict(known.get("weights", {}).get(arm, {})) for arm in ARMS}
+    runs = {
+        arm + end: dict(known.get("runs", {}).get(arm + end, {}))
+        for arm in ARMS
+        for end in ("", CENTRED)
+    }
+    for arm, seed, path in finished(options.runs):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if weights[arm].get(seed) == digest:
+            continue
+        weights[arm][seed] = digest
+        plain, less_mean = measure(facedistill.load(path), pairs, faces, training)
+        runs[arm][seed], runs[arm + CENTRED][seed] = plain, less_mean
+        print(f"{arm}, seed {seed}: {PRIMARY} {plain[PRIMARY]:.2f}, "
+              f"centred {less_mean[PRIMARY]:.2f}", flush=True)  # fmt: skip
+    seeds = sorted(set.intersection(*(set(runs[arm]) for arm in ARMS)), key=int)
     genuine, impostors = (len(part) for part in pairs.scores(np.zeros((len(pairs.images), 1))))
-    others = [len(part) for part in people.scores(np.zeros((len(people.images), 1)))]
+    others = [len(part) for part in faces.scores(np.zeros((len(faces.images), 1)))]
     result = {
         "unit": "per cent; differences in percentage points",
         "primary": PRIMARY,
         "pairs": {
             "test": {"images": len(pairs.images), "genuine": genuine, "impostor": impostors},
             "held out": {
-                "images": len(people.images), "genuine": others[0], "impostor": others[1]
+                "images": len(faces.images), "genuine": others[0], "impostor": others[1]
             },
         },
         "images of the mean": len(training),
@@ -311,7 +321,7 @@ def main() -> None:
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     for claim in result["claims"]:
         if claim["measure"] == PRIMARY:
-            low, high, least = (claim[key] for key in ("low", "high", "least_difference_told"))
+            low, high, least = (claim[key] for key in ("low", "high", "least_difference"))
             interval = "" if low is None else f" ({low:+.2f} to {high:+.2f}), tells {least:.2f}"
             print(f"{claim['name']}: {claim['difference']:+.2f}{interval}")
 
