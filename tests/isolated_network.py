@@ -1,4 +1,4 @@
-"""Run commands in a network namespace of their own and write down who tried to leave it.
+"""Run commands in a network namespace of their own and record which of them tried to leave it.
 
     unshare --net --mount python isolated_network.py RECORD.json COMMANDS.json
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 DEVICE = "out0"
 ADDRESS = "203.0.113.7"
-"""Of the documentation's range: nobody has it."""
+"""Of the range for documentation: no machine has it."""
 
 
 def main(record: Path, commands: list[list[str]]) -> None:
@@ -72,7 +72,7 @@ def _prepare_network() -> None:
 
 
 def _serve_names(asked: list[str]) -> None:
-    """Answer every name with this machine's own address, and write it down."""
+    """Answer every name with this machine's own address, and record it."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(("127.0.0.1", 53))
 

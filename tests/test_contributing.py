@@ -28,8 +28,8 @@ class Lengths(Objective):
         self.factor = factor
 
     def forward(self, student, teacher, batch):
-        ours, theirs = (at_least_float32(each.embedding) for each in (student, teacher))
-        difference = ours.norm(dim=1) - theirs.norm(dim=1)
+        of_student, of_teacher = (at_least_float32(x.embedding) for x in (student, teacher))
+        difference = of_student.norm(dim=1) - of_teacher.norm(dim=1)
         return self.factor * difference.square().mean(), {}
 ''',
     "src/facedistill/recipe/shipped/lengths.yaml": """# Lengths of embeddings.

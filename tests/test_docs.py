@@ -49,7 +49,7 @@ TINY = [
 
 
 def tiny_settings(words: list[str]) -> list[str]:
-    """What keeps a command short, as far as its network and data know of it."""
+    """Settings that keep a command short, as far as its network and data take them."""
     transformer = "student.network=swin_nano" in words
     settings = [each for each in TINY if not (transformer and "width" in each)]
     drawn = any(word.startswith("data.train=procedural:") for word in words)

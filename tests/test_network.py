@@ -1,4 +1,4 @@
-"""No command asks for a name, opens a connection or leaves a file where nobody asked for one."""
+"""No command asks for a name, opens a connection or leaves a file that was not asked for."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def isolated(commands, tmp_path, timeout=200):
     return json.loads((tmp_path / "record.json").read_text())
 
 
-def test_the_record_shows_who_calls_home(tmp_path):
+def test_the_record_shows_a_program_that_leaves_the_machine(tmp_path):
     """Or the other test could not fail."""
     program = "import socket; socket.create_connection(('telemetry.example', 443)).close()"
     packet = "import socket; socket.socket(2, 2).sendto(b'x', ('198.51.100.1', 9))"

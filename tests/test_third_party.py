@@ -56,7 +56,7 @@ def one_layer(embedding_size: EmbeddingSize = 8, input_size: InputSize = 16) -> 
 '''
 
 FORMAT = '''
-"""Files that say how many grey faces of how many identities there are."""
+"""Files that hold a number of identities, each with two grey faces."""
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,7 @@ TARGET = Target(
     "tiny_faces.paper_file",
     ".paper",
     Runtime("Paper", "paper", "paper"),
-    description="To be read by people.",
+    description="Printed text.",
 )
 '''
 
@@ -234,7 +234,7 @@ def test_without_it_each_name_is_unknown(folder):
     assert "faces.grey: not a data set" in ran.stderr
 
 
-def test_a_broken_distribution_harms_only_those_who_ask_for_it(folder):
+def test_a_broken_distribution_is_refused_only_where_it_is_used(folder):
     install(folder / "site")
     (folder / "site" / "tiny_faces" / "target.py").write_text("import not_there\n")
     (folder / "site" / "tiny_faces" / "backbone.py").write_text("import not_there\n")

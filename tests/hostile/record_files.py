@@ -1,4 +1,4 @@
-"""Small RecordIO sets of every layout, and what is known of each of their records."""
+"""Small RecordIO sets of every layout, and their records."""
 
 import struct
 from pathlib import Path
@@ -12,7 +12,7 @@ from facedistill.data.formats.recordio_writer import RecordIOWriter, frame_recor
 
 
 class Known(NamedTuple):
-    """An image's record: where it and its label stand in the file, and what they say."""
+    """An image's record: where it and its label stand in the file, and their values."""
 
     start: int
     stop: int
@@ -29,7 +29,7 @@ class RecordFile(NamedTuple):
     images: dict[int, Known]
     frames: list[tuple[int, int]]
     names: bool
-    """Whether keys outlive the index, because record 0 says how many images there are."""
+    """Whether keys outlive the index, because record 0 has the number of images."""
 
     @property
     def fields(self) -> list[int]:
@@ -37,7 +37,7 @@ class RecordFile(NamedTuple):
         return [at for start, _ in self.frames for at in range(start, start + 32)]
 
 
-def pictures() -> list[bytes]:
+def encoded_images() -> list[bytes]:
     """Six files of two formats; some of one length, one with the magic word inside."""
     rng = np.random.default_rng(7)
     noise = rng.integers(0, 256, (6, 6, 6, 3), dtype=np.uint8)
@@ -52,10 +52,10 @@ LABELS = [0, 0, 0, 1, 1, 2]
 
 
 def insightface(folder: Path) -> RecordFile:
-    """What `prepare --pack` writes: record 0, six images, three people."""
+    """What `prepare --pack` writes: record 0, six images, three identities."""
     with RecordIOWriter(folder, size=(6, 6)) as writer:
-        for picture, label in zip(pictures(), LABELS, strict=True):
-            writer.write(picture, label)
+        for image, label in zip(encoded_images(), LABELS, strict=True):
+            writer.write(image, label)
     return _known((folder / "train.rec").read_bytes(), (folder / "train.idx").read_bytes(), True)
 
 
@@ -63,11 +63,11 @@ def im2rec(folder: Path) -> RecordFile:
     """Images from key 0 on, in shuffled order, some with several labels."""
     keys, rec, idx = [3, 0, 5, 1, 4, 2], b"", ""
     for key in keys:
-        label, picture = LABELS[key], pictures()[key]
+        label, image = LABELS[key], encoded_images()[key]
         if key % 2:
-            payload = struct.pack("<IfQQ3f", 3, 0.0, key, 0, label, 0.5, 7) + picture
+            payload = struct.pack("<IfQQ3f", 3, 0.0, key, 0, label, 0.5, 7) + image
         else:
-            payload = struct.pack("<IfQQ", 0, label, key, 0) + picture
+            payload = struct.pack("<IfQQ", 0, label, key, 0) + image
         idx += f"{key}\t{len(rec)}\n"
         rec += frame_record(payload)
     return _known(rec, idx.encode(), False)
@@ -76,7 +76,7 @@ def im2rec(folder: Path) -> RecordFile:
 def _known(rec: bytes, idx: bytes, names: bool) -> RecordFile:
     table = [tuple(map(int, line.split())) for line in idx.decode().splitlines()]
     stops = [*(offset for _, offset in table[1:]), len(rec)]
-    files, images = pictures(), {}
+    files, images = encoded_images(), {}
     for (key, start), stop in zip(table, stops, strict=True):
         number = key - 1 if names else key
         if 0 <= number < len(files):

@@ -13,7 +13,7 @@ from tests.hostile.mutations import IMAGE_MEMORY, attempt, bounded, hostile, mut
 SAME = [True, False, True]
 
 
-def pictures() -> list[bytes]:
+def encoded_images() -> list[bytes]:
     """Six files of two formats, two of them longer than 255 bytes."""
     noise = np.random.default_rng(3).integers(0, 256, (6, 12, 12, 3), dtype=np.uint8)
     sizes, suffixes = [6, 12, 6, 6, 12, 6], [".png", ".jpg"] * 3
@@ -24,11 +24,11 @@ def pictures() -> list[bytes]:
 
 
 def arrays() -> list[np.ndarray]:
-    return [np.frombuffer(picture, np.uint8) for picture in pictures()]
+    return [np.frombuffer(image, np.uint8) for image in encoded_images()]
 
 
 WRITERS = {
-    **{f"bytes {n}": pickle.dumps((pictures(), SAME), n) for n in (0, 2, 3, 4, 5)},
+    **{f"bytes {n}": pickle.dumps((encoded_images(), SAME), n) for n in (0, 2, 3, 4, 5)},
     **{f"arrays {n}": pickle.dumps((arrays(), SAME), n) for n in (2, 4)},
 }
 """Files of every protocol; no image comes twice, so that each stands for itself."""
@@ -46,14 +46,14 @@ def test_every_image_and_label_is_the_one_written_or_refused(tmp_path_factory, d
     if opened is None:
         return
     ends = set()
-    # Each place has its own picture, in part at least, or none.
+    # Each place has its own image, in part at least, or none.
     assert len(opened.pairs) == len(SAME)
-    for place, (index, picture) in enumerate(zip(opened.pairs.flat, pictures(), strict=True)):
+    for place, (index, image) in enumerate(zip(opened.pairs.flat, encoded_images(), strict=True)):
         found = opened.faces.encoded(int(index))
-        if found == picture:
+        if found == image:
             ends.add("right")
             continue
-        assert found not in pictures()
+        assert found not in encoded_images()
         try:
             with bounded(".bin", IMAGE_MEMORY):
                 opened.image(int(index))
@@ -72,6 +72,6 @@ def test_every_image_and_label_is_the_one_written_or_refused(tmp_path_factory, d
 
 def labels_of(whole: bytes) -> int:
     """Return where the last image ends and the labels begin."""
-    last = pictures()[-1][-12:]
+    last = encoded_images()[-1][-12:]
     text = last.decode("latin-1").encode()  # How protocol 2 writes bytes.
     return max(whole.rfind(end) + len(end) for end in (last, text))

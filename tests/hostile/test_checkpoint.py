@@ -37,7 +37,7 @@ def test_a_tensor_that_is_called_a_folder_is_refused(whole, tmp_path):
 @hostile
 @given(data=st.data())
 def test_every_value_is_the_one_saved_or_refused(whole, tmp_path_factory, data):
-    # Where a ZIP archive says what lies where: before each file, and in the directory at its end.
+    # Headers of a ZIP archive: before each file, and in the directory at its end.
     headers = [at + n for at in range(len(whole)) if whole[at : at + 2] == b"PK" for n in range(46)]
     damaged = data.draw(mutations(whole, headers))
     path = tmp_path_factory.getbasetemp() / "damaged.pt"

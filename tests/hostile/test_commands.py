@@ -43,7 +43,7 @@ PAIRS = "procedural:identities=12,images=4,size=32,first_identity=900"
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Run a command in this process: (exit code, lines said to the user on stderr)."""
+    """Run a command in this process: (exit code, lines on stderr without warnings)."""
 
     def run(*words, settings=()):
         set_words = [word for setting in settings for word in ("--set", setting)]
@@ -55,8 +55,8 @@ def command(monkeypatch, capsys):
             code = 0
         except SystemExit as stop:
             code = stop.code or 0
-        said = capsys.readouterr().err.splitlines()
-        return code, [line for line in said if not line.startswith("warning: ")]
+        lines = capsys.readouterr().err.splitlines()
+        return code, [line for line in lines if not line.startswith("warning: ")]
 
     return run
 
@@ -64,12 +64,12 @@ def command(monkeypatch, capsys):
 @pytest.fixture
 def refused(command):
     def run(*words, settings=(), names):
-        code, said = command(*words, settings=settings)
-        assert code == 2, said
-        assert len(said) == 1, said
-        assert said[0].startswith("error: ")
-        assert str(names) in said[0]
-        return said[0]
+        code, lines = command(*words, settings=settings)
+        assert code == 2, lines
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("error: ")
+        assert str(names) in lines[0]
+        return lines[0]
 
     return run
 
@@ -103,11 +103,11 @@ def options(*more):
 
 
 @pytest.fixture
-def story(whole, tmp_path, monkeypatch):
+def job(whole, tmp_path, monkeypatch):
     """A copy of it to damage, which is where commands run."""
-    shutil.copytree(whole, tmp_path / "story")
-    monkeypatch.chdir(tmp_path / "story")
-    return tmp_path / "story"
+    shutil.copytree(whole, tmp_path / "job")
+    monkeypatch.chdir(tmp_path / "job")
+    return tmp_path / "job"
 
 
 def distilling(*more):
@@ -117,22 +117,22 @@ def distilling(*more):
 # Data
 
 
-def test_truncated_records(story, refused):
-    path = story / "faces" / "train.rec"
+def test_truncated_records(job, refused):
+    path = job / "faces" / "train.rec"
     path.write_bytes(path.read_bytes()[:-100])
-    refused("inspect", story / "faces", names=path)
+    refused("inspect", job / "faces", names=path)
 
 
-def test_wrong_magic(story, refused):
-    path = story / "faces" / "train.rec"
+def test_wrong_magic(job, refused):
+    path = job / "faces" / "train.rec"
     path.write_bytes(b"\0\0\0\0" + path.read_bytes()[4:])
     refused(
-        *("embed", "--data", story / "faces", "--import", "rows.npy", "--out", story / "b"),
+        *("embed", "--data", job / "faces", "--import", "rows.npy", "--out", job / "b"),
         names=path,
     )
 
 
-def test_flipped_bits_in_pictures_are_found(story, refused):
+def test_flipped_bits_in_images_are_found(job, refused):
     faces = RecordIODataset("faces")
     content = bytearray(faces.path.read_bytes())
     damaged = [3, 4, 17]
@@ -140,13 +140,13 @@ def test_flipped_bits_in_pictures_are_found(story, refused):
         # In the middle of the compressed pixels, where most flips decode without complaint.
         content[int(faces.offsets[key - 1]) + 32 + len(faces.encoded(key - 1)) // 2] ^= 4
     faces.path.write_bytes(content)
-    said = refused("inspect", "faces", "--verify", names="faces/train.rec")
-    assert "3 damaged records: key 3, 4, 17 (the first at offset" in said
+    message = refused("inspect", "faces", "--verify", names="faces/train.rec")
+    assert "3 damaged records: key 3, 4, 17 (the first at offset" in message
 
 
-def test_a_flipped_bit_in_a_bank_is_found(story, command, refused):
+def test_a_flipped_bit_in_a_bank_is_found(job, command, refused):
     assert command("inspect", "bank", "--verify") == (0, [])
-    path = story / "bank" / "rows-00000.npy"
+    path = job / "bank" / "rows-00000.npy"
     content = bytearray(path.read_bytes())
     content[-300] ^= 1
     path.write_bytes(content)
@@ -154,22 +154,22 @@ def test_a_flipped_bit_in_a_bank_is_found(story, command, refused):
     refused("inspect", "bank", "--verify", names="bank/rows-00000.npy is damaged (row ")
 
 
-def test_index_of_another_file(story, refused):
-    path = story / "faces" / "train.idx"
+def test_index_of_another_file(job, refused):
+    path = job / "faces" / "train.idx"
     path.write_text(path.read_text().replace("\n2\t", "\n2\t1"))
-    refused("prepare", story / "faces", "--pack", "--out", story / "new", names=path.stem)
+    refused("prepare", job / "faces", "--pack", "--out", job / "new", names=path.stem)
 
 
-def test_hostile_pickle(story, refused):
+def test_hostile_pickle(job, refused):
     class Hostile:
         def __reduce__(self):
-            return Path.touch, (story / "canary",)
+            return Path.touch, (job / "canary",)
 
-    path = story / "pairs.bin"
+    path = job / "pairs.bin"
     path.write_bytes(pickle.dumps(([Hostile()], [True])))
     refused("inspect", path, names=path)
-    refused("evaluate", story / "teacher.onnx", path, names=path)
-    assert not (story / "canary").exists()
+    refused("evaluate", job / "teacher.onnx", path, names=path)
+    assert not (job / "canary").exists()
 
 
 @pytest.mark.parametrize("declaring", [png_declaring, jpeg_declaring])
@@ -177,8 +177,8 @@ def test_image_bomb(tmp_path, refused, declaring):
     path = tmp_path / "photos" / "ann" / "a.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(declaring(50_000, 50_000))
-    said = refused("inspect", tmp_path / "photos", names=path)
-    assert "declares 50000 x 50000" in said
+    message = refused("inspect", tmp_path / "photos", names=path)
+    assert "declares 50000 x 50000" in message
     refused("prepare", tmp_path / "photos", "--pack", "--out", tmp_path / "new", names=path)
     assert not list(tmp_path.glob("new/*"))
 
@@ -186,8 +186,8 @@ def test_image_bomb(tmp_path, refused, declaring):
 def test_label_holes(tmp_path, refused):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "faces.txt").write_text("a.png 0\na.png 2\n")
-    said = refused("inspect", tmp_path / "faces.txt", names=tmp_path / "faces.txt")
-    assert "--relabel" in said
+    message = refused("inspect", tmp_path / "faces.txt", names=tmp_path / "faces.txt")
+    assert "--relabel" in message
 
 
 def test_a_name_too_long_for_the_system(refused):
@@ -221,70 +221,70 @@ ZERO = {
 
 
 @pytest.mark.parametrize("name", sorted(ZERO))
-def test_zero_bytes(story, refused, name):
+def test_zero_bytes(job, refused, name):
     Path(name).write_bytes(b"")
     refused(*ZERO[name], names=Path(name).name)
 
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "recipe.yaml", "summary.json"])
-def test_zero_bytes_in_a_run(story, refused, name):
+def test_zero_bytes_in_a_run(job, refused, name):
     for made in ("summary.json", "checkpoint.pt")[name == "summary.json" :]:
         if made != name and name != "recipe.yaml":
-            (story / "run" / made).unlink()
-    (story / "run" / name).write_bytes(b"")
-    refused("distill", "fcd", "--out", story / "run", **distilling(), names=name)
+            (job / "run" / made).unlink()
+    (job / "run" / name).write_bytes(b"")
+    refused("distill", "fcd", "--out", job / "run", **distilling(), names=name)
 
 
 # What does not belong together
 
 
-def test_bank_of_another_teacher(story, refused):
-    model = f"teacher.model={story}/run/best.safetensors"
-    said = refused("distill", "fcd", "--out", story / "new", **distilling(model), names="bank")
-    assert "embed with this teacher" in said
+def test_bank_of_another_teacher(job, refused):
+    model = f"teacher.model={job}/run/best.safetensors"
+    message = refused("distill", "fcd", "--out", job / "new", **distilling(model), names="bank")
+    assert "embed with this teacher" in message
 
 
-def test_bank_of_another_data_set(story, refused):
+def test_bank_of_another_data_set(job, refused):
     data = "data.train=procedural:identities=12,images=4,size=32,seed=5"
-    said = refused("distill", "fcd", "--out", story / "new", **distilling(data), names="bank")
-    assert "embed this data first" in said
+    message = refused("distill", "fcd", "--out", job / "new", **distilling(data), names="bank")
+    assert "embed this data first" in message
 
 
-def test_embedding_into_another_bank(story, refused):
-    words = ("--data", story / "faces", "--out", story / "bank")
-    refused("embed", "--teacher", story / "run" / "best.safetensors", *words, names=story / "bank")
+def test_embedding_into_another_bank(job, refused):
+    words = ("--data", job / "faces", "--out", job / "bank")
+    refused("embed", "--teacher", job / "run" / "best.safetensors", *words, names=job / "bank")
 
 
-def test_checkpoint_of_another_architecture(story, refused):
-    (story / "run" / "summary.json").unlink()
+def test_checkpoint_of_another_architecture(job, refused):
+    (job / "run" / "summary.json").unlink()
     other = distilling("student.arguments={norm: false}")
-    said = refused("distill", "fcd", "--out", story / "run", **other, names=story / "run")
-    assert "student.arguments" in said
+    message = refused("distill", "fcd", "--out", job / "run", **other, names=job / "run")
+    assert "student.arguments" in message
 
 
-def test_start_from_another_architecture(story, refused):
-    start = f"student.init={story}/teacher/best.safetensors"
+def test_start_from_another_architecture(job, refused):
+    start = f"student.init={job}/teacher/best.safetensors"
     other = distilling(start, "student.arguments={norm: false}")
-    refused("distill", "fcd", "--out", story / "new", **other, names=f"{story}/teacher")
+    refused("distill", "fcd", "--out", job / "new", **other, names=f"{job}/teacher")
 
 
-def test_dimensions_without_projection(story, refused):
+def test_dimensions_without_projection(job, refused):
     other = distilling("student.embedding_size=8", "objectives.fcd.projection=false")
-    said = refused("distill", "fcd", "--out", story / "new", **other, names="16")
-    assert "8" in said
+    message = refused("distill", "fcd", "--out", job / "new", **other, names="16")
+    assert "8" in message
 
 
 def test_unknown_recipe_key(refused):
-    said = refused(
+    message = refused(
         "train", "arcface", settings=["training.bach_size=4"], names="training.bach_size"
     )
-    assert "did you mean 'batch_size'" in said
+    assert "did you mean 'batch_size'" in message
 
 
 # Weights that are no numbers
 
 
-def ruin(path):
+def write_nan(path):
     """Put a NaN where a diverged training leaves one, with everything else in order."""
     weights = load_file(path)
     with safe_open(path, "pt") as file:
@@ -295,31 +295,31 @@ def ruin(path):
     save_file(weights, path, metadata={HEADER_KEY: json.dumps(document)})
 
 
-def test_nan_in_a_model_file(story, refused):
-    path = story / "teacher" / "best.safetensors"
-    ruin(path)
-    bank = ("--data", story / "faces", "--out", story / "new")
+def test_nan_in_a_model_file(job, refused):
+    path = job / "teacher" / "best.safetensors"
+    write_nan(path)
+    bank = ("--data", job / "faces", "--out", job / "new")
     for words in (
         ("inspect", path),
         ("evaluate", path, PAIRS),
-        ("export", path, "--out", story / "new.onnx"),
+        ("export", path, "--out", job / "new.onnx"),
         ("embed", "--teacher", path, *bank),
     ):
-        said = refused(*words, names=path)
-        assert "not finite" in said
+        message = refused(*words, names=path)
+        assert "not finite" in message
     start = distilling(f"student.init={path}")
-    refused("distill", "fcd", "--out", story / "new", **start, names=path)
-    assert not (story / "new.onnx").exists()
+    refused("distill", "fcd", "--out", job / "new", **start, names=path)
+    assert not (job / "new.onnx").exists()
 
 
-def test_nan_in_a_checkpoint_of_weights(story, refused):
-    path = story / "weights.pt"
+def test_nan_in_a_checkpoint_of_weights(job, refused):
+    path = job / "weights.pt"
     torch.save({"layer1.0.prelu.weight": torch.full((4,), float("nan"))}, path)
     refused("inspect", path, names=path)
 
 
-def test_nan_in_an_onnx_file(story, refused):
-    path = story / "teacher.onnx"
+def test_nan_in_an_onnx_file(job, refused):
+    path = job / "teacher.onnx"
     model = onnx.load(path)
     for weights in model.graph.initializer:
         values = onnx.numpy_helper.to_array(weights)
@@ -329,10 +329,10 @@ def test_nan_in_an_onnx_file(story, refused):
             )
     onnx.save(model, path)
     refused("evaluate", path, PAIRS, names="not finite")
-    new = ("--data", story / "faces", "--out", story / "new")
-    said = refused("embed", "--teacher", path, *new, names="NaN")
-    assert "check the teacher's weights" in said
-    assert not list(story.glob("new/rows*"))
+    new = ("--data", job / "faces", "--out", job / "new")
+    message = refused("embed", "--teacher", path, *new, names="NaN")
+    assert "check the teacher's weights" in message
+    assert not list(job.glob("new/rows*"))
 
 
 # A full disk
@@ -354,7 +354,7 @@ HEADS = {"best.head.safetensors", "last.head.safetensors"}
     ],
     ids=["prepare", "embed", "export", "sheet", "train", "model", "train at once"],
 )
-def test_disk_full(story, refused, words, limit):
+def test_disk_full(job, refused, words, limit):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:

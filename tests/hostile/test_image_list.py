@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 @hostile
 @given(data=st.data())
-def test_every_line_gives_the_file_and_label_it_says_or_is_refused(folder, data):
+def test_every_line_gives_its_file_and_label_or_is_refused(folder, data):
     whole = LISTS[data.draw(st.sampled_from(sorted(LISTS)))].encode()
     damaged = data.draw(mutations(whole, records=lines_of(whole), text=True))
     path = folder / "list.txt"
@@ -41,17 +41,17 @@ def test_every_line_gives_the_file_and_label_it_says_or_is_refused(folder, data)
     opened = attempt("image list", path, lambda: ListDataset(path, relabel=relabel), IMAGE_MEMORY)
     if opened is None:
         return
-    # What a line says is what counts: it begins or ends with the name of the file it gives.
+    # A line begins or ends with the name of its file.
     lines = (
         damaged.content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     )
-    told = []
+    labels = []
     for index, number in enumerate(opened.lines):
         line = re.sub(r"/(\./|/)+", "/", lines[number - 1])
         name = opened.files[index].removeprefix(f"{folder}/")
         assert line.count(name) == 1, (line, name)
         label = line.replace(name, "")
-        told.append(int(float([part for part in label.replace(",", "\t").split() if part][-1])))
+        labels.append(int(float([part for part in label.replace(",", "\t").split() if part][-1])))
         file = folder / name
         try:
             sample = opened[index]
@@ -61,10 +61,10 @@ def test_every_line_gives_the_file_and_label_it_says_or_is_refused(folder, data)
         expected = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR_RGB)
         assert np.array_equal(sample.image, expected)
         assert sample.label == opened.labels[index]
-    order = np.unique(np.array([label for label in told if label >= 0]))
-    expected = [np.searchsorted(order, label) if label >= 0 else -1 for label in told]
-    assert opened.labels.tolist() == (expected if relabel else told)
-    tally["image list", "read as it says"] += 1
+    order = np.unique(np.array([label for label in labels if label >= 0]))
+    expected = [np.searchsorted(order, label) if label >= 0 else -1 for label in labels]
+    assert opened.labels.tolist() == (expected if relabel else labels)
+    tally["image list", "read right"] += 1
 
 
 def lines_of(content):

@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 @hostile
 @given(data=st.data())
-def test_every_line_gives_the_points_it_says_or_is_refused(folder, data):
+def test_every_line_gives_its_points_or_is_refused(folder, data):
     whole = LISTS[data.draw(st.sampled_from(sorted(LISTS)))]
     damaged = data.draw(mutations(whole, records=lines_of(whole)[2:], text=True))
     path = folder / "list.txt"
@@ -56,12 +56,12 @@ def test_every_line_gives_the_points_it_says_or_is_refused(folder, data):
     faces = attempt("landmark list", path, lambda: read_landmark_list(path), IMAGE_MEMORY)
     if faces is None:
         return
-    # What a line says is what counts: its last ten words are the points, what is before the file.
+    # The last ten words of a line are the points, the text before them names the file.
     text = damaged.content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     first, second, *rows = text.rstrip().split("\n")
     assert int(first) == len(rows) == len(faces)
     assert second.lower().split() == list(FIVE_NAMES)
-    end = "read as it says"
+    end = "read right"
     for index, row in enumerate(rows):
         name, *numbers = row.strip().rsplit(maxsplit=10)
         points = np.array(list(map(float, numbers))).reshape(5, 2)
@@ -78,7 +78,7 @@ def test_every_line_gives_the_points_it_says_or_is_refused(folder, data):
 
 @hostile
 @given(data=st.data())
-def test_every_pts_file_gives_the_points_it_says_or_is_refused(folder, data):
+def test_every_pts_file_gives_its_points_or_is_refused(folder, data):
     rows = "".join(f"{x} {y}\n" for x, y in MARKS + 1)
     whole = f"version: 1\nn_points:  68\n{{\n{rows}}}\n".encode()
     damaged = data.draw(mutations(whole, [9, 22, 23], lines_of(whole)[3:71], text=True))
@@ -98,7 +98,7 @@ def test_every_pts_file_gives_the_points_it_says_or_is_refused(folder, data):
         return
     image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR_RGB)
     check_sample(sample, image, np.array(five))
-    tally["pts file", "read as it says"] += 1
+    tally["pts file", "read right"] += 1
 
 
 def check_sample(sample, image, points):

@@ -25,12 +25,12 @@ def test_every_recipe_is_one_or_refused(tmp_path_factory, data):
     recipe = attempt("recipe", path, lambda: load_recipe(path), MEMORY)
     if recipe is None:
         return
-    # What was understood can be written down and understood again.
+    # A recipe that was read can be written and read again.
     path.write_text(recipe.to_yaml(), "utf-8")
     again = load_recipe(path)
     assert again == recipe
     assert again.hash == recipe.hash
-    tally["recipe", "read as it says"] += 1
+    tally["recipe", "read right"] += 1
 
 
 LARGEST_MEMORY = 128 << 20
@@ -54,7 +54,7 @@ LARGEST_MEMORY = 128 << 20
     ],
     ids=lambda text: text[:8],
 )
-def test_the_largest_recipes_end_soon_and_say_little(tmp_path, text):
+def test_the_largest_recipes_are_refused_within_bounds(tmp_path, text):
     path = tmp_path / "large.yaml"
     path.write_text(text)
     assert attempt("large recipe", path, lambda: load_recipe(path), LARGEST_MEMORY) is None

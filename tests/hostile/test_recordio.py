@@ -56,8 +56,8 @@ def check_sample(
     if own is None or (content, label) != (own.content, own.label):
         kept = any((content, label) == (one.content, one.label) for one in whole.images.values())
         if kept:
-            # Without index and record 0 nothing tells records that moved up from others; and ids
-            # count as keys only while most of them are.
+            # Without index and record 0, records that moved up look like any others; and ids count
+            # as keys only while most of them are.
             assert not (indexed or whole.names) or not most_ids_are_keys(opened, damaged.content)
         elif own is not None and (indexed or whole.names):
             assert not damaged.intact(own.start, own.stop)
@@ -78,7 +78,7 @@ def most_ids_are_keys(opened: RecordIODataset, content: bytes) -> bool:
     return 2 * sum(map(int.__eq__, ids, opened.keys.tolist())) > len(ids)
 
 
-def test_verify_finds_every_flipped_bit_of_a_picture(tmp_path):
+def test_verify_finds_every_flipped_bit_of_an_image(tmp_path):
     whole = insightface(tmp_path)
     path = tmp_path / "train.rec"
     assert verify_records(path) == []
