@@ -1,4 +1,4 @@
-"""What a step of cross-architecture distillation costs over feature consistency, teacher online.
+"""Cost of a step of cross-architecture distillation over feature consistency, teacher online.
 
     python benchmarks/cakd.py [--teacher swin_nano --size 64 --width 0.25 --batch-size 32]
 

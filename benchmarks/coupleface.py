@@ -1,4 +1,4 @@
-"""What a step of CoupleFace costs over a step of feature consistency alone.
+"""Cost of a step of CoupleFace over a step of feature consistency alone.
 
     python benchmarks/coupleface.py
 
@@ -47,8 +47,8 @@ def trainer(terms: Terms, options: argparse.Namespace) -> Trainer:
         width=options.width,
     )
     rows = torch.randn(options.batch_size, options.dimension, device=options.device)
-    said = Outputs(embedding=rows)
-    return Trainer(training_step(student, terms, context), lambda batch: said, options)
+    teacher = Outputs(embedding=rows)
+    return Trainer(training_step(student, terms, context), lambda batch: teacher, options)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Where the time of distilling from a bank goes, and what memory it takes at its peak.
+"""Time of each part of distilling from a bank, and its peak memory.
 
     python benchmarks/epoch.py FACES [--network mobilefacenet --width 0.25 --size 64]
         [--batch 128] [--steps 30] [--cache none|ram] [--workers 0]
@@ -116,11 +116,11 @@ def train(loader: Loader, teacher: BankTeacher, options: argparse.Namespace) -> 
         with part("reading and augmenting"):
             batch = next(batches)
         with part("bank"):
-            said = teacher(batch, {"embedding"})
+            teacher_outputs = teacher(batch, {"embedding"})
         with part("forward"):
-            ours = student(batch.images, {"embedding"})
+            student_outputs = student(batch.images, {"embedding"})
         with part("objective"):
-            loss, _ = objective(ours, said, batch)
+            loss, _ = objective(student_outputs, teacher_outputs, batch)
         with part("backward"):
             loss.backward()
         with part("gradient norm and guard"):

@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 50_000
 
 
 def write_gallery(path: Path, entries: int, centres: np.ndarray, seed: int) -> None:
-    """Write one entry per person; the first people are the probes' own."""
+    """Write one entry per identity; the first identities are those of the probes."""
     rng = np.random.default_rng(seed)
     gallery = np.lib.format.open_memmap(path, "w+", np.float32, (entries, DIMENSION))
     for start in range(0, entries, ROWS_AT_ONCE):
@@ -37,13 +37,13 @@ def write_gallery(path: Path, entries: int, centres: np.ndarray, seed: int) -> N
     gallery.flush()
 
 
-def all_at_once(probes: np.ndarray, people: np.ndarray, gallery: np.ndarray) -> tuple:
-    """Return (mate, best other, rank) of every probe; entry i is person i's."""
+def all_at_once(probes: np.ndarray, identities: np.ndarray, gallery: np.ndarray) -> tuple:
+    """Return (mate, best other, rank) of every probe; entry i is of identity i."""
     similarity = probes @ (gallery / np.linalg.norm(gallery, axis=1, keepdims=True)).T
-    mated = people < len(gallery)
+    mated = identities < len(gallery)
     rows = np.flatnonzero(mated)
-    mate = similarity[rows, people[rows]]
-    similarity[rows, people[rows]] = -np.inf
+    mate = similarity[rows, identities[rows]]
+    similarity[rows, identities[rows]] = -np.inf
     rank = 1 + (similarity[rows] >= mate[:, None]).sum(axis=1)
     return mate, similarity.max(axis=1), rank
 
@@ -62,9 +62,9 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     centres = rng.normal(size=(options.probes // 2, DIMENSION)).astype(np.float32)
-    people = np.arange(options.probes)
-    # Half of the probes have a mate; the others are of nobody there.
-    people[len(centres) :] += options.gallery
+    identities = np.arange(options.probes)
+    # Half of the probes have a mate in the gallery.
+    identities[len(centres) :] += options.gallery
     probes = rng.normal(size=(options.probes, DIMENSION)).astype(np.float32)
     probes[: len(centres)] += centres
     print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
@@ -75,7 +75,7 @@ def main() -> None:
         gallery = open_npy(path)
         before = peak_gigabytes()
         start = perf_counter()
-        found = search_gallery(probes, people, gallery, np.arange(len(gallery)))
+        found = search_gallery(probes, identities, gallery, np.arange(len(gallery)))
         seconds = perf_counter() - start
         rate = 2 * options.probes * options.gallery * DIMENSION / seconds / 1e9
         print(
@@ -84,17 +84,17 @@ def main() -> None:
             f"{peak_gigabytes():.2f} GB, {before:.2f} GB before, mapped gallery included"
         )
         share = np.array(gallery[: max(len(centres), round(options.reference * len(gallery)))])
-    compare(probes, people, share)
+    compare(probes, identities, share)
 
 
-def compare(probes: np.ndarray, people: np.ndarray, gallery: np.ndarray) -> None:
+def compare(probes: np.ndarray, identities: np.ndarray, gallery: np.ndarray) -> None:
     """Print the time of the matrix all at once against the search in blocks."""
     units = probes / np.linalg.norm(probes, axis=1, keepdims=True)
     start = perf_counter()
-    mate, rival, rank = all_at_once(units, people, gallery)
+    mate, rival, rank = all_at_once(units, identities, gallery)
     at_once = perf_counter() - start
     start = perf_counter()
-    found: Matches = search_gallery(probes, people, gallery, np.arange(len(gallery)))
+    found: Matches = search_gallery(probes, identities, gallery, np.arange(len(gallery)))
     blocks = perf_counter() - start
     if not (
         np.allclose(found.mate[found.mated], mate, atol=1e-5)

@@ -22,25 +22,25 @@ from time import perf_counter
 import numpy as np
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-IMAGES, PEOPLE, PROBES, PAIRS, GENUINE = 469_375, 3_531, 19_593, 15_658_489, 19_557
+IMAGES, IDENTITIES, PROBES, PAIRS, GENUINE = 469_375, 3_531, 19_593, 15_658_489, 19_557
 DIMENSION = 512
 
 
 def write_protocol(folder: Path, scale: float, seed: int) -> None:
-    """Write embeddings and lists; faces of a person lie around the person's centre."""
+    """Write embeddings and lists; faces lie around the centre of their identity."""
     rng = np.random.default_rng(seed)
-    people, probes = round(PEOPLE * scale**0.5), round(PROBES * scale**0.5)
-    templates, images = people + probes, max(round(IMAGES * scale), people + probes)
-    person = np.concatenate([np.arange(people), rng.integers(people, size=probes)])
+    identities, probes = round(IDENTITIES * scale**0.5), round(PROBES * scale**0.5)
+    templates, images = identities + probes, max(round(IMAGES * scale), identities + probes)
+    identity = np.concatenate([np.arange(identities), rng.integers(identities, size=probes)])
     # Every template has a face; the rest fall where they may.
     template = np.sort(
         np.append(np.arange(templates), rng.integers(templates, size=images - templates))
     )
     media = template * 1000 + rng.integers(8, size=images)
-    centres = rng.normal(size=(people, DIMENSION)).astype(np.float32)
+    centres = rng.normal(size=(identities, DIMENSION)).astype(np.float32)
     for name in ("plain", "flipped"):
         faces = rng.normal(scale=4, size=(images, DIMENSION)).astype(np.float32)
-        faces += centres[person[template]]
+        faces += centres[identity[template]]
         np.save(folder / f"{name}.npy", faces)
     lines = zip(range(images), template.tolist(), media.tolist(), strict=True)
     write_lines(folder / "ijbc_face_tid_mid.txt", (f"{i}.jpg {t} {m}" for i, t, m in lines))
@@ -51,9 +51,9 @@ def write_protocol(folder: Path, scale: float, seed: int) -> None:
         (f"{i}.jpg {points} {score}" for i, score in enumerate(scores)),
     )
     left, right = draw_pairs(
-        rng, person, people, probes, round(PAIRS * scale), round(GENUINE * scale)
+        rng, identity, identities, probes, round(PAIRS * scale), round(GENUINE * scale)
     )
-    same = (person[left] == person[right]).astype(np.int64)
+    same = (identity[left] == identity[right]).astype(np.int64)
     pairs = zip(left.tolist(), right.tolist(), same.tolist(), strict=True)
     write_lines(
         folder / "ijbc_template_pair_label.txt", (f"{a} {b} {label}" for a, b, label in pairs)
@@ -61,15 +61,20 @@ def write_protocol(folder: Path, scale: float, seed: int) -> None:
 
 
 def draw_pairs(
-    rng: np.random.Generator, person: np.ndarray, people: int, probes: int, count: int, genuine: int
+    rng: np.random.Generator,
+    identity: np.ndarray,
+    identities: int,
+    probes: int,
+    count: int,
+    genuine: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of one template per person and of its probes, genuine pairs first."""
-    own = np.arange(people, people + min(genuine, probes))
-    cells = np.sort(rng.choice(people * probes, size=count, replace=False, shuffle=False))
+    """Return rows of one template per identity and of its probes, genuine pairs first."""
+    own = np.arange(identities, identities + min(genuine, probes))
+    cells = np.sort(rng.choice(identities * probes, size=count, replace=False, shuffle=False))
     left, right = np.divmod(cells, probes)
-    different = person[left] != person[right + people]
-    left = np.append(person[own], left[different])
-    right = np.append(own, right[different] + people)
+    different = identity[left] != identity[right + identities]
+    left = np.append(identity[own], left[different])
+    right = np.append(own, right[different] + identities)
     return left, right
 
 
@@ -78,7 +83,7 @@ def write_lines(path: Path, lines) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
-def ours(folder: Path) -> dict[str, float]:
+def with_facedistill(folder: Path) -> dict[str, float]:
     from facedistill.data.formats.ijb_files import read_ijb
     from facedistill.data.formats.npy import open_npy
     from facedistill.evaluation.protocols.ijb_templates import evaluate_ijb
@@ -164,7 +169,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         write_protocol(folder, options.scale, options.seed)
-        figures, seconds, _ = in_own_process(ours, folder)
+        figures, seconds, _ = in_own_process(with_facedistill, folder)
         if options.no_reference:
             return
         expected, slow, _ = in_own_process(reference, folder)

@@ -40,7 +40,7 @@ NETWORKS = {
 
 
 def fresh(name: str, faces: np.ndarray) -> FaceNetwork:
-    """Return a network of random weights whose activations are of both signs, as trained ones."""
+    """Return a network of random weights with activations of both signs, as after training."""
     torch.manual_seed(0)
     architecture, arguments = NETWORKS[name]
     network = FaceNetwork.create(architecture, **arguments)

@@ -1,4 +1,4 @@
-"""What exact mining of neighbours costs over the bare matrix product with top-k.
+"""Cost of exact mining of neighbours over the bare matrix product with top-k.
 
     python benchmarks/mining.py --blocks 8
 
@@ -31,7 +31,7 @@ from facedistill.distill.bank.writing import import_bank
 
 
 class NamelessFaces(FaceDataset):
-    """People without pictures; a bank needs only their keys."""
+    """Identities without images; a bank needs only their keys."""
 
     def __init__(self, identities: int, images: int) -> None:
         self.name = "nameless faces"
@@ -65,40 +65,40 @@ def fill_bank(faces: FaceDataset, dimension: int, folder: Path) -> None:
     import_bank(embeddings, faces, folder / "bank", info=info)
 
 
-def bare(everyone: torch.Tensor, block: slice, count: int) -> list[tuple[torch.Tensor, ...]]:
+def bare(prototypes: torch.Tensor, block: slice, count: int) -> list[tuple[torch.Tensor, ...]]:
     """Multiply and take the top k of every block of columns."""
     found = []
-    for start in range(0, len(everyone), COLUMNS):
-        cosines = everyone[block] @ everyone[start : start + COLUMNS].T
+    for start in range(0, len(prototypes), COLUMNS):
+        cosines = prototypes[block] @ prototypes[start : start + COLUMNS].T
         values, indices = cosines.topk(min(count, cosines.shape[1]), dim=1)
         found.append((values.cpu(), indices.cpu()))
     return found
 
 
 def compare(faces: FaceDataset, options: argparse.Namespace) -> None:
-    """Mine a bank in both ways and print what that took."""
+    """Mine a bank in both ways and print times and memory."""
     libraries = peak_mib()
     start = perf_counter()
     bank = Bank(options.bank)
     prototypes = torch.from_numpy(bank.prototypes(bank.rows_of(faces), faces.labels))
     print(f"prototypes of {len(faces):,} images: {perf_counter() - start:.1f} s")
-    everyone = prototypes.to(options.device)
-    indices = torch.empty(len(everyone), options.count, dtype=torch.int64)
-    cosines = torch.empty(len(everyone), options.count)
+    prototypes = prototypes.to(options.device)
+    indices = torch.empty(len(prototypes), options.count, dtype=torch.int64)
+    cosines = torch.empty(len(prototypes), options.count)
     seconds = {"bare": 0.0, "mining": 0.0}
-    starts = range(0, len(everyone), ROWS)[: options.blocks]
+    starts = range(0, len(prototypes), ROWS)[: options.blocks]
     for number, first in enumerate(starts):
-        block = slice(first, min(first + ROWS, len(everyone)))
+        block = slice(first, min(first + ROWS, len(prototypes)))
         for way in ("bare", "mining") if number % 2 else ("mining", "bare"):
             start = perf_counter()
             if way == "bare":
-                bare(everyone, block, options.count)
+                bare(prototypes, block, options.count)
             else:
-                indices[block], cosines[block] = nearest_of(everyone, block, options.count)
+                indices[block], cosines[block] = nearest_of(prototypes, block, options.count)
             seconds[way] += perf_counter() - start
     print(
         f"{options.identities:,} x {options.dimension}, K = {options.count}, "
-        f"{len(starts)} of {-(-len(everyone) // ROWS)} blocks of {ROWS} rows, {options.device} "
+        f"{len(starts)} of {-(-len(prototypes) // ROWS)} blocks of {ROWS} rows, {options.device} "
         f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     ratio = seconds["mining"] / seconds["bare"]

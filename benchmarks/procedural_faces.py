@@ -2,8 +2,8 @@
 
     python benchmarks/procedural_faces.py
 
-Every face is another person's, so nothing can be reused from one to the next. The best of several
-rounds counts: other work on the machine can only slow a round down.
+Every face is of another identity, so nothing can be reused from one to the next. The best of
+several rounds counts: other work on the machine can only slow a round down.
 """
 
 import time

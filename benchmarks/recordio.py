@@ -55,10 +55,10 @@ def main() -> None:
                 seconds(lambda numbers=indices[part]: [dataset[number] for number in numbers]),
             )
             best[:, chunk] = np.minimum(best[:, chunk], times)
-    bare, ours = len(indices) / best.sum(axis=1)
+    decoding, reading = len(indices) / best.sum(axis=1)
     print(f"opening  {len(dataset):,} images in {opening:.3f} s")
-    print(f"decoding {bare:,.0f} images/s from memory")
-    print(f"reading  {ours:,.0f} images/s, ratio {ours / bare:.3f}")
+    print(f"decoding {decoding:,.0f} images/s from memory")
+    print(f"reading  {reading:,.0f} images/s, ratio {reading / decoding:.3f}")
 
 
 if __name__ == "__main__":

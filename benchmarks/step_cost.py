@@ -29,7 +29,7 @@ WARM_UP = 3
 
 
 def options_of(description: str, identities: int, batch_size: int) -> argparse.ArgumentParser:
-    """What every such benchmark can be told."""
+    """Return a parser of the options that all these benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--identities", type=int, default=identities)
     parser.add_argument("--batch-size", type=int, default=batch_size)
@@ -63,9 +63,9 @@ class Trainer:
         self._synchronize()
         clock = process_time if self.device.type == "cpu" else perf_counter
         start = clock()
-        said = self.teach(batch)
+        teacher = self.teach(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss, _ = self.step(batch, said, 1.0)
+            loss, _ = self.step(batch, teacher, 1.0)
         loss.backward()
         self.step.finish_step(lambda rows: rows)
         self.optimizer.step()
@@ -89,7 +89,7 @@ def random_batch(options: argparse.Namespace) -> Batch:
 
 
 def compare(trainers: Mapping[str, Trainer], options: argparse.Namespace) -> None:
-    """Print what steps take, and how much longer than those of the first trainer."""
+    """Print the times of a step, and their ratio to those of the first trainer."""
     times: dict[str, list[float]] = {name: [] for name in trainers}
     # In turn, so that whatever else the machine does strikes all of them alike.
     for number in range(options.steps + WARM_UP):

@@ -1,4 +1,4 @@
-"""One training step: ours against a plain PyTorch loop, and distilling against not distilling.
+"""One training step: this project's against a plain PyTorch loop, with a teacher and without.
 
     python benchmarks/training_step.py FACES [--network mobilefacenet --width 0.5 --size 112]
         [--batch 128] [--rounds 6] [--compile] [--precision fp32]
@@ -95,7 +95,7 @@ def plain_loop(network: FaceNetwork, identities: int, device: torch.device) -> S
     return step
 
 
-def our_loop(
+def training_loop(
     network: FaceNetwork,
     faces: FaceDataset,
     loader: Loader,
@@ -170,9 +170,9 @@ def main() -> None:
         identities = int(faces.labels.max()) + 1
         steps = {"plain loop": plain_loop(network(), identities, accelerator.device)}
         for compiled in (False, True) if options.compile else (False,):
-            how = "compiled" if compiled else "eager"
+            mode = "compiled" if compiled else "eager"
             for what, source in (("labels", None), ("bank", teacher)):
-                steps[f"{how}, {what}"] = our_loop(
+                steps[f"{mode}, {what}"] = training_loop(
                     network(), faces, loader, source, accelerator, folder, compiled
                 )
         best = dict.fromkeys(steps, float("inf"))
@@ -184,8 +184,8 @@ def main() -> None:
                         best[kind] = min(best[kind], taken)
 
     reference = best["plain loop"]
-    network_and_size = f"{options.network} {options.width:g}, {options.size} px"
-    print(f"{network_and_size}, batch {options.batch}, {identities:,} people, {options.precision}")
+    setting = f"{options.network} {options.width:g}, {options.size} px, batch {options.batch}"
+    print(f"{setting}, {identities:,} identities, {options.precision}")
     print(f"torch {torch.__version__}, {accelerator.device}, {torch.get_num_threads()} threads")
     for kind, taken in best.items():
         line = f"{kind:18} {options.batch / taken:8.0f} images/s, {reference / taken:.2f} of plain"

@@ -1,4 +1,4 @@
-"""How much faster 10-fold verification is than the double loop over thresholds and folds.
+"""Speed of 10-fold verification over the double loop over thresholds and folds.
 
     python benchmarks/verification.py
 
@@ -27,8 +27,8 @@ def double_loop(scores: np.ndarray, same: np.ndarray) -> tuple[float, float]:
     accuracies = []
     for held_out in range(10):
         test = fold == held_out
-        others, their_same = distances[~test], same[~test]
-        tried = [((others < threshold) == their_same).mean() for threshold in thresholds]
+        others, others_same = distances[~test], same[~test]
+        tried = [((others < threshold) == others_same).mean() for threshold in thresholds]
         best = thresholds[int(np.argmax(tried))]
         accuracies.append(((distances[test] < best) == same[test]).mean())
     return float(np.mean(accuracies)), float(np.std(accuracies))

@@ -212,7 +212,7 @@ def _hidden(out: Path) -> set[str]:
 
 
 def _writing(temporary: set[str]) -> str:
-    """Name the file whose writing was cut off: `.NAME-RANDOM.SUFFIX` was to become it."""
+    """Name the file that was being written: `.NAME-RANDOM.SUFFIX` was to become it."""
     names = {name[1:].rpartition("-")[0] + Path(name).suffix for name in temporary}
     return f"writing {', '.join(sorted(names))}" if names else ""
 
@@ -231,12 +231,14 @@ def _place_of_run(out: Path) -> str:
     return f"training, step {step} logged" if step < STEPS else "measuring, all steps done"
 
 
-def differences(ours: Path, theirs: Path) -> list[str]:
+def differences(killed: Path, unbroken: Path) -> list[str]:
     """Return what differs between two folders."""
-    names = [{path.name for path in folder.iterdir()} for folder in (ours, theirs)]
+    names = [{path.name for path in folder.iterdir()} for folder in (killed, unbroken)]
     if names[0] != names[1]:
         return [f"files {sorted(names[0] ^ names[1])}"]
-    return [name for name in sorted(names[0]) if _content(ours / name) != _content(theirs / name)]
+    return [
+        name for name in sorted(names[0]) if _content(killed / name) != _content(unbroken / name)
+    ]
 
 
 def _content(path: Path) -> Any:
@@ -272,7 +274,7 @@ def commands(base: Path) -> list[Command]:
         "occlusion: 0.3, grayscale: 0.2, blur: 0.3, downscale: 0.3, jpeg: 0.3}"
     )
     common = [f"data.train={faces}", augmentation, *NETWORK]
-    taught = [f"teacher.bank={base / 'embed'}", "teacher.view=clean"]
+    teacher_settings = [f"teacher.bank={base / 'embed'}", "teacher.view=clean"]
     return [
         Command("train", ["train", "arcface", *_settings(*common)], "recipe.yaml", _place_of_run),
         Command(
@@ -283,7 +285,7 @@ def commands(base: Path) -> list[Command]:
         ),
         Command(
             "distill",
-            ["distill", "fcd", *_settings(*common, *taught)],
+            ["distill", "fcd", *_settings(*common, *teacher_settings)],
             "recipe.yaml",
             _place_of_run,
         ),
