@@ -49,7 +49,9 @@ def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork
         )
     weights, given = student.weights(), start.weights()
     taken = {
-        k: given[k] for k, mine in weights.items() if k in given and given[k].shape == mine.shape
+        key: given[key]
+        for key, weight in weights.items()
+        if key in given and given[key].shape == weight.shape
     }
     student.load_weights({**weights, **taken})
     fresh = [key for key in weights if key not in taken]
