@@ -6,6 +6,7 @@ import pytest
 from facedistill.cli.prepare import prepare
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import JPEG_QUALITY
+from facedistill.data.open import open_dataset
 from tests.cli.calling import LOOSE, call
 
 
@@ -23,6 +24,26 @@ def test_loose_crops_are_aligned_into_records_or_files(finder, tmp_path):
     assert (
         json.loads(call("inspect", finder / "run" / "best.safetensors", "--json"))["landmarks"] == 5
     )
+
+
+def test_a_list_is_packed_from_another_root_without_its_damaged_images(tmp_path):
+    faces = open_dataset("procedural:identities=2,images=2,size=16")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(4):
+        (photos / f"{index}.png").write_bytes(faces.encoded(index)[: -index or None])
+    rows = ["path,identity", "0.png,ann", "1.png,ann", "2.png,bob", "3.png,bob"]
+    (tmp_path / "faces.csv").write_text("\n".join(rows))
+    command = ("prepare", tmp_path / "faces.csv", "--pack", "--workers", "0")
+    with pytest.raises(FacedistillError, match=r"no such file.*--root"):
+        call(*command, "--out", tmp_path / "packed")
+    command += ("--root", photos, "--out", tmp_path / "packed")
+    with pytest.raises(FacedistillError, match="3 of 4 images are damaged") as error:
+        call(*command)
+    assert len(error.value.details) == 3
+    assert not any((tmp_path / "packed").iterdir())
+    with pytest.warns(UserWarning, match=r"left out: .*3\.png.*cut short"):
+        assert "images      1" in call(*command, "--skip")
 
 
 @pytest.mark.parametrize(

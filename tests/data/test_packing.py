@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.image_file import encode_jpeg
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.landmark_list import FIVE_NAMES, read_landmark_list
 from facedistill.data.formats.procedural import ProceduralDataset
@@ -12,6 +13,7 @@ from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.labels import Subset
 from facedistill.data.packing import pack
+from tests.data.formats.test_image_file import with_orientation
 
 
 def write_faces(root: Path, side: int = 8, **sides: int) -> FolderDataset:
@@ -36,6 +38,7 @@ def test_folder_to_record_file_keeps_every_byte(tmp_path: Path) -> None:
         "images": 3,
         "identities": 2,
         "reencoded": 0,
+        "turned": 0,
         "size": "8x8",
         "bytes": (tmp_path / "packed" / "train.rec").stat().st_size,
     }
@@ -146,3 +149,15 @@ def test_an_error_in_a_worker_names_the_image(tmp_path: Path) -> None:
     with pytest.raises(FacedistillError, match=r"bob/1\.jpg: 16 x 16"):
         pack(source, tmp_path / "packed", workers=1)
     assert list((tmp_path / "packed").iterdir()) == []
+
+
+def test_images_with_an_exif_orientation_are_turned(tmp_path: Path) -> None:
+    wide = np.zeros((8, 8, 3), np.uint8)
+    wide[:, :4] = 255
+    (tmp_path / "one").mkdir()
+    jpeg = with_orientation(encode_jpeg(wide, 100), 6)
+    (tmp_path / "one" / "1.jpg").write_bytes(jpeg)
+    summary = pack(FolderDataset(tmp_path / "one"), tmp_path / "packed")
+    assert (summary["turned"], summary["reencoded"]) == (1, 1)
+    packed = RecordIODataset(tmp_path / "packed")[0].image
+    np.testing.assert_allclose(packed.astype(int), wide.transpose(1, 0, 2), atol=20)

@@ -16,6 +16,8 @@ LISTS = {
     "tabs": "".join(f"{n}\t{i}\n" for n, i in zip(NAMES, LABELS, strict=True)),
     "commas": "path,label\n" + "".join(f"{n},{i}\n" for n, i in zip(NAMES, LABELS, strict=True)),
     "blanks": "# faces\n" + "".join(f"{n} {i}\n" for n, i in zip(NAMES, LABELS, strict=True)),
+    "names": "".join(f"{n}\tid{i}\n" for n, i in zip(NAMES, LABELS, strict=True)),
+    "InsightFace": "".join(f"1\t{n}\t{i}\n" for n, i in zip(NAMES, LABELS, strict=True)),
     "im2rec": "".join(f"{7 + i}\t{i}.0\t{n}\n" for n, i in zip(NAMES, LABELS, strict=True)),
 }
 
@@ -51,7 +53,13 @@ def test_every_line_gives_its_file_and_label_or_is_refused(folder, data):
         name = opened.files[index].removeprefix(f"{folder}/")
         assert line.count(name) == 1, (line, name)
         label = line.replace(name, "")
-        labels.append(int(float([part for part in label.replace(",", "\t").split() if part][-1])))
+        if opened.identity_names:
+            named = opened.identity_names[opened.labels[index]]
+            assert line.strip().endswith(named)
+        else:
+            labels.append(
+                int(float([part for part in label.replace(",", "\t").split() if part][-1]))
+            )
         file = folder / name
         try:
             sample = opened[index]
@@ -61,6 +69,9 @@ def test_every_line_gives_its_file_and_label_or_is_refused(folder, data):
         expected = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR_RGB)
         assert np.array_equal(sample.image, expected)
         assert sample.label == opened.labels[index]
+    if opened.identity_names:
+        tally["image list", "read right, labels as names"] += 1
+        return
     order = np.unique(np.array([label for label in labels if label >= 0]))
     expected = [np.searchsorted(order, label) if label >= 0 else -1 for label in labels]
     assert opened.labels.tolist() == (expected if relabel else labels)

@@ -27,7 +27,7 @@ from facedistill.cli import (
 from facedistill.cli import list as listing
 from facedistill.cli.command import command_class
 from facedistill.cli.options.imports import importing
-from facedistill.core.errors import FacedistillError, Interrupted
+from facedistill.core.errors import FacedistillError, Interrupted, printable
 from facedistill.core.process import end_without_teardown
 from facedistill.core.version import __version__
 
@@ -74,7 +74,7 @@ def _options(
 
 def _say_warning(message: Warning | str, *_: Any) -> None:
     """Show a warning as one line, without the source line that issued it."""
-    typer.echo(f"warning: {message}", err=True)
+    typer.echo(f"warning: {printable(str(message))}", err=True)
 
 
 def main() -> None:
@@ -88,6 +88,8 @@ def _main() -> None:
     try:
         app()
     except FacedistillError as error:
+        for line in error.details:
+            typer.echo(line, err=True)
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:

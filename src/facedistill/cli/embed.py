@@ -15,6 +15,8 @@ from facedistill.cli.options.arguments import (
     InputStd,
     Out,
     Prompts,
+    Root,
+    Skip,
 )
 from facedistill.cli.options.network import opened_network
 from facedistill.core.errors import FacedistillError
@@ -32,6 +34,7 @@ def embed(
     teacher: Annotated[
         Path | None, typer.Option(help=".onnx, .safetensors, .pt, .pth or .ckpt.")
     ] = None,
+    root: Root = None,
     imported: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,6 +51,7 @@ def embed(
     prompts: Prompts = None,
     batch_size: Annotated[int, typer.Option(min=1, max=4096)] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
+    skip: Skip = False,
     licence: Annotated[str, typer.Option(help="Licence of the teacher's weights.")] = "unknown",
     color: InputColor = None,
     size: InputSize = None,
@@ -66,24 +70,28 @@ def embed(
     if output and teacher is None:
         raise FacedistillError("--output is a network's: give --teacher")
     import_modules(each for each in imported or () if each not in files)
+    from facedistill.data.damage import naming_all_damaged, without_damaged
     from facedistill.data.open import open_dataset
     from facedistill.distill.bank.making import embed_teacher, import_embeddings
 
     # Holes in the labels are no matter here: a bank goes by the images' keys.
-    dataset = open_dataset(data, relabel=True)
+    dataset = open_dataset(data, relabel=True, root=root)
+    if skip:
+        dataset = without_damaged(dataset, workers)
     if files:
         bank = import_embeddings(Path(files[0]), dataset, out, flipped=flipped, licence=licence)
     else:
         network = opened_network(teacher, color, size, mean, std, prompts, output)
-        bank = embed_teacher(
-            network,
-            dataset,
-            out,
-            flip=flip,
-            batch_size=batch_size,
-            workers=workers,
-            licence=licence,
-        )
+        with naming_all_damaged(dataset, workers):
+            bank = embed_teacher(
+                network,
+                dataset,
+                out,
+                flip=flip,
+                batch_size=batch_size,
+                workers=workers,
+                licence=licence,
+            )
     typer.echo(
         f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions, "
         f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"

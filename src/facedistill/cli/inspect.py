@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options.arguments import AsJson, EmbeddingOutput
+from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, Root, Skip
 from facedistill.cli.output import print_mapping
 from facedistill.core.errors import FacedistillError
 
@@ -21,8 +21,10 @@ EXAMPLES = (
 def inspect(
     source: Annotated[str, typer.Argument(help="Data set, .bin pairs, bank, or model file.")],
     as_json: AsJson = False,
+    root: Root = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a figure of sample faces.")] = None,
-    verify: Annotated[bool, typer.Option(help="Check every record's checksum.")] = False,
+    verify: Annotated[bool, typer.Option(help="Check every image, or its checksum.")] = False,
+    skip: Skip = False,
     neighbours: Annotated[
         bool, typer.Option("--neighbours", help="Of a bank: identities that its teacher confuses.")
     ] = False,
@@ -53,5 +55,7 @@ def inspect(
         raise FacedistillError("--data goes with --neighbours; to inspect faces, name them alone")
     from facedistill.report.documents.inspection import inspect_source
 
-    description = inspect_source(source, sheet=sheet, verify=verify, output=output)
+    description = inspect_source(
+        source, sheet=sheet, verify=verify, output=output, root=root, skip=skip
+    )
     print_mapping(description, as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options.arguments import Out
+from facedistill.cli.options.arguments import Out, Root, Skip
 from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import print_mapping
 from facedistill.core.errors import FacedistillError
@@ -31,6 +31,8 @@ def prepare(
     sheet: Annotated[
         Path | None, typer.Option(help="With --align: write a figure of aligned faces.")
     ] = None,
+    root: Root = None,
+    skip: Skip = False,
     relabel: Annotated[bool, typer.Option(help="Close holes in the labels.")] = False,
     size: Annotated[
         int | None,
@@ -45,26 +47,30 @@ def prepare(
         raise FacedistillError("say what to do: --align warps loose crops, --pack writes RecordIO")
     if align != (model is not None) or (sheet and not align):
         raise FacedistillError("--align needs --model, a landmark network; --sheet goes with both")
+    from facedistill.data.damage import naming_all_damaged, without_damaged
     from facedistill.data.open import open_dataset
     from facedistill.data.packing import pack as pack_dataset
 
-    dataset = open_dataset(source, relabel=relabel)
-    if align:
-        from facedistill.experiments.preparation import prepare_aligned
+    dataset = open_dataset(source, relabel=relabel, root=root)
+    if skip:
+        dataset = without_damaged(dataset, workers)
+    with naming_all_damaged(dataset, workers):
+        if align:
+            from facedistill.experiments.preparation import prepare_aligned
 
-        summary = prepare_aligned(
-            opened_network(model),
-            dataset,
-            out,
-            size=size,
-            quality=quality,
-            as_records=pack,
-            sheet=sheet,
-            overwrite=overwrite,
-            workers=workers,
-        )
-    else:
-        summary = pack_dataset(
-            dataset, out, size=size, quality=quality, overwrite=overwrite, workers=workers
-        )
+            summary = prepare_aligned(
+                opened_network(model),
+                dataset,
+                out,
+                size=size,
+                quality=quality,
+                as_records=pack,
+                sheet=sheet,
+                overwrite=overwrite,
+                workers=workers,
+            )
+        else:
+            summary = pack_dataset(
+                dataset, out, size=size, quality=quality, overwrite=overwrite, workers=workers
+            )
     print_mapping(summary)

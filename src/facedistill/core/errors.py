@@ -1,21 +1,45 @@
 """The ways a command ends early: a mistake the user can mend, or a wish to stop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+MAX_MESSAGE = 1000
+"""Characters of a message; names that come out of files may be megabytes."""
+_CUT = " [...] "
+
+
+def printable(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return text as one line of at most `limit` characters that says nothing to a terminal.
+
+    Names that come out of files may hold anything: what does not print is escaped, and the middle
+    of a long text is left out.
+    """
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in _shortened(text, limit))
+    return _shortened(text, limit)
+
+
+def _shortened(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    tail = limit // 3
+    return text[: limit - len(_CUT) - tail] + _CUT + text[-tail:]
 
 
 class FacedistillError(Exception):
     """A user's mistake: one line that names the thing and the remedy.
 
-    The command line prints the message without a traceback and leaves with `exit_code`. Names that
-    come out of files may hold anything: what does not print is escaped, so that a message stays one
-    line and says nothing to the terminal.
+    The command line prints the message without a traceback and leaves with `exit_code`.
+
+    Args:
+        message: The line; see `printable`.
+        details: Lines to be printed before it, one for each of many things of one kind.
     """
 
     exit_code = 2
 
-    def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+    def __init__(self, message: str, details: Iterable[str] = ()) -> None:
+        super().__init__(printable(message))
+        self.details = tuple(printable(line) for line in details)
 
 
 @contextmanager
@@ -24,7 +48,7 @@ def naming(what: str) -> Iterator[None]:
     try:
         yield
     except FacedistillError as error:
-        raise FacedistillError(f"{what}: {error}") from error
+        raise FacedistillError(f"{what}: {error}", error.details) from error
 
 
 def first_line(error: BaseException) -> str:

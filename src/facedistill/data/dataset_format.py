@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from facedistill.core.registry import Registry
 from facedistill.data.dataset import FaceDataset
@@ -21,10 +22,12 @@ class FormatOptions:
     Attributes:
         relabel: Number the identities anew instead of refusing labels with holes.
         five: Reduce larger markups of landmarks to the template's five points.
+        root: The folder that the paths in a list are relative to; by default the list's own.
     """
 
     relabel: bool = False
     five: bool = True
+    root: Path | None = None
 
 
 def _never(source: str) -> bool:
@@ -52,6 +55,7 @@ class Format:
         recognises: Whether what a user wrote (a path, or a specification) is of this format; it
             looks at names and first lines, and raises nothing.
         open: Opens it, its labels checked.
+        lists: Whether such a source names files by paths, which may be relative to a root.
         landmarks: Whether such a source is there to measure landmarks on.
         order: Formats are tried from the least to the greatest, those of one order by name.
     """
@@ -61,6 +65,7 @@ class Format:
     description: str
     recognises: Callable[[str], bool]
     open: Callable[[str, FormatOptions], FaceDataset]
+    lists: bool = False
     landmarks: Callable[[str], bool] = _never
     order: int = 50
 

@@ -154,6 +154,10 @@ class Subset(FaceDataset):
         """Return the sample's place in the data set it comes from."""
         return self.dataset.where(int(self.indices[index]))
 
+    def copy_name(self, index: int) -> str:
+        """Return the name it has in the data set that it comes from."""
+        return self.dataset.copy_name(int(self.indices[index]))
+
     def key(self, index: int) -> bytes:
         """Return the sample's key, the one it has in the data set it comes from."""
         return self.dataset.key(int(self.indices[index]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 from facedistill.core.progress import track
 from facedistill.core.suggestion import did_you_mean
+from facedistill.data.damage import damaged_images
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import FORMATS, FormatOptions, recognised
-from facedistill.data.formats.image_file import image_size
+from facedistill.data.formats.image_file import DamagedImage, header_of
 from facedistill.data.formats.image_list import LIST_SUFFIXES
 from facedistill.data.formats.procedural import PREFIX
 from facedistill.data.labels import UNLABELLED
@@ -22,7 +25,13 @@ SUMMARY_SAMPLE = 1000
 """How many images a summary reads, evenly spread."""
 
 
-def open_dataset(source: str | Path, *, relabel: bool = False, five: bool = True) -> FaceDataset:
+def open_dataset(
+    source: str | Path,
+    *,
+    relabel: bool = False,
+    five: bool = True,
+    root: str | Path | None = None,
+) -> FaceDataset:
     """Open whatever holds faces.
 
     Args:
@@ -32,6 +41,7 @@ def open_dataset(source: str | Path, *, relabel: bool = False, five: bool = True
             `procedural:identities=600,images=20` specification, or what an installed format takes.
         relabel: Number the identities anew instead of refusing labels with holes.
         five: Reduce larger markups of landmarks to the template's five points.
+        root: The folder that the paths in a list are relative to; by default the list's own.
 
     Returns:
         The data set, its labels checked.
@@ -41,8 +51,17 @@ def open_dataset(source: str | Path, *, relabel: bool = False, five: bool = True
     """
     found = recognised(str(source))
     if found is not None:
-        return found.open(str(source), FormatOptions(relabel=relabel, five=five))
+        if root is not None and not found.lists:
+            raise FacedistillError(
+                f"{source}: {found.title} has no paths: --root (data.root) goes with lists"
+            )
+        options = FormatOptions(
+            relabel=relabel, five=five, root=None if root is None else Path(root)
+        )
+        return found.open(str(source), options)
     path = Path(source)
+    if not path.is_dir():
+        require_regular(path)
     raise FacedistillError(_other_kind(path) if path.exists() else _missing(path))
 
 
@@ -69,18 +88,33 @@ def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:
         first), mean_bytes, duplicates (images whose bytes occurred before).
 
     Raises:
-        FacedistillError: If an image that is read is damaged.
+        FacedistillError: If images that are read are damaged; each is named.
     """
     count = min(len(dataset), SUMMARY_SAMPLE)
     indices = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
     sizes: dict[str, int] = {}
     keys, total = set(), 0
+    damaged, turned = [], 0
     for index in track(indices, "reading images", count, "images"):
-        encoded = dataset.encoded(index)
-        height, width = image_size(encoded, dataset.where(index))
-        sizes[f"{width}x{height}"] = sizes.get(f"{width}x{height}", 0) + 1
+        try:
+            encoded = dataset.encoded(index)
+            header = header_of(encoded, dataset.where(index))
+        except DamagedImage as error:
+            damaged.append(str(error))
+            continue
+        size = f"{header.width}x{header.height}"
+        sizes[size] = sizes.get(size, 0) + 1
+        turned += header.orientation != 1
         keys.add(dataset.key(index))
         total += len(encoded)
+    if damaged:
+        raise damaged_images(dataset.name, damaged, count)
+    if turned:
+        warnings.warn(
+            f"{dataset.name}: {turned:,} of {count:,} images have an EXIF orientation and are "
+            "read as they are stored; `facedistill prepare --pack` turns them",
+            stacklevel=2,
+        )
     counts = np.bincount(dataset.labels[dataset.labels != UNLABELLED])
     return {
         "name": dataset.name,

@@ -6,14 +6,15 @@ import warnings
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import JPEG_QUALITY, decode_image, encode_jpeg, image_size
+from facedistill.data.formats.image_file import JPEG_QUALITY, decode_image, encode_jpeg, header_of
+from facedistill.data.formats.image_header import ImageHeader
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 from facedistill.data.labels import check_labels
@@ -34,8 +35,9 @@ def pack(
     """Write a data set as `train.rec`, `train.idx`, `property` and checksums.
 
     Every image is decoded once, so that a damaged one stops the packing rather than a training
-    run. Images keep their bytes, hence their keys and quality, unless they are resized or
-    `reencode` is given. Records are sorted by identity.
+    run. Images keep their bytes, hence their keys and quality, unless they are resized, their
+    EXIF orientation says that they are to be turned, or `reencode` is given. Records are sorted by
+    identity.
 
     Args:
         source: What to pack.
@@ -50,7 +52,8 @@ def pack(
 
     Returns:
         JSON-ready: path (of the `.rec` file), images, identities (0 where unlabelled), reencoded
-        (images that did not keep their bytes), size ("WxH") and bytes (of the `.rec` file).
+        (images that did not keep their bytes), turned (by their EXIF orientation), size ("WxH") and
+        bytes (of the `.rec` file).
 
     Raises:
         FacedistillError: If `out` holds something, sizes differ, an image is damaged or the disk
@@ -67,9 +70,9 @@ def pack(
     identities = check_labels(source.labels, source.name)
     order = np.argsort(source.labels, kind="stable").tolist()
     first = source.where(order[0])
-    shape = (size, size) if size else image_size(source.encoded(order[0]), first)
+    shape = (size, size) if size else _upright_size(header_of(source.encoded(order[0]), first))
     fit = _Fit(source, shape, first, size is not None, quality, reencode)
-    reencoded = 0
+    reencoded = turned = 0
     with (
         closing(read_in_order(fit, order, workers)) as images,
         RecordIOWriter(out, size=shape) as writer,
@@ -78,14 +81,15 @@ def pack(
         for index, image in track(todo, f"packing {out.name}", len(order), "images"):
             if isinstance(image, FacedistillError):
                 raise image
-            encoded, is_new = image
-            writer.write(encoded, source.labels.item(index))
-            reencoded += is_new
+            writer.write(image.encoded, source.labels.item(index))
+            reencoded += image.reencoded
+            turned += image.turned
     return {
         "path": str(writer.path),
         "images": len(order),
         "identities": identities,
         "reencoded": reencoded,
+        "turned": turned,
         "size": f"{shape[1]}x{shape[0]}",
         "bytes": writer.path.stat().st_size,
     }
@@ -116,9 +120,17 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and all(entry.name.startswith(".") for entry in folder.iterdir())
 
 
+class _Packed(NamedTuple):
+    """An image as it is stored: its file, whether that is a new one, whether it was turned."""
+
+    encoded: bytes
+    reencoded: bool
+    turned: bool
+
+
 @dataclass(frozen=True)
 class _Fit:
-    """Gives sample `index` as it is to be stored: (image file, whether it was encoded anew)."""
+    """Gives sample `index` as it is to be stored."""
 
     source: FaceDataset
     shape: tuple[int, int]
@@ -127,20 +139,26 @@ class _Fit:
     quality: int
     reencode: bool
 
-    def __call__(self, index: int) -> tuple[bytes, bool]:
-        if self.reencode:
+    def __call__(self, index: int) -> _Packed:
+        encoded, where = self.source.encoded(index), self.source.where(index)
+        turned = header_of(encoded, where).orientation != 1
+        if self.reencode and not turned:
             image = self.source[index].image
         else:
-            encoded = self.source.encoded(index)
-            image = decode_image(encoded, self.source.where(index))
+            image = decode_image(encoded, where, upright=True)
         if image.shape[:2] != self.shape:
-            where = self.source.where(index)
             if not self.resize:
                 raise FacedistillError(_differs(where, image.shape, self.first, self.shape))
             image = _resize(image, self.shape[0], where)
-        elif not self.reencode:
-            return encoded, False
-        return encode_jpeg(image, self.quality), True
+        elif not self.reencode and not turned:
+            return _Packed(encoded, False, False)
+        return _Packed(encode_jpeg(image, self.quality), True, turned)
+
+
+def _upright_size(header: ImageHeader) -> tuple[int, int]:
+    """Return (height, width) once an image is turned: orientations from 5 on exchange them."""
+    size = header.height, header.width
+    return size if header.orientation < 5 else size[::-1]
 
 
 def _resize(image: np.ndarray, size: int, where: str) -> np.ndarray:

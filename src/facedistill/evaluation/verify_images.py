@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
-from facedistill.data.formats.image_folder import read_image_file
+from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
 
@@ -51,7 +50,7 @@ def verify_images(
 
     Args:
         network: Whose embeddings decide.
-        first: An image file.
+        first: An image file; it is turned as its EXIF orientation says.
         second: Another, of the same size.
         threshold: Least cosine of a mated pair; by default the network's own for the
             smallest false accept rate it knows.
@@ -59,7 +58,10 @@ def verify_images(
     Raises:
         FacedistillError: If a file is no image, or the crops differ in size.
     """
-    left, right = (decode_image(read_image_file(Path(path)), str(path)) for path in (first, second))
+    left, right = (
+        decode_image(read_image_file(Path(path)), str(path), upright=True)
+        for path in (first, second)
+    )
     if left.shape != right.shape:
         raise FacedistillError(
             f"{first} is {left.shape[1]}x{left.shape[0]} and {second} is "

@@ -38,6 +38,9 @@ class DataRecipe(Section):
         description="RecordIO folder or .rec, image folder, list of labels or of landmarks, folder "
         "with .pts files, or `procedural:identities=400,images=20` (loosely cut with `,loose=1`)"
     )
+    root: PathText | None = Field(
+        None, description="folder that the paths in a list are relative to; default: the list's own"
+    )
     relabel: bool = Field(False, description="close holes in the labels")
     validation_identities: int = Field(
         0,

@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 
@@ -8,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.formats import image_file
 from facedistill.data.formats.image_file import (
     MAX_PIXELS,
+    DamagedImage,
     decode_image,
     encode_jpeg,
     encode_png,
     image_size,
+    read_image_file,
 )
 
 FORMATS = (".jpg", ".png", ".bmp", ".webp")
@@ -131,6 +135,18 @@ def test_truncated_jpeg_is_refused_though_its_thumbnail_is_whole() -> None:
     assert decode_image(whole, "x").shape == (32, 32, 3)
     with pytest.raises(FacedistillError, match="no end marker"):
         decode_image(whole[:-40], "x")
+
+
+def test_image_files_are_regular_and_of_bounded_size(tmp_path, monkeypatch) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("/dev/zero")
+    for name, kind in (("pipe.jpg", "a pipe"), ("link.jpg", "a device"), (".", "a folder")):
+        with pytest.raises(DamagedImage, match=f"is {kind}, not a file"):
+            read_image_file(tmp_path / name)
+    (tmp_path / "large.jpg").write_bytes(bytes(9))
+    monkeypatch.setattr(image_file, "MAX_BYTES", 8)
+    with pytest.raises(DamagedImage, match="has 9 bytes, at most 8 are read"):
+        read_image_file(tmp_path / "large.jpg")
 
 
 def test_bytes_behind_the_image_are_allowed() -> None:

@@ -25,13 +25,33 @@ def test_identities_are_sorted_folders(tmp_path: Path) -> None:
     for other in ("notes.txt", ".hidden.png", "ann/._1.png", "ann/readme.md"):
         (root / other).write_text("no image")
     (root / ".cache").mkdir()
-    dataset = FolderDataset(root)
+    with pytest.warns(UserWarning, match=r"2 files left out \(1 \.\w+, 1 \.\w+\); images"):
+        dataset = FolderDataset(root)
     assert dataset.identity_names == ["ann", "zoe"]
     assert dataset.files == ["ann/10.png", "ann/2.png", "zoe/a.png", "zoe/b.PNG"]
     assert dataset.labels.tolist() == [0, 0, 1, 1]
     assert [dataset[i].image[0, 0, 0] for i in range(4)] == [3, 2, 4, 1]
     assert dataset.where(0) == str(root / "ann/10.png")
     assert pickle.loads(pickle.dumps(dataset))[2].label == 1
+
+
+def test_suffixes_of_jpeg_are_read_and_other_formats_counted(tmp_path: Path) -> None:
+    names = ["a/1.jfif", "a/2.JPE", "a/3.gif", "a/4.tiff", "a/5.heic", "a/6.heic", "a/Thumbs"]
+    with pytest.warns(UserWarning, match=r"5 files left out \(2 \.heic, .*1 file without suffix"):
+        dataset = FolderDataset(write(tmp_path, dict.fromkeys(names, 1)))
+    assert dataset.files == ["a/1.jfif", "a/2.JPE"]
+
+
+def test_images_in_folders_below_an_identity_are_its_own(tmp_path: Path) -> None:
+    names = ["a/1.png", "a/left/2.png", "a/left/far/3.png", "b/left/4.png", "b/left/note.txt"]
+    root = write(tmp_path, dict.fromkeys(names, 1))
+    (root / "a" / "again").symlink_to(root / "a", target_is_directory=True)
+    below = r"3 images in 3 folders below the identities' \(first a/left\)"
+    others = r"2 files left out \(1 .*, 1 .*\)"
+    with pytest.warns(UserWarning, match=below), pytest.warns(UserWarning, match=others):
+        dataset = FolderDataset(root)
+    assert dataset.files == ["a/1.png", "a/left/2.png", "a/left/far/3.png", "b/left/4.png"]
+    assert dataset.labels.tolist() == [0, 0, 0, 1]
 
 
 def test_flat_folder_is_unlabelled(tmp_path: Path) -> None:

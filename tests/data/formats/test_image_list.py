@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def write(folder: Path, text: str | bytes, *files: str) -> Path:
         "path,label\r\na b.jpg, 0\r\nd/c.jpg, 1\r\n",
         "\ufeff# faces\na b.jpg\t0\n\n   \nd/c.jpg\t1\n",
         "7\t0.000000\ta b.jpg\n8\t1\td/c.jpg\n",
+        "1\ta b.jpg\t0\n1\td/c.jpg\t1\n",
+        "a b.jpg 0.0\nd/c.jpg 1.\n",
+        'id,filename,split\n0,a b.jpg,train\n1,"d/c.jpg",train\n',
+        "a b.jpg\t0\nd\\c.jpg\t1\n",
     ],
 )
 def test_separators(tmp_path: Path, text: str) -> None:
@@ -38,6 +43,12 @@ def test_root_and_places(tmp_path: Path) -> None:
     assert dataset.where(0) == f"{tmp_path / 'images' / 'a.jpg'} ({path} line 2)"
 
 
+def test_labels_that_are_names_are_numbered_in_their_order(tmp_path: Path) -> None:
+    dataset = ListDataset(write(tmp_path, "a zoe\nb ann\nc zoe\n", "a", "b", "c"))
+    assert dataset.identity_names == ["ann", "zoe"]
+    assert dataset.labels.tolist() == [1, 0, 1]
+
+
 def test_unlabelled_and_relabelled(tmp_path: Path) -> None:
     assert ListDataset(write(tmp_path, "a -1\nb -1\n", "a", "b")).labels.tolist() == [-1, -1]
     path = write(tmp_path, "a 40\nb 7\n")
@@ -50,11 +61,11 @@ def test_unlabelled_and_relabelled(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a 0\na\n", "line 2: 'a' is not `path label`"),
-        ("a 0\na\tzero\n", "line 2"),
+        ("a 0\na\tzero\n", "line 1: label '0'; labels are all whole numbers .* or all names"),
         ("a 0.5\n", "line 1"),
-        ("a --1\n", "line 1"),
-        ("a -2\n", "line 1: 'a -2' is not .* a whole number from 0 as label"),
-        ("a ²\n", "line 1"),
+        ("a 0\na zero\na 1\n", "line 2: label 'zero'"),
+        ("a -2\n", "line 1: label '-2'; labels are all whole numbers from 0"),
+        ('path,label\n"a,0\n', "line 2"),
         ("a 99999999999999999999\n", "line 1"),
         ("\t0\n", "line 1"),
         ("a\0b\t0\n", "line 1"),
@@ -70,11 +81,18 @@ def test_wrong_lines_are_named(tmp_path: Path, text: str | bytes, message: str) 
         ListDataset(write(tmp_path, text, "a"))
 
 
+def test_pipes_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = write(tmp_path, "a 0\n")
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(FacedistillError, match=r"list\.txt line 1: .*/a is a pipe, not a file"):
+        ListDataset(path)
+
+
 def test_missing_list(tmp_path: Path) -> None:
     with pytest.raises(FacedistillError, match="cannot read"):
         ListDataset(tmp_path / "none.txt")
 
 
 def test_negative_labels_are_not_renumbered(tmp_path: Path) -> None:
-    with pytest.raises(FacedistillError, match="line 2: 'a -10' is not"):
+    with pytest.raises(FacedistillError, match="line 2: label '-10'"):
         ListDataset(write(tmp_path, "a 3\na -10\n", "a"), relabel=True)

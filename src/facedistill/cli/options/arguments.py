@@ -12,6 +12,11 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change a key of the recipe.")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder or file to write.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Of a list: what its paths are relative to."),
+]
+Skip = Annotated[bool, typer.Option("--skip", help="Leave damaged images out and name them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

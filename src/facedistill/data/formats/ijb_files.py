@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
-from facedistill.data.formats.image_folder import read_image_file
+from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.runtime.alignment import align
 
 MEDIA_FILE = "_face_tid_mid.txt"

@@ -7,22 +7,24 @@ with grey, as JPEG decoders do.
 
 from __future__ import annotations
 
-from struct import Struct
-from struct import error as StructError
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import read_regular
+from facedistill.data.formats.image_header import ImageHeader, read_header
 
 MAX_PIXELS = 1 << 26
 """Largest image decoded: 67 megapixels, which is 201 MB as RGB; a crop has 12,544."""
 
+MAX_BYTES = 1 << 29
+"""Largest image file read."""
+
 JPEG_QUALITY = 95
 """Of crops that are encoded anew, 1 to 100."""
 
-_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _OTHER_FORMATS = {
     b"GIF8": "a GIF",
     b"II*\x00": "a TIFF",
@@ -34,14 +36,25 @@ _OTHER_FORMATS = {
     b"\x93NUMPY": "a NumPy",
     b"PK\x03\x04": "a ZIP",
 }
-_JPEG_FRAMES = frozenset(range(0xFFC0, 0xFFD0)) - {0xFFC4, 0xFFC8, 0xFFCC}
-_JPEG_SEGMENTS = frozenset({0xFFC4, 0xFFCC, 0xFFDB, 0xFFDD, 0xFFFE, *range(0xFFE0, 0xFFF0)})
-"""Markers that say the image's size; those that may come before: tables, APP0 to 15, comments."""
-_MARKER_AND_LENGTH = Struct(">HH").unpack_from
-_HEIGHT_AND_WIDTH = Struct(">HH").unpack_from
-_PNG_SIZE = Struct(">II").unpack_from
 _RGB = cv2.IMREAD_COLOR_RGB
 _RGB_AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+class DamagedImage(FacedistillError):
+    """An image that cannot be read or does not decode."""
+
+
+def read_image_file(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        DamagedImage: If it is no regular file, is larger than `MAX_BYTES`, or the operating system
+            does not give it.
+    """
+    try:
+        return read_regular(path, MAX_BYTES)
+    except FacedistillError as error:
+        raise DamagedImage(str(error)) from error
 
 
 def decode_image(encoded: bytes | memoryview, where: str, *, upright: bool = False) -> np.ndarray:
@@ -57,7 +70,7 @@ def decode_image(encoded: bytes | memoryview, where: str, *, upright: bool = Fal
         dropped and 16-bit files are reduced to 8 bits.
 
     Raises:
-        FacedistillError: If the bytes are empty, cut short, of another format, declare more than
+        DamagedImage: If the bytes are empty, cut short, of another format, declare more than
             `MAX_PIXELS` or do not decode.
     """
     if not isinstance(encoded, bytes):
@@ -66,9 +79,9 @@ def decode_image(encoded: bytes | memoryview, where: str, *, upright: bool = Fal
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), _RGB if upright else _RGB_AS_STORED)
     except cv2.error as error:
-        raise FacedistillError(_damaged(where, str(error.err))) from error
+        raise DamagedImage(_damaged(where, str(error.err))) from error
     if image is None:
-        raise FacedistillError(_damaged(where, "the image does not decode"))
+        raise DamagedImage(_damaged(where, "the image does not decode"))
     return image
 
 
@@ -83,31 +96,34 @@ def image_size(encoded: bytes, where: str) -> tuple[int, int]:
         (height, width) in pixels, as stored (EXIF orientation is ignored).
 
     Raises:
-        FacedistillError: If the bytes are empty, cut short, of another format or declare more
+        DamagedImage: If the bytes are empty, cut short, of another format or declare more
             than `MAX_PIXELS`.
     """
+    return header_of(encoded, where)[:2]
+
+
+def header_of(encoded: bytes, where: str) -> ImageHeader:
+    """Read what an image file says of itself, without decoding it.
+
+    Args:
+        encoded: The bytes of a JPEG, PNG, BMP or WebP file.
+        where: The image's place, for messages.
+
+    Raises:
+        DamagedImage: See `image_size`.
+    """
     try:
-        if encoded.startswith(_JPEG_START):
-            height, width = _jpeg_size(encoded)
-        elif encoded.startswith(_PNG_START):
-            height, width = _png_size(encoded)
-        elif encoded.startswith(b"BM"):
-            height, width = _bmp_size(encoded)
-        elif encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
-            height, width = _webp_size(encoded)
-        else:
-            raise FacedistillError(_unknown(encoded, where))
-    except (StructError, IndexError) as error:
-        raise FacedistillError(_damaged(where, "the header is cut short")) from error
+        header = read_header(encoded)
     except ValueError as error:
-        raise FacedistillError(_damaged(where, str(error))) from error
-    pixels = height * width
-    if not 0 < pixels <= MAX_PIXELS:
-        raise FacedistillError(
-            f"{where}: the image declares {width} x {height} pixels, outside 1 to {MAX_PIXELS:,}; "
-            "replace or remove it"
+        raise DamagedImage(_damaged(where, str(error))) from error
+    if header is None:
+        raise DamagedImage(_unknown(encoded, where))
+    if not 0 < header.height * header.width <= MAX_PIXELS:
+        raise DamagedImage(
+            f"{where}: the image declares {header.width} x {header.height} pixels, outside 1 to "
+            f"{MAX_PIXELS:,}; replace or remove it"
         )
-    return height, width
+    return header
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -127,61 +143,6 @@ def _encode(image: np.ndarray, suffix: str, parameters: list[int]) -> bytes:
     if not done:
         raise ValueError(f"OpenCV could not encode an image of shape {image.shape} as {suffix}")
     return buffer.tobytes()
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    # Segments are walked, not searched: APP and DQT payloads may hold any two bytes.
-    position = 2
-    while True:
-        marker, length = _MARKER_AND_LENGTH(data, position)
-        if marker in _JPEG_SEGMENTS:
-            position += 2 + length
-        elif marker in _JPEG_FRAMES:
-            break
-        elif marker == 0xFFFF:  # A fill byte before the marker.
-            position += 1
-        else:
-            raise ValueError("the JPEG's header is damaged: no frame header in its place")
-    # In entropy-coded data 0xff is followed by 0, so an end marker there is a true one.
-    if not data.endswith(_JPEG_END) and data.find(_JPEG_END, position) < 0:
-        raise ValueError("the JPEG is cut short: it has no end marker")
-    height, width = _HEIGHT_AND_WIDTH(data, position + 5)
-    return height, width
-
-
-def _png_size(data: bytes) -> tuple[int, int]:
-    if data[12:16] != b"IHDR":
-        raise ValueError("the PNG's header is damaged")
-    if not data.endswith(_PNG_END) and _PNG_END not in data:
-        raise ValueError("the PNG is cut short: it has no end chunk")
-    width, height = _PNG_SIZE(data, 16)
-    return height, width
-
-
-def _bmp_size(data: bytes) -> tuple[int, int]:
-    header, offset = (int.from_bytes(data[at : at + 4], "little") for at in (14, 10))
-    if len(data) < 26 or len(data) <= offset:
-        raise ValueError("the BMP is cut short")
-    if header == 12:  # The OS/2 header of 16-bit sizes.
-        return int.from_bytes(data[20:22], "little"), int.from_bytes(data[18:20], "little")
-    width, height = (int.from_bytes(data[at : at + 4], "little", signed=True) for at in (18, 22))
-    return abs(height), width  # A negative height means rows from top to bottom.
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    if len(data) < 25 or len(data) < 8 + int.from_bytes(data[4:8], "little"):
-        raise ValueError("the WebP is cut short")
-    chunk = data[12:16]
-    if chunk == b"VP8X":
-        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-    elif chunk == b"VP8 ":
-        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-    elif chunk == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    else:
-        raise ValueError("the WebP's header is damaged")
-    return height, width
 
 
 def _unknown(encoded: bytes, where: str) -> str:

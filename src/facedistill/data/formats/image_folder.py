@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,18 +15,23 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
+from facedistill.data.formats.image_file import read_image_file
 from facedistill.data.labels import UNLABELLED
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp")
 _SLOW = 5000
 """Identities above which listing the folders shows a progress bar."""
+_DEEPEST = 16
+"""How many folders are entered below an identity's."""
 
 
 class FolderDataset(FaceDataset):
     """The images of a folder: `root/identity/image.jpg`, or `root/image.jpg` without labels.
 
     Identities are numbered in the sorted order of their folders' names, images come sorted within.
-    Hidden files and files of other kinds are left out.
+    Images in folders below an identity's are the identity's too, with a warning, where some
+    identity has images in its own folder. What is left out, files of other kinds and linked
+    folders below an identity's, is counted in a warning; hidden files and folders are not.
 
     Args:
         root: The folder.
@@ -42,21 +50,25 @@ class FolderDataset(FaceDataset):
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self.name = str(self.root)
-        folders, images = _list(self.root)
-        if folders and images:
+        top = _list(self.root)
+        if top.folders and top.images:
             raise FacedistillError(
-                f"{root}: {len(images):,} images (first {images[0]}) lie beside "
-                f"{len(folders):,} identity folders (first {folders[0]}); move them into one"
+                f"{root}: {len(top.images):,} images (first {top.images[0]}) lie beside "
+                f"{len(top.folders):,} identity folders (first {top.folders[0]}); move them into "
+                "one"
             )
-        if not folders and not images:
+        if not top.folders and not top.images:
             raise FacedistillError(
                 f"{root}: no images there ({', '.join(IMAGE_SUFFIXES)}), nor folders with images"
+                f"{_others(top.others)}"
             )
-        self.identity_names = folders
-        self.files = images
-        self.labels = np.full(len(images), UNLABELLED, np.int64)
-        if folders:
-            self.files, self.labels = _list_identities(self.root, folders)
+        self.identity_names = top.folders
+        self.files = top.images
+        self.labels = np.full(len(top.images), UNLABELLED, np.int64)
+        if top.folders:
+            self.files, self.labels = _list_identities(self.root, top.folders, top.others)
+        if top.others:
+            warnings.warn(f"{root}{_others(top.others)}", stacklevel=2)
 
     def encoded(self, index: int) -> bytes:
         """Return the bytes of the image file of sample `index`."""
@@ -71,56 +83,121 @@ class FolderDataset(FaceDataset):
         return os.path.splitext(self.files[index])[0]  # noqa: PTH122 - a name, not a path of ours
 
 
-def read_image_file(path: Path) -> bytes:
-    """Return a file's bytes.
+class _Listing(NamedTuple):
+    """What a folder holds, without hidden files and folders.
 
-    Raises:
-        FacedistillError: If the operating system does not give them.
+    Attributes:
+        folders: Names of folders, sorted.
+        images: Names of image files, sorted.
+        others: How many files of other kinds, by suffix.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
+
+    folders: list[str]
+    images: list[str]
+    others: Counter[str]
 
 
-def _list(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the sorted names of (folders, images) in `folder`, without hidden ones."""
-    folders, images = [], []
+def _list(folder: Path, *, linked: bool = True) -> _Listing:
+    """List a folder; without `linked`, links to folders count as other files."""
+    found = _Listing([], [], Counter())
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    folders.append(entry.name)
+                    if linked or not entry.is_symlink():
+                        found.folders.append(entry.name)
+                    else:
+                        found.others["linked folder"] += 1
                 elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    images.append(entry.name)
+                    found.images.append(entry.name)
+                else:
+                    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+                    found.others[suffix or "file without suffix"] += 1
     except OSError as error:
         raise FacedistillError(f"cannot read {folder}: {error.strerror or error}") from error
-    return sorted(folders), sorted(images)
+    found.folders.sort()
+    found.images.sort()
+    return found
 
 
-def _list_identities(root: Path, names: list[str]) -> tuple[list[str], np.ndarray]:
-    """Return every identity's images (relative to `root`) and their labels."""
-    files: list[str] = []
-    counts = np.zeros(len(names), np.int64)
+def _list_identities(
+    root: Path, names: list[str], others: Counter[str]
+) -> tuple[list[str], np.ndarray]:
+    """Return every identity's images (relative to `root`) and their labels.
+
+    Args:
+        root: The folder of the identities' folders.
+        names: Names of these.
+        others: Takes the number of files of other kinds, by suffix.
+    """
     todo: Iterable[str] = names
     if len(names) > _SLOW:
         todo = track(names, f"listing {root.name}", total=len(names), unit="identities")
+    images: list[list[str]] = []
+    below: list[tuple[int, str]] = []
     for label, name in enumerate(todo):
-        folders, images = _list(root / name)
-        if not images:
-            raise FacedistillError(_no_images(root, name, folders))
-        files += [f"{name}/{image}" for image in images]
-        counts[label] = len(images)
-    return files, np.repeat(np.arange(len(names)), counts)
+        listing = _list(root / name, linked=False)
+        others += listing.others
+        images.append([f"{name}/{image}" for image in listing.images])
+        below += [(label, f"{name}/{folder}") for folder in listing.folders]
+    if any(images):
+        _add_below(root, below, images, others)
+    for label, name in enumerate(names):
+        if not images[label]:
+            folders = [folder for place, folder in below if place == label]
+            raise FacedistillError(_no_images(root, name, folders if not any(images) else []))
+    files = [file for each in images for file in each]
+    return files, np.repeat(np.arange(len(names)), [len(each) for each in images])
+
+
+def _add_below(
+    root: Path, below: list[tuple[int, str]], images: list[list[str]], others: Counter[str]
+) -> None:
+    """Add the images in folders below the identities', which are (label, folder)."""
+    found: list[str] = []
+    count = 0
+    rest = below
+    for _ in range(_DEEPEST):
+        deeper: list[tuple[int, str]] = []
+        for label, folder in rest:
+            listing = _list(root / folder, linked=False)
+            others += listing.others
+            images[label] += [f"{folder}/{image}" for image in listing.images]
+            deeper += [(label, f"{folder}/{name}") for name in listing.folders]
+            if listing.images:
+                found.append(folder)
+                count += len(listing.images)
+        rest = deeper
+    if rest:
+        raise FacedistillError(f"{root / rest[0][1]}: folders in folders, too deep to be read")
+    if found:
+        warnings.warn(
+            f"{root}: {count:,} images in {len(found):,} folders below the identities' (first "
+            f"{found[0]}) are taken as theirs",
+            stacklevel=4,
+        )
+
+
+def _others(others: Counter[str]) -> str:
+    """Return what is said of files of other kinds; nothing where there are none."""
+    if not others:
+        return ""
+    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common(8))
+    more = ", ..." if len(others) > 8 else ""
+    return (
+        f": {others.total():,} files left out ({kinds}{more}); images are "
+        f"{', '.join(IMAGE_SUFFIXES)}: convert photos of other formats"
+    )
 
 
 def _no_images(root: Path, name: str, folders: list[str]) -> str:
     if folders:
         return (
-            f"{root / name}: no images, only folders ({folders[0]}, ...); identities are expected "
-            f"one level below the folder you give: did you mean {root / name}?"
+            f"{root / name}: no images, only folders ({folders[0].split('/')[-1]}, ...); "
+            "identities are expected one level below the folder you give: did you mean "
+            f"{root / name}?"
         )
     return f"{root / name}: the identity has no images ({', '.join(IMAGE_SUFFIXES)}); remove it"
 

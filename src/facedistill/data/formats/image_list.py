@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from facedistill.core.errors import FacedistillError
+from facedistill.core.errors import FacedistillError, naming
+from facedistill.core.files import read_regular, require_regular
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
-from facedistill.data.formats.image_folder import read_image_file
-from facedistill.data.labels import check_labels
+from facedistill.data.formats.image_file import read_image_file
+from facedistill.data.labels import UNLABELLED, check_labels
 from facedistill.data.labels import relabel as renumber
 
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
+_PATH_COLUMNS = {"path", "file", "filename", "file_name", "filepath", "image", "image_path"}
+_LABEL_COLUMNS = {"label", "identity", "identity_id", "id", "class", "class_id", "subject"} | {
+    *("subject_id", "person", "person_id", "name", "target")
+}
 _SLOW = 100_000
 """Images above which looking for the files shows a progress bar."""
 
@@ -26,9 +33,11 @@ class ListDataset(FaceDataset):
     """The images named in a text file, one `path label` a line.
 
     A tab separates path and label; where a line has none, the last comma; else the last blank, so
-    that paths may hold blanks. The lists of im2rec (`index TAB label TAB path`) read as well, and
-    a first line `path,label`, empty lines and lines that begin with `#` are passed over. The
-    label is a whole number from 0, or -1 where unknown.
+    that paths may hold blanks. The lists of InsightFace (`1 TAB path TAB label`) and of im2rec
+    (`index TAB label TAB path`) read as well. A first line may name the columns (`path,label`),
+    which then may be more than these two; empty lines and lines that begin with `#` are passed
+    over. Labels are whole numbers from 0, or -1 where unknown; or all of them are names, which are
+    numbered in their sorted order. Backslashes in a path that is not there count as slashes.
 
     Args:
         list_file: UTF-8 text.
@@ -37,6 +46,7 @@ class ListDataset(FaceDataset):
 
     Attributes:
         files: Each sample's path.
+        identity_names: Name of each label; empty where the list has numbers.
 
     Raises:
         FacedistillError: If a line is not of that form, a file is missing or labels have holes.
@@ -49,17 +59,15 @@ class ListDataset(FaceDataset):
     ) -> None:
         self.path = Path(list_file)
         self.name = str(self.path)
-        root = self.path.parent if root is None else Path(root)
-        rows = _read_rows(self.path)
-        self.lines = np.array([row[0] for row in rows], np.int64)
-        self.files = [str(root / row[1]) for row in rows]
-        require_files(
+        rows = read_rows(self.path)
+        self.lines = np.array([row.line for row in rows], np.int64)
+        self.files = find_files(
             self.path,
-            self.files,
+            [row.path for row in rows],
             self.lines.tolist(),
-            "; paths are relative to the list's folder unless a root is given",
+            self.path.parent if root is None else root,
         )
-        labels = np.array([row[2] for row in rows], np.int64)
+        self.identity_names, labels = _numbered(self.path, rows)
         self.labels = renumber(labels)[0] if relabel else labels
         check_labels(self.labels, self.name)
 
@@ -72,71 +80,153 @@ class ListDataset(FaceDataset):
         return f"{self.files[index]} ({self.path} line {self.lines[index]})"
 
 
+class ListRow(NamedTuple):
+    """A line of a list.
+
+    Attributes:
+        line: Its number, from 1.
+        path: The image.
+        label: The label as text, a fraction of zeros cut off.
+    """
+
+    line: int
+    path: str
+    label: str
+
+
+def read_rows(path: Path) -> list[ListRow]:
+    """Return every line that names an image.
+
+    Raises:
+        FacedistillError: If the list cannot be read, or a line has no path or no label.
+    """
+    rows: list[ListRow] = []
+    columns: tuple[int, int] | None = None
+    separator = ""
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not rows and columns is None:
+            separator = next((mark for mark in "\t,; " if mark in line), " ")
+            columns = _header_columns(_cells(line, separator))
+            if columns is not None:
+                continue
+        file, label = split_line(line) if columns is None else _picked(line, separator, columns)
+        label = re.sub(r"^(-?[0-9]+)\.0*$", r"\1", label)
+        if not file or not label or "\0" in file:
+            raise FacedistillError(
+                f"{path} line {number}: {line[:80]!r} is not `path label` with a whole number from "
+                "0 or an identity's name as label (-1 where unknown)"
+            )
+        rows.append(ListRow(number, file, label))
+    return rows
+
+
 def split_line(line: str) -> tuple[str, str]:
     """Return a line's (path, label) as texts; the label is empty where the line has none."""
-    if line.count("\t") == 2:  # im2rec: index, label, path.
-        _, label, path = line.split("\t")
-        if _is_number(label):
-            return path.strip(), re.sub(r"\.0+$", "", label.strip())
+    if line.count("\t") == 2:
+        first, second, third = (field.strip() for field in line.split("\t"))
+        if _is_number(first) and _is_number(second):  # im2rec: index, label, path.
+            return third, second
+        if _is_number(first):  # InsightFace: whether aligned, path, label.
+            return second, third
     separator = next((mark for mark in "\t," if mark in line), None)
     path, _, label = line.rstrip().rpartition(separator or " ")
     return path.strip(), label.strip()
 
 
-def require_files(path: Path, files: Sequence[str], lines: Sequence[int], remedy: str = "") -> None:
-    """Refuse a list that names a file which is not there.
+def _header_columns(cells: list[str]) -> tuple[int, int] | None:
+    """Return the places of path and label where a first line names its columns."""
+    names = [cell.lower() for cell in cells]
+    paths = [place for place, name in enumerate(names) if name in _PATH_COLUMNS]
+    labels = [place for place, name in enumerate(names) if name in _LABEL_COLUMNS]
+    return (paths[0], labels[0]) if paths and labels else None
+
+
+def _picked(line: str, separator: str, columns: tuple[int, int]) -> tuple[str, str]:
+    cells = _cells(line, separator)
+    if len(cells) <= max(columns):
+        return "", ""
+    return cells[columns[0]], cells[columns[1]]
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    """Return the fields of a line, which may stand in quotes; none where they do not close."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, strict=True))]
+    except csv.Error:
+        return []
+
+
+def _numbered(path: Path, rows: Sequence[ListRow]) -> tuple[list[str], np.ndarray]:
+    """Return the identities' names, none where labels are numbers, and int64 labels."""
+    numbers = [row for row in rows if _is_label(row.label)]
+    if len(numbers) == len(rows):
+        return [], np.array([int(row.label) for row in rows], np.int64)
+    others = [row for row in rows if not _is_label(row.label)]
+    wrong = [row for row in others if _is_number(row.label)]
+    labels = [row for row in numbers if row.label != "-1"]
+    if wrong or labels:
+        row = wrong[0] if wrong else min(labels, others, key=len)[0]
+        raise FacedistillError(
+            f"{path} line {row.line}: label {row.label[:80]!r}; labels are all whole numbers "
+            "from 0 (-1 where unknown), or all names"
+        )
+    names = sorted({row.label for row in rows} - {"-1"})
+    places = {name: place for place, name in enumerate(names)} | {"-1": UNLABELLED}
+    return names, np.array([places[row.label] for row in rows], np.int64)
+
+
+def find_files(
+    path: Path,
+    names: Sequence[str],
+    lines: Sequence[int],
+    root: str | Path,
+) -> list[str]:
+    """Return where the files are that a list names.
 
     Args:
         path: The list.
-        files: The files it names.
+        names: The files it names; backslashes in one that is not there count as slashes.
         lines: The line of each.
-        remedy: What to add to the message.
+        root: The folder that names are relative to.
 
     Raises:
-        FacedistillError: Naming the first such line.
+        FacedistillError: Naming the first line whose file is not there, or is no file.
     """
-    todo: Iterable[str] = files
-    if len(files) > _SLOW:
-        todo = track(files, f"looking for {path.name}", len(files), "files")
-    for line, file in zip(lines, todo, strict=True):
+    todo: Iterable[str] = names
+    if len(names) > _SLOW:
+        todo = track(names, f"looking for {path.name}", len(names), "files")
+    found = []
+    for line, name in zip(lines, todo, strict=True):
         # Unlike Path, takes a name too long for the system for one that is not there.
+        file = os.path.join(root, name)  # noqa: PTH118
         if not os.path.isfile(file):  # noqa: PTH113
-            raise FacedistillError(f"{path} line {line}: no such file: {file}{remedy}")
+            file = os.path.join(root, name.replace("\\", "/"))  # noqa: PTH118
+        if not os.path.isfile(file):  # noqa: PTH113
+            with naming(f"{path} line {line}"):
+                require_regular(file)
+            raise FacedistillError(
+                f"{path} line {line}: no such file: {os.path.join(root, name)}; paths are "  # noqa: PTH118
+                "relative to the list's folder unless --root (in a recipe data.root) is given"
+            )
+        found.append(file)
+    return found
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a list, as they stand between line feeds.
+    """Return the lines of a list, whatever ends them.
 
     Raises:
         FacedistillError: If it cannot be read, or is no UTF-8 text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
+        text = read_regular(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FacedistillError(
             f"{path}: not UTF-8 text (byte {error.start}); save the list as UTF-8"
         ) from error
-
-
-def _read_rows(path: Path) -> list[tuple[int, str, int]]:
-    """Return (line number, path, label) of every line that names an image."""
-    lines = read_lines(path)
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        file, label = split_line(line)
-        if number == 1 and (file.lower(), label.lower()) == ("path", "label"):
-            continue
-        if not file or "\0" in file or not _is_label(label):
-            raise FacedistillError(
-                f"{path} line {number}: {line[:80]!r} is not `path label` with a whole number from "
-                "0 as label (-1 where unknown)"
-            )
-        rows.append((number, file, int(label)))
-    return rows
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _is_label(text: str) -> bool:
@@ -144,11 +234,7 @@ def _is_label(text: str) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", text) is not None
 
 
 def _is_list(source: str) -> bool:
@@ -157,7 +243,7 @@ def _is_list(source: str) -> bool:
 
 
 def _open(source: str, options: FormatOptions) -> ListDataset:
-    return ListDataset(source, relabel=options.relabel)
+    return ListDataset(source, options.root, relabel=options.relabel)
 
 
 register(
@@ -167,6 +253,7 @@ register(
         f"A list ({', '.join(LIST_SUFFIXES)}) of image files and their labels, one a line.",
         recognises=_is_list,
         open=_open,
+        lists=True,
         order=60,
     )
 )

@@ -16,8 +16,13 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import MAX_PIXELS, decode_image, encode_png, image_size
-from facedistill.data.formats.image_folder import read_image_file
+from facedistill.data.formats.image_file import (
+    MAX_PIXELS,
+    decode_image,
+    encode_png,
+    image_size,
+    read_image_file,
+)
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import Sample, content_key
 from facedistill.faces.landmarks import reduce_to_five, to_fractions

@@ -18,7 +18,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset_format import Format, FormatOptions, register
-from facedistill.data.formats.image_list import LIST_SUFFIXES, read_lines, require_files
+from facedistill.data.formats.image_list import LIST_SUFFIXES, find_files, read_lines
 from facedistill.data.formats.landmark_dataset import LandmarkDataset, all_numbers, check_spread
 from facedistill.faces.landmarks import FIVE, MARKUPS
 
@@ -55,8 +55,7 @@ def read_landmark_list(
     names, landmarks, first = _read_list(path)
     folder = _image_folder(path, names[0], first) if root is None else Path(root)
     numbers = range(first, len(names) + first)
-    files = [str(folder / name) for name in names]
-    require_files(path, files, numbers)
+    files = find_files(path, names, numbers, folder)
     return LandmarkDataset(
         str(path), files, landmarks, [f"{path} line {number}" for number in numbers], five=five
     )
@@ -174,7 +173,7 @@ def _is_list(source: str) -> bool:
 
 
 def _open(source: str, options: FormatOptions) -> LandmarkDataset:
-    return read_landmark_list(source, five=options.five)
+    return read_landmark_list(source, options.root, five=options.five)
 
 
 register(
@@ -184,6 +183,7 @@ register(
         "A list of images and their landmarks, as those of CelebA and WFLW.",
         recognises=_is_list,
         open=_open,
+        lists=True,
         landmarks=_is_list,
         order=40,
     )

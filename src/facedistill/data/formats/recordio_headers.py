@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import read_regular
 from facedistill.core.progress import track
 from facedistill.data.formats.recordio_records import (
     CHUNK,
@@ -202,12 +203,15 @@ def _promised_images(path: Path, headers: Headers, image: np.ndarray, summary: i
 
 
 def check_property(path: Path, identities: int) -> None:
-    """Compare the number of classes in `property` with the labels, which count."""
+    """Compare the number of classes in `property` with the labels, which count.
+
+    InsightFace's own packer writes the number of images into a second line.
+    """
     file = path.with_name("property")
     if not file.is_file():
         return
     try:
-        classes, _, _ = (int(field) for field in file.read_bytes()[:100].split(b","))
+        classes, _, _ = (int(field) for field in read_regular(file).split(b"\n")[0].split(b","))
     except ValueError as error:
         raise FacedistillError(
             f"{file}: expected `classes,height,width`; mend or remove the file"

@@ -11,6 +11,7 @@ from struct import Struct
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import read_regular, require_regular
 from facedistill.core.progress import progress_bar
 
 MAGIC = 0xCED7230A
@@ -43,6 +44,7 @@ def map_file(path: Path) -> mmap.mmap:
     Raises:
         FacedistillError: If it is empty or cannot be read.
     """
+    require_regular(path)
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -133,11 +135,7 @@ def _end(path: Path, data: mmap.mmap, offset: int) -> int:
 
 def _parse_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read `key TAB offset` lines: (keys, offsets), int64."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-    text = text.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
+    text = read_regular(path).replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
     codes = np.frombuffer(text, np.uint8)
     separators = codes[codes < ord("0")]
     # Strictly `digits TAB digits LF`: numpy's parser would take other texts for numbers too.

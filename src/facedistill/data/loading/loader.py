@@ -141,7 +141,10 @@ class Loader:
                 if isinstance(batch, FacedistillError):
                     raise batch
                 if batch.skipped and self.on_error == "stop":
-                    raise FacedistillError(batch.skipped[0])
+                    raise FacedistillError(
+                        f"{batch.skipped[0]}; data.on_error: skip leaves damaged images out, "
+                        "`facedistill inspect DATA --verify` names all"
+                    )
                 yield batch
         finally:
             # Ends the workers now; an error's traceback would keep them for as long as it lives.

@@ -9,7 +9,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_folder import read_image_file
+from facedistill.data.formats.image_file import read_image_file
 from facedistill.data.formats.image_list import read_lines
 from facedistill.data.pairs.pair_drawing import FOLDS, tenths
 from facedistill.data.pairs.pair_set import PairSet

@@ -42,7 +42,7 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
         FacedistillError: If a landmark network is to learn from faces without landmarks.
     """
     data = recipe.data
-    faces = open_dataset(data.train, relabel=data.relabel, five=_five(recipe))
+    faces = open_dataset(data.train, relabel=data.relabel, five=_five(recipe), root=data.root)
     identities = check_labels(faces.labels, faces.name)
     if data.validation_images:
         if recipe.student.landmarks is None:

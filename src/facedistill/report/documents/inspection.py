@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.damage import require_undamaged, without_damaged
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.open import dataset_summary, open_dataset
 from facedistill.data.pairs.open_pairs import open_pairs
@@ -23,20 +25,27 @@ from facedistill.report.sheet import contact_sheet, pair_sheet, save_sheet
 
 MODEL_SUFFIXES = (".safetensors", ".onnx", ".pt", ".pth", ".ckpt")
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
-_KEYS = 10
-"""How many damaged records are named."""
 
 
 def inspect_source(
-    source: str, *, sheet: Path | None = None, verify: bool = False, output: str | None = None
+    source: str,
+    *,
+    sheet: Path | None = None,
+    verify: bool = False,
+    output: str | None = None,
+    root: Path | None = None,
+    skip: bool = False,
 ) -> dict[str, Any]:
     """Describe whatever `source` is.
 
     Args:
         source: A data set, verification pairs, a bank or a model file.
         sheet: Where to write a sheet of sample faces or pairs.
-        verify: Check every record of a RecordIO data set, or row of a bank, against its checksum.
+        verify: Check every record of a RecordIO data set, or row of a bank, against its checksum,
+            or decode every image of other data sets.
         output: Name of the embedding among an ONNX file's outputs; found by default.
+        root: The folder that the paths in a list are relative to.
+        skip: Leave damaged images of a data set out.
 
     Returns:
         JSON-ready facts by name.
@@ -60,26 +69,37 @@ def inspect_source(
     if path.suffix.lower() == ".bin" or (path / "pairs.txt").exists():
         _refuse(None, verify, f"{source} holds pairs")
         return _describe_pairs(open_pairs(source), sheet)
-    return _describe_dataset(open_dataset(source), sheet, verify)
+    dataset = open_dataset(source, root=root)
+    if skip:
+        dataset = without_damaged(dataset)
+    return _describe_dataset(dataset, sheet, verify)
 
 
 def _describe_dataset(dataset: FaceDataset, sheet: Path | None, verify: bool) -> dict[str, Any]:
-    description = dataset_summary(dataset) | {"fingerprint": dataset.fingerprint}
-    if verify:
-        bad = verify_records(dataset.name)
-        if bad:
-            keys = ", ".join(str(record.key) for record in bad[:_KEYS])
-            more = f" and {len(bad) - _KEYS} more" if len(bad) > _KEYS else ""
-            raise FacedistillError(
-                f"{dataset.name}: {len(bad)} damaged records: key {keys}{more} (the first at "
-                f"offset {bad[0].offset}: {bad[0].reason}); pack the data again"
-            )
-        description["checksums"] = "all records are as they were packed"
+    checks = _verify(dataset) if verify else {}
+    description = dataset_summary(dataset) | {"fingerprint": dataset.fingerprint} | checks
     if sheet is not None:
         images, labels = _sample_rows(dataset)
         save_sheet(sheet, contact_sheet(images, _SHEET_COLUMNS, labels, title=dataset.name))
         description["sheet"] = str(sheet)
     return description
+
+
+def _verify(dataset: FaceDataset) -> dict[str, Any]:
+    """Check all images of a data set, and say how that was done."""
+    if not isinstance(dataset, RecordIODataset):
+        require_undamaged(dataset)
+        return {"images checked": "all decode"}
+    bad = verify_records(dataset.name)
+    if bad:
+        raise FacedistillError(
+            f"{dataset.name}: {len(bad):,} damaged records: pack the data again",
+            details=[
+                f"{dataset.name} key {record.key} (offset {record.offset}): {record.reason}"
+                for record in bad
+            ],
+        )
+    return {"checksums": "all records are as they were packed"}
 
 
 def _sample_rows(dataset: FaceDataset) -> tuple[list[np.ndarray], list[str]]:
