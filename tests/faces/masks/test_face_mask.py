@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.masks.fabric import Texture
-from facedistill.faces.masks.face_mask import mask_opacity, render_mask
-from facedistill.faces.masks.mask_parameters import MaskParameters
-from facedistill.faces.masks.mask_shapes import MaskShape
+from facedistill.faces.masks.face_mask import render_mask
+from facedistill.faces.masks.mask_cloth import Cloth
+from facedistill.faces.masks.mask_parameters import MaskParameters, MaskShape, Texture
 from facedistill.faces.synthetic.procedural_face import procedural_face
 from facedistill.runtime.alignment import ARCFACE_TEMPLATE, template, transform_points
 
@@ -23,6 +22,14 @@ def drawn(seed):
 def face(height=112, width=112, seed=0):
     coarse = np.random.default_rng(seed).integers(60, 200, (7, 6, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def mask_opacity(height, width, mask, landmarks=None):
+    """How much of each pixel the mask hides, shadow included: 1 under the cloth."""
+    cloth = Cloth(height, width, mask, landmarks)
+    opacity = np.zeros((height, width), np.float32)
+    opacity[cloth.part] = 1 - (1 - cloth.shadow) * (1 - cloth.cover)
+    return opacity
 
 
 def noise(side, seed=0):
@@ -108,11 +115,8 @@ def test_eyes_of_given_landmarks_are_never_covered():
 def test_worst_wearing_keeps_the_eyes_free(shape):
     eyes = eye_pixels(112, 112, ARCFACE_TEMPLATE)
     for tilt in (-8.0, 8.0):
-        for bend in (-1.0, 1.0):
-            mask = MaskParameters(
-                shape, nose=1.0, width=1.12, tilt=tilt, outline=(bend,) * 6, chin=1.0
-            )
-            assert not mask_opacity(112, 112, mask)[eyes].any()
+        mask = MaskParameters(shape, nose=1.0, width=1.12, tilt=tilt, chin=1.0)
+        assert not mask_opacity(112, 112, mask)[eyes].any()
 
 
 def test_templates_landmarks_are_the_default():
@@ -142,13 +146,12 @@ def test_mask_follows_landmarks_that_are_shifted():
 def test_mask_follows_landmarks_that_are_turned():
     quarter = np.array([[0, -1, 111], [1, 0, 0]])  # clockwise: (x, y) -> (111 - y, x)
     points = transform_points(ARCFACE_TEMPLATE, quarter)
-    plain = dataclasses.replace(drawn(5), straps=False)
-    turned = mask_opacity(112, 112, plain, points)
-    np.testing.assert_allclose(turned, np.rot90(mask_opacity(112, 112, plain), -1), atol=0.01)
+    turned = mask_opacity(112, 112, drawn(5), points)
+    np.testing.assert_allclose(turned, np.rot90(mask_opacity(112, 112, drawn(5)), -1), atol=0.01)
 
 
 def test_ridge_follows_the_nose_of_a_turned_head():
-    mask = MaskParameters("kn95", "plain", colour=(200, 200, 200), straps=False)
+    mask = MaskParameters("kn95", "plain", colour=(200, 200, 200))
     gray = np.full((112, 112, 3), 130, np.uint8)
 
     def ridge(shift):
@@ -177,7 +180,7 @@ def test_same_parameters_and_seed_repeat_themselves():
 
 def test_higher_and_wider_masks_cover_more():
     def area(**wearing):
-        return mask_opacity(112, 112, MaskParameters(straps=False, **wearing)).sum()
+        return mask_opacity(112, 112, MaskParameters(**wearing)).sum()
 
     assert area(nose=1.0) > area(nose=0.5) > area(nose=0.0)
     assert area(width=1.1) > area(width=1.0) > area(width=0.9)
@@ -185,7 +188,7 @@ def test_higher_and_wider_masks_cover_more():
 
 def test_tilt_lifts_one_side():
     def top(tilt, x):
-        mask = MaskParameters(straps=False, tilt=tilt)
+        mask = MaskParameters(tilt=tilt)
         return int(np.argmax(mask_opacity(112, 112, mask)[:, x] > 0.5))
 
     assert top(0.0, 28) == top(0.0, 84)
@@ -195,7 +198,7 @@ def test_tilt_lifts_one_side():
 
 def test_edge_is_antialiased_in_a_narrow_band():
     for shape in SHAPES:
-        opacity = mask_opacity(112, 112, MaskParameters(shape, straps=False))
+        opacity = mask_opacity(112, 112, MaskParameters(shape))
         # Down the middle: rises from nothing to all within few pixels, never falls again.
         column = opacity[:, 56]
         rise = np.flatnonzero((column > 0) & (column < 1))
@@ -228,26 +231,17 @@ def test_a_gray_photograph_has_a_gray_mask():
         assert np.ptp(masked, axis=2).max() <= 1
 
 
-def test_prints_show_both_colours_and_pleats_only_light():
+def test_stripes_show_both_colours_and_pleats_only_light():
     # With skin in white light the mask keeps its own colours.
     skin = np.broadcast_to(np.array([183, 141, 120], np.uint8), (112, 112, 3)).copy()
     for texture in TEXTURES:
-        mask = MaskParameters(
-            "cloth", texture, colour=(200, 40, 40), accent=(40, 40, 200), straps=False, period=9
-        )
+        mask = MaskParameters("cloth", texture, colour=(200, 40, 40), accent=(40, 40, 200))
         patch = render_mask(skin, mask)[80:110, 36:76].astype(float)
         bluer = (patch[..., 2] > patch[..., 0]).mean()
         if texture in ("plain", "pleats"):
             assert bluer == 0
         else:
             assert 0.05 < bluer < 0.95
-
-
-@pytest.mark.parametrize("straps", [True, False])
-def test_straps_reach_beyond_the_cloth_when_worn(straps):
-    opacity = mask_opacity(112, 112, MaskParameters("cup", straps=straps))
-    beside = opacity[60:80, 8:16].max(), opacity[60:80, 97:104].max()
-    assert (min(beside) > 0.3) if straps else (max(beside) == 0)
 
 
 def test_procedural_landmarks_and_sizes_work():

@@ -1,174 +1,134 @@
-"""A mask's outline, shadow, straps and light at every pixel."""
+"""A mask's outline, shadow and light at every pixel."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from facedistill.faces.masks.fabric import pleat_light, print_share
-from facedistill.faces.masks.mask_frame import MIDDLE, MaskFrame
+from facedistill.core.errors import FacedistillError
 from facedistill.faces.masks.mask_parameters import MaskParameters
-from facedistill.faces.masks.mask_shapes import CUTS, Cut
-from facedistill.runtime.alignment import (
-    ARCFACE_TEMPLATE,
-    transform_points,
-)
+from facedistill.runtime.alignment import ARCFACE_TEMPLATE, similarity_transform, template
 
-_EYE_CLEARANCE = 10.0
+# Lengths in pixels of a 112-pixel crop, x from its middle, y downwards from its top.
+_MIDDLE, _HALF_WIDTH, _BOTTOM, _NOSE_PIECE = 56.0, 41.0, 119.0, 5.0
+_CUTS = {"surgical": (5.0, 19.0, 5.0), "kn95": (17.0, 29.0, 7.0), "cloth": (11.0, 23.0, 8.0)}
+"""How far the top edge falls to the side, how far the bottom edge rises, the corners' radius."""
+_EYE_CLEARANCE, _NOSE_RISE = 10.0, 4.5
 """From the line through the eyes down to the highest cheek of a mask; on the nose it may rise."""
-
-_NOSE_RISE = 4.5
-
-_EAR = 48.0
-"""From the middle to where a loop disappears behind the ear."""
-
-_EAR_HEIGHTS = (58.0, 70.0)
-
-_FADING = (1.0, 0.88, 0.76, 0.64, 0.52, 0.4)
-"""Of a loop, segment by segment from mask to ear."""
 
 
 class Cloth:
-    """A mask at every pixel of a frame.
+    """A mask at every pixel that it can touch.
+
+    Args:
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        mask: The mask.
+        landmarks: See `render_mask`.
 
     Attributes:
+        part: Rows and columns of the image that the mask can touch.
         cover: float32 (h, w), share of the pixel under the cloth.
         shadow: float32 (h, w), light that the cloth takes from the skin beside it.
-        straps: float32 (h, w), share of the pixel under a strap.
+
+    Raises:
+        FacedistillError: If landmarks are degenerate or show no face within the image.
     """
 
-    def __init__(self, frame: MaskFrame, mask: MaskParameters) -> None:
-        self.frame, self.mask, cut = frame, mask, CUTS[mask.shape]
-        bend = mask.outline
-        self.turn = float(np.tan(np.deg2rad(mask.tilt)))
-        y = frame.y + self.turn * frame.x
-        middle = _middle(frame, y)
-        # A turned head shows less of its far cheek: the middle has moved, the sides have not.
-        x = frame.x - middle
-        half = cut.half_width * mask.width * (1 - (cut.taper / 45) * (y - 70))
-        left, right = 1 + 0.04 * bend[4], 1 + 0.04 * bend[5]
-        half *= np.where(x < 0, left, right)
-        half += np.where(x < 0, middle, -middle)
-        u = x / half
-        squared = u * u
-        top, bottom = self._edges(cut, x, u, squared)
-        self.x, self.u, self.squared, self.y = x, u, squared, y
-        side = (1 - np.abs(u)) * half
-        upper = y - top
-        self.down = upper / np.maximum(bottom - top, 1)
-        inner = _smooth_min(upper, bottom - y, cut.corner)
-        self.depth = _smooth_min(inner, side, cut.corner)
+    def __init__(
+        self, height: int, width: int, mask: MaskParameters, landmarks: np.ndarray | None
+    ) -> None:
+        if landmarks is None:
+            side = max(height, width)
+            landmarks = template(side) + (np.array([width, height]) - side) / 2
+        self.part, x, y, face, scale = _locate(height, width, np.asarray(landmarks, np.float64))
+        turn, moved = float(np.tan(np.deg2rad(mask.tilt))), face - ARCFACE_TEMPLATE
+        y += turn * x
+        # A turned head shows less of its far cheek: the middle has moved, the sides have not. Both
+        # narrow towards the chin.
+        middle = _middle(np.clip(moved[:, 0], -14, 14), y)
+        half = _HALF_WIDTH * mask.width * (1.19 - y / 375) + np.where(x < middle, middle, -middle)
+        self.mask, self.x = mask, x - middle
+        self.squared = np.square(self.x / half)
+        (left, left_y), (right, right_y) = face[:2].tolist()
+        slope = (right_y - left_y) / max(right - left, 10.0)
+        eyes = (slope + turn) * x + (left_y - slope * (left - _MIDDLE))
+        top, bottom = self._edges(eyes, float(np.clip(moved[3:, 1].mean(), -8, 12)))
+        self.down = (y - top) / np.maximum(bottom - top, 1)
+        corner = _CUTS[mask.shape][2]
+        inner = _smooth_min(y - top, bottom - y, corner)
+        self.depth = _smooth_min(inner, half - np.abs(self.x), corner)
         # An edge is as soft as a camera's: a pixel and a half of a 112-pixel crop, or of the image.
-        sharpness = 1 / max(1.4, 1.2 / frame.scale)
-        self.cover = np.clip(self.depth * sharpness + 0.5, 0, 1)
-        near = np.clip(1 + self.depth / 3, 0, 1)
-        self.shadow = 0.3 * near * near
-        self.straps = self._straps(cut)
+        self.cover = np.clip(self.depth / max(1.4, 1.2 / scale) + 0.5, 0, 1)
+        self.shadow = 0.3 * np.square(np.clip(1 + self.depth / 3, 0, 1))
 
-    def _edges(
-        self, cut: Cut, x: np.ndarray, u: np.ndarray, squared: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the y of the top and of the bottom edge at each pixel."""
-        mask, bend = self.mask, self.mask.outline
-        bridge = 68.5 - 11.5 * mask.nose
+    def _edges(self, eyes: np.ndarray, mouth: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return y of the top and bottom edge, given that of the eyes and how low the mouth is."""
+        mask, (fall, rise, _) = self.mask, _CUTS[self.mask.shape]
         # Nose pieces narrow towards the bridge.
-        rise = np.exp(x * x * np.float32(-1 / 9.0**2))
-        cheek = bridge + cut.bump
-        top = cheek + (cut.fall + 2.0 * bend[1] - 4 * (1 - mask.nose)) * squared
-        top += (1.6 * bend[0]) * u - cut.bump * rise
-        eyes = self.frame.face[:2]
-        slope = float(eyes[1, 1] - eyes[0, 1]) / max(float(eyes[1, 0] - eyes[0, 0]), 10.0)
-        lowest = float(eyes[0, 1] - slope * (eyes[0, 0] - MIDDLE)) + _EYE_CLEARANCE
-        limit = (slope + self.turn) * self.frame.x + lowest
-        np.maximum(top, limit - _NOSE_RISE * rise, out=top)
-        mouth = float(self.frame.face[3:, 1].mean() - ARCFACE_TEMPLATE[3:, 1].mean())
-        mouth = min(max(mouth, -8.0), 12.0)
-        bottom = (cut.bottom + 5 * mask.chin + mouth) - (cut.rise + 3 * bend[3]) * squared
-        bottom += (2.0 * bend[2]) * u
-        return top, bottom
+        nose = np.exp(np.square(self.x) * np.float32(-1 / 9.0**2))
+        top = 68.5 - 11.5 * mask.nose + fall * self.squared + _NOSE_PIECE * (1 - nose)
+        top = np.maximum(top, eyes + _EYE_CLEARANCE - _NOSE_RISE * nose)
+        return top, _BOTTOM + 5 * mask.chin + mouth - rise * self.squared
 
-    def _straps(self, cut: Cut) -> np.ndarray:
-        """Return the cover of the loops to the ears, fading where hair and ears hide them."""
-        layer = np.zeros(self.cover.shape, np.uint8)
-        if self.mask.straps:
-            width = 1.4 * self.frame.scale
-            thickness = max(1, round(width))
-            strength = 235 * min(1.0, width / thickness)
-            fixed = np.rint(self._loops(cut) * 16).astype(np.int32)
-            for place, fade in enumerate(_FADING):
-                lines = list(fixed[:, place : place + 2])
-                cv2.polylines(layer, lines, False, strength * fade, thickness, cv2.LINE_AA, 4)
-        return layer * np.float32(1 / 255)
-
-    def _loops(self, cut: Cut) -> np.ndarray:
-        """Return points along the loops from mask to ear, (4, 7, 2) in pixels of the part."""
-        half = cut.half_width * self.mask.width - 3
-        starts = (68.5 - 11.5 * self.mask.nose + cut.fall + 5, cut.bottom - cut.rise - 4)
-        along = np.linspace(0, 1, len(_FADING) + 1)
-        out = half + (_EAR - half) * along
-        points = np.empty((4, len(along), 2))
-        for loop, (start, ear) in enumerate(zip(starts, _EAR_HEIGHTS, strict=True)):
-            # Taut, with a little sag.
-            points[loop::2, :, 1] = start + (ear - start) * along + 3 * along * (1 - along)
-        points[:2, :, 0], points[2:, :, 0] = out, -out
-        points[..., 1] -= self.turn * points[..., 0]
-        points[..., 0] += MIDDLE
-        return transform_points(points, self.frame.to_image)
-
-    def print(self) -> np.ndarray | None:
+    def stripes(self) -> np.ndarray | None:
         """Return the accent colour's share at each pixel, None for cloth of one colour."""
-        mask = self.mask
-        if mask.texture in ("plain", "pleats"):
+        if self.mask.texture != "stripes":
             return None
-        # The sides are seen at a slant.
-        across, along = self.x * (1 + 0.25 * self.squared), 50 * self.down
-        return print_share(mask.texture, across, along, mask.period, mask.angle, mask.phase)
+        return np.clip(0.5 + 1.8 * np.sin(2 * np.pi * (6 * self.down + self.mask.phase)), 0, 1)
 
     def shade(self) -> np.ndarray:
-        """Return the light on the cloth's own form: round, folded, hemmed and creased."""
-        mask, depth, down = self.mask, self.depth, self.down
-        shade = 1.06 - 0.20 * self.squared - 0.16 * down * down
-        shade -= 0.20 * np.exp(np.abs(depth) * -0.9)
-        if mask.shape == "kn95":
-            # Two flat panels meet in a seam; the folded edge catches light beside it.
-            x = self.x
-            shade += 0.05 * np.clip(x * 0.3, -1, 1) * (1 if mask.phase < 0.5 else -1)
-            shade -= 0.16 * np.exp(x * x * -0.7)
-            shade -= _line(depth, 4.0) * 0.08
-        elif mask.shape == "cup":
-            shade += 0.10 - 0.26 * (self.squared + np.square(2 * down - 0.85))
-            shade -= _line(depth, 4.5) * 0.14
-        elif mask.shape == "duckbill":
-            fold = (down - 0.50 + 0.10 * self.squared) * 30
-            shade += 0.06 - 0.15 * np.clip(fold * 0.3 + 0.5, 0, 1)
-            shade -= 0.14 * np.exp(np.square(fold - 1.5) * -0.4)
-        elif mask.shape == "cloth":
-            shade -= _line(depth, 2.6) * 0.10
-            if mask.texture == "plain":
-                shade -= 0.10 * np.exp(self.x * self.x * -0.6)
-        else:
-            shade -= _line(depth, 3.2) * 0.07
-        if mask.texture == "pleats":
-            shade *= pleat_light(down + 0.04 * self.squared, 4.0, mask.phase)
-        elif mask.shape in ("surgical", "cloth"):
-            wave = 5 * self.u * (1 if mask.phase < 0.5 else -1) + 7 * down + 6.3 * mask.phase
-            shade += 0.035 * np.sin(wave + 2 * self.squared)
+        """Return the light on the cloth's own form: round, hemmed, folded or seamed."""
+        shade = 1.06 - 0.20 * self.squared - 0.16 * np.square(self.down)
+        shade -= 0.20 * np.exp(np.abs(self.depth) * -0.9)
+        shade -= 0.08 * np.exp(np.square(self.depth - 3.2) * -1.2)
+        if self.mask.shape == "kn95":
+            # Two flat panels meet in a seam and do not catch the same light.
+            shade += 0.05 * np.clip(self.x * 0.3, -1, 1) - 0.16 * np.exp(np.square(self.x) * -0.7)
+        if self.mask.texture == "pleats":
+            # Each fold shades the top of the next; all are sewn flat along both edges.
+            place = (self.down + 0.04 * self.squared) * 4 + self.mask.phase
+            place -= np.rint(place)
+            fold = 0.05 * place - 0.17 * np.exp(np.square(place) * -130)
+            fold += 0.06 * np.exp(np.square(place + 0.17) * -90)
+            shade *= 1 + np.clip(np.minimum(self.down - 0.1, 0.92 - self.down) * 20, 0, 1) * fold
         return shade
 
 
-def _middle(frame: MaskFrame, y: np.ndarray) -> np.ndarray:
-    """Return how far the face's middle line is from an upright frontal face's, at each pixel.
+def _locate(
+    height: int, width: int, landmarks: np.ndarray
+) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray, np.ndarray, float]:
+    """Find the part of an image that a mask can touch, in the template's coordinates.
 
-    Through the middle of the eyes, the nose and the middle of the mouth.
+    Returns:
+        Its rows and columns, x and y of its pixels, the landmarks, and the pixels of the image per
+        pixel of a 112-pixel crop.
     """
-    eyes, nose, mouth = (
-        float(np.clip((frame.face[part] - ARCFACE_TEMPLATE[part])[..., 0].mean(), -14, 14))
-        for part in (slice(0, 2), slice(2, 3), slice(3, 5))
-    )
-    if max(map(abs, (eyes, nose, mouth))) < 1e-3:
-        return np.zeros_like(y)
-    upper = np.clip((y - 52) / 20, 0, 1)
-    lower = np.clip((y - 72) / 20, 0, 1)
+    if landmarks.shape != ARCFACE_TEMPLATE.shape:
+        raise FacedistillError(f"landmarks of a mask have shape {landmarks.shape}, not (5, 2)")
+    matrix = similarity_transform(landmarks, ARCFACE_TEMPLATE)
+    (a, b, c), (d, e, f) = matrix.tolist()
+    column, row = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    x, y = (a * column + (c - _MIDDLE)) + b * row, (d * column + f) + e * row
+    inside = (np.abs(x) <= _MIDDLE) & (y >= 44) & (y <= 142)
+    left, top, columns, rows = cv2.boundingRect(inside.view(np.uint8))
+    if min(columns, rows) < 4:
+        raise FacedistillError(
+            f"the landmarks of a mask show no face within the {width} x {height} image"
+        )
+    part = slice(top, top + rows), slice(left, left + columns)
+    face = landmarks @ matrix[:, :2].T + matrix[:, 2]
+    return part, x[part], y[part], face, 1 / float(np.hypot(a, d))
+
+
+def _middle(moved: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return how far right the face's middle line is of an upright frontal one at each pixel's y.
+
+    It goes through the middle of the eyes, the nose and the middle of the mouth: five points that
+    have `moved` so far to the right.
+    """
+    eyes, nose, mouth = (float(part.mean()) for part in np.split(moved, (2, 3)))
+    upper, lower = np.clip(y / 20 - 2.6, 0, 1), np.clip(y / 20 - 3.6, 0, 1)
     return eyes + (nose - eyes) * upper + (mouth - nose) * lower
 
 
@@ -176,8 +136,3 @@ def _smooth_min(one: np.ndarray, other: np.ndarray, radius: float) -> np.ndarray
     """Return the smaller of two distances, rounded off where they are alike."""
     near = np.maximum(radius - np.abs(one - other), 0)
     return np.minimum(one, other) - near * near * np.float32(0.25 / radius)
-
-
-def _line(depth: np.ndarray, place: float) -> np.ndarray:
-    """Return a soft line parallel to the edge, 0..1."""
-    return np.exp(np.square(depth - place) * -1.2)

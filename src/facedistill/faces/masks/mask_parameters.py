@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.faces.masks.fabric import Texture
-from facedistill.faces.masks.mask_shapes import BLACK, CUTS, WHITE, Colour, MaskShape
 
 T = TypeVar("T")
 
-_SHAPES = get_args(MaskShape)
+MaskShape = Literal["surgical", "kn95", "cloth"]
+"""`kn95` (N95, FFP2) has a vertical seam."""
 
-_SHAPE_SHARES = np.cumsum([0.36, 0.20, 0.26, 0.09])
+Texture = Literal["plain", "pleats", "stripes"]
+"""`pleats` are folds, which change the light; `stripes` are of a second colour."""
 
-_RANGES = {
-    "nose": (0.0, 1.0),
-    "width": (0.85, 1.12),
-    "chin": (-1.0, 1.0),
-    "tilt": (-8.0, 8.0),
-    "period": (2.0, 40.0),
-    "angle": (0.0, 180.0),
-    "phase": (0.0, 1.0),
+Colour = tuple[int, int, int]
+"""RGB, 0..255."""
+
+_WHITE, _BLACK, _BLUE = (238, 240, 242), (38, 38, 42), (150, 195, 224)
+
+# What masks are drawn from: the usual more than once.
+_SHAPES: tuple[MaskShape, ...] = ("surgical", "surgical", "kn95", "cloth")
+_TEXTURES: dict[MaskShape, tuple[Texture, ...]] = {
+    "surgical": ("pleats", "pleats", "pleats", "plain"),
+    "kn95": ("plain",),
+    "cloth": ("plain", "pleats", "stripes"),
 }
+_COLOURS: dict[MaskShape, tuple[Colour, ...]] = {
+    "surgical": (_BLUE, _BLUE, _WHITE, _BLACK, (160, 212, 196), (236, 176, 190)),
+    "kn95": (_WHITE, _WHITE, _WHITE, _BLACK, (150, 152, 156)),
+    "cloth": (_BLACK, _WHITE, (44, 58, 98), (150, 38, 48), (70, 92, 64), (196, 178, 148)),
+}
+
+_NUMBERS = {
+    "colour": (3, 0, 255),
+    "accent": (3, 0, 255),
+    "nose": (1, 0, 1),
+    "width": (1, 0.85, 1.12),
+    "chin": (1, -1, 1),
+    "tilt": (1, -8, 8),
+    "phase": (1, 0, 1),
+}
+"""How many numbers a field has, and the least and the greatest they may be."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +55,12 @@ class MaskParameters:
         shape: How it is cut.
         texture: Print or folds of the cloth.
         colour: Of the cloth.
-        accent: Second colour of a print.
+        accent: Second colour, of stripes.
         nose: How high it sits, from 0 (just above the tip of the nose) to 1 (on its bridge).
-        width: Its width relative to the shape's own, 0.85..1.12.
+        width: Its width relative to the usual one, 0.85..1.12.
         chin: How far down it reaches, -1..1.
         tilt: How askew it sits, degrees -8..8, positive lifts its right side in the image.
-        outline: Six numbers -1..1 that bend its edges: top slope, top curve, bottom slope, bottom
-            curve, left width, right width.
-        period: Length of the print's repeat, 2..40 pixels of a 112-pixel crop.
-        angle: Direction of the print, 0..180 degrees.
-        phase: Where print, folds and creases begin, 0..1.
-        straps: Whether the loops to the ears are drawn.
-        strap_colour: Of the loops.
+        phase: Where stripes and folds begin, 0..1.
 
     Raises:
         FacedistillError: If a field is out of its range; the message names it.
@@ -55,30 +68,24 @@ class MaskParameters:
 
     shape: MaskShape = "surgical"
     texture: Texture = "pleats"
-    colour: Colour = (150, 195, 224)
-    accent: Colour = WHITE
+    colour: Colour = _BLUE
+    accent: Colour = _WHITE
     nose: float = 0.6
     width: float = 1.0
     chin: float = 0.0
     tilt: float = 0.0
-    outline: tuple[float, ...] = (0.0,) * 6
-    period: float = 8.0
-    angle: float = 0.0
     phase: float = 0.5
-    straps: bool = True
-    strap_colour: Colour = WHITE
 
     def __post_init__(self) -> None:
-        for name, known in (("shape", _SHAPES), ("texture", get_args(Texture))):
-            if getattr(self, name) not in known:
-                raise FacedistillError(
-                    f"mask {name} {getattr(self, name)!r}: take one of {', '.join(known)}"
-                )
-        for name, (low, high) in _RANGES.items():
-            _check_numbers(name, (getattr(self, name),), 1, low, high)
-        _check_numbers("outline", self.outline, 6, -1, 1)
-        for name in ("colour", "accent", "strap_colour"):
-            _check_numbers(name, getattr(self, name), 3, 0, 255)
+        for name, known in (("shape", get_args(MaskShape)), ("texture", get_args(Texture))):
+            if (value := getattr(self, name)) not in known:
+                raise FacedistillError(f"mask {name} {value!r}: take one of {', '.join(known)}")
+        for name, (count, low, high) in _NUMBERS.items():
+            value = getattr(self, name)
+            parts = value if count > 1 and isinstance(value, tuple) else (value,)
+            if len(parts) != count or not all(_is_number(part, low, high) for part in parts):
+                what = "a number" if count == 1 else f"{count} numbers"
+                raise FacedistillError(f"mask {name} is {value!r}: give {what} {low:g}..{high:g}")
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> MaskParameters:
@@ -87,52 +94,26 @@ class MaskParameters:
         Args:
             rng: Source of randomness; the same state gives the same mask.
         """
-        share = iter(rng.random(24).tolist())
-        shape: MaskShape = _SHAPES[int(np.searchsorted(_SHAPE_SHARES, next(share), side="right"))]
-        cut = CUTS[shape]
-        colour = _pick(cut.colours, next(share))
-        accents = tuple(c for c in CUTS["cloth"].colours if _contrast(c, colour) > 60)
-        wear, strap = 1 + 0.08 * (2 * next(share) - 1), next(share)
+        shape = _pick(_SHAPES, rng)
+        colour = _pick(_COLOURS[shape], rng)
+        tint = rng.uniform(0.92, 1.08) * rng.uniform(0.97, 1.03, 3)
+        r, g, b = np.minimum(colour * tint, 255).astype(int).tolist()
         return cls(
             shape=shape,
-            texture=_pick(cut.textures, next(share)),
-            colour=_tint(colour, wear, next(share), next(share)),
-            accent=_pick(accents, next(share)),
-            nose=next(share),
-            width=0.91 + 0.15 * next(share),
-            chin=2 * next(share) - 1,
-            tilt=3 * (next(share) + next(share) - 1),
-            outline=tuple(2 * next(share) - 1 for _ in range(6)),
-            period=5 + 11 * next(share) ** 2,
-            angle=45.0 * int(4 * next(share)),
-            phase=next(share),
-            straps=next(share) < 0.93,
-            strap_colour=BLACK if strap < 0.15 or colour == BLACK else WHITE,
+            texture=_pick(_TEXTURES[shape], rng),
+            colour=(r, g, b),
+            accent=_pick(tuple(c for c in _COLOURS["cloth"] if c != colour), rng),
+            nose=rng.random(),
+            width=rng.uniform(0.91, 1.06),
+            chin=rng.uniform(-1, 1),
+            tilt=rng.triangular(-3, 0, 3),
+            phase=rng.random(),
         )
 
 
-def _pick(choices: tuple[T, ...], share: float) -> T:
-    return choices[int(len(choices) * share)]
+def _pick(choices: tuple[T, ...], rng: np.random.Generator) -> T:
+    return choices[int(len(choices) * rng.random())]
 
 
-def _tint(colour: Colour, wear: float, red: float, blue: float) -> Colour:
-    """Return a colour lighter or darker by a factor, and a little off in hue."""
-    factors = (wear * (1 + 0.06 * (red - 0.5)), wear, wear * (1 + 0.06 * (blue - 0.5)))
-    r, g, b = (min(255, round(c * f)) for c, f in zip(colour, factors, strict=True))
-    return r, g, b
-
-
-def _contrast(one: Colour, other: Colour) -> int:
-    return sum(abs(a - b) for a, b in zip(one, other, strict=True))
-
-
-def _check_numbers(name: str, values: object, count: int, low: float, high: float) -> None:
-    if (
-        not isinstance(values, tuple)
-        or len(values) != count
-        or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values)
-        or not all(low <= v <= high for v in values)
-    ):
-        shown = values[0] if isinstance(values, tuple) and len(values) == count == 1 else values
-        kind = "a number" if count == 1 else f"{count} numbers"
-        raise FacedistillError(f"mask {name} is {shown!r}: give {kind} {low:g}..{high:g}")
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
