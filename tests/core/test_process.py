@@ -4,7 +4,13 @@ import sys
 
 import pytest
 
-from facedistill.core.process import keep_freed_memory, usable_cpus, usable_processors
+from facedistill.core import process
+from facedistill.core.process import (
+    free_memory,
+    keep_freed_memory,
+    usable_cpus,
+    usable_processors,
+)
 
 PROCESS = """
 import atexit, sys
@@ -28,15 +34,15 @@ with end_without_teardown():
 )
 @pytest.mark.parametrize("several", [False, True])
 def test_the_exit_code_and_what_runs_at_the_end(ending, code, several):
-    process = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", PROCESS.format(ending=ending)],
         env={**os.environ, "WORLD_SIZE": "2" if several else "1"},
         capture_output=True,
         text=True,
     )
-    assert process.returncode == code
-    assert process.stdout == "printedregistered\n" + ("" if several else "torn down\n")
-    assert ("ZeroDivisionError" in process.stderr) == (ending == "1 / 0")
+    assert done.returncode == code
+    assert done.stdout == "printedregistered\n" + ("" if several else "torn down\n")
+    assert ("ZeroDivisionError" in done.stderr) == (ending == "1 / 0")
 
 
 def test_processors_are_those_of_this_process(monkeypatch):
@@ -83,3 +89,25 @@ def page_faults(mode):
 @pytest.mark.skipif(not keep_freed_memory(), reason="the allocator is not glibc's")
 def test_freed_memory_is_used_again():
     assert page_faults("keep") * 10 < page_faults("give back")
+
+
+@pytest.mark.parametrize(
+    ("limit", "free"), [(None, 3_000_000 * 1024), ("max", 3_000_000 * 1024), ("1000", 700)]
+)
+def test_free_memory_is_the_machines_or_what_the_container_leaves(
+    monkeypatch, tmp_path, limit, free
+):
+    (tmp_path / "meminfo").write_text("MemTotal: 9000000 kB\nMemAvailable:  3000000 kB\n")
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text("500\n")
+        (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 200\n")
+    monkeypatch.setattr(process, "_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(process, "_CGROUP", tmp_path)
+    assert free_memory() == free
+
+
+def test_a_system_that_does_not_tell_has_all_its_memory(monkeypatch, tmp_path):
+    monkeypatch.setattr(process, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(process, "_CGROUP", tmp_path)
+    assert free_memory() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

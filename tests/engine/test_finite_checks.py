@@ -39,8 +39,14 @@ def test_a_loss_that_is_not_a_number_names_objective_step_and_batch(tmp_path):
     faces, _ = split_data(tiny_recipe())
     (place,) = Order(len(faces), 8, 0).places(3, 4)
     assert faces.key(place[0][1]).hex() in message
+    assert message.endswith("the checkpoint of step 3 is from before")
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
     assert [record["step"] for record in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+
+
+def test_where_there_is_no_checkpoint_none_is_spoken_of(tmp_path):
+    with pytest.raises(FacedistillError, match="there is no checkpoint to go back to"):
+        train(tmp_path, "objectives.poisoned_from_the_middle={}", "training.checkpoint_minutes=9")
 
 
 @objective("smooth_nowhere")

@@ -6,7 +6,9 @@ import signal
 import pytest
 import torch
 
+from facedistill.core.errors import Interrupted
 from facedistill.data.loading.loader import Loader, Order
+from facedistill.data.loading.worker_processes import WorkerLost
 from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.registry import create_objective
 from facedistill.engine.metrics_log import MetricsLog, read_metrics
@@ -173,7 +175,9 @@ def test_without_validation_the_best_weights_are_the_last(tmp_path):
     close(weights_of(tmp_path, "best"), weights_of(tmp_path, "last"), 0)
 
 
-def test_a_request_to_stop_at_the_last_step_finds_the_run_finished(tmp_path, monkeypatch):
+def test_a_request_to_stop_at_the_last_step_leaves_measuring_for_the_next_time(
+    tmp_path, monkeypatch
+):
     write = MetricsLog.write
 
     def write_and_ask(log, step, values):
@@ -181,9 +185,63 @@ def test_a_request_to_stop_at_the_last_step_finds_the_run_finished(tmp_path, mon
         if step == 6:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(MetricsLog, "write", write_and_ask)
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsLog, "write", write_and_ask)
+        with pytest.raises(Interrupted, match=r"stopped at step 6 of 6, step 6 is saved in"):
+            train(tmp_path)
+    assert not (tmp_path / "summary.json").exists()
     assert train(tmp_path).steps == 6
-    assert (tmp_path / "summary.json").exists()
+
+
+def cut_off_at(step, event):
+    """A loader whose batches are cut off by an event."""
+    batches = Loader.batches
+
+    def cut(loader, start, stop):
+        for number, batch in enumerate(batches(loader, start, stop), start):
+            if number == step:
+                event()
+            yield batch
+
+    return cut
+
+
+def lose_a_worker():
+    raise WorkerLost("a process that reads images was ended by SIGKILL")
+
+
+def ask_to_stop():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("event", "raised", "message"),
+    [
+        (lose_a_worker, WorkerLost, r"ended by SIGKILL; step 4 is saved in {folder}"),
+        (ask_to_stop, Interrupted, r"stopped at step 4 of 6, step 4 is saved in {folder}: run the"),
+    ],
+)
+def test_what_ends_the_wait_for_a_batch_comes_after_a_checkpoint(
+    tmp_path, monkeypatch, event, raised, message
+):
+    train(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Loader, "batches", cut_off_at(4, event))
+        with pytest.raises(raised, match=message.format(folder=tmp_path / "cut")):
+            train(tmp_path / "cut")
+    assert torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["step"] == 4
+    train(tmp_path / "cut")
+    close(weights_of(tmp_path / "cut"), weights_of(tmp_path / "whole"), 0)
+
+
+@pytest.mark.parametrize(
+    ("event", "raised"), [(lose_a_worker, WorkerLost), (ask_to_stop, Interrupted)]
+)
+def test_where_no_step_was_made_nothing_is_said_to_be_saved(tmp_path, monkeypatch, event, raised):
+    monkeypatch.setattr(Loader, "batches", cut_off_at(0, event))
+    with pytest.raises(raised, match=f"no step is saved in {tmp_path} yet"):
+        train(tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_evaluation_leaves_training_alone(tmp_path):

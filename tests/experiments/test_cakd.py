@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from facedistill.core.errors import FacedistillError, Interrupted
+from facedistill.core.signals import StopRequest
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.distill.teachers.prompted import TrainableTeacher, load_prompts
 from facedistill.engine import loop
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.engine.signals import StopRequest
 from facedistill.experiments import run as run_module
 from facedistill.experiments.build.teacher import open_teacher
 from facedistill.experiments.run import run

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from facedistill.core.errors import Interrupted
+from facedistill.core.signals import StopRequest
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.engine import loop
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.engine.signals import StopRequest
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.input_spec import InputSpec

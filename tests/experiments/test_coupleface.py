@@ -8,13 +8,13 @@ import torch
 from accelerate import Accelerator
 
 from facedistill.core.errors import FacedistillError, Interrupted
+from facedistill.core.signals import StopRequest
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine import loop
 from facedistill.engine.exchange import gather_rows
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.engine.signals import StopRequest
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe.loading import load_recipe

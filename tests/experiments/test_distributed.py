@@ -11,12 +11,12 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from facedistill.core.errors import Interrupted
+from facedistill.core.signals import StopRequest
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine import loop
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.engine.signals import StopRequest
 from facedistill.experiments.run import Run, run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model

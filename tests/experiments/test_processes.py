@@ -2,11 +2,20 @@
 
 import os
 import re
+import signal
 
 import pytest
 
-from facedistill.core.errors import Interrupted
-from facedistill.experiments.processes import LOG, _end, _ready, _visible, run_apart
+from facedistill.experiments.processes import (
+    LOG,
+    _end,
+    _ready,
+    _standing,
+    _stop,
+    _visible,
+    _was_stopped,
+    run_apart,
+)
 from facedistill.experiments.trial import Job, note_error, read_error
 from facedistill.recipe.comparison import Trial
 from tests.engine.standin import tiny_recipe
@@ -28,6 +37,9 @@ class Ended:
     def terminate(self):
         self.calls.append("terminate")
 
+    def kill(self):
+        self.calls.append("kill")
+
 
 def test_a_run_waits_for_those_it_needs_while_they_wait_or_run(tmp_path):
     first, second = job(tmp_path / "first"), job(tmp_path / "second", tmp_path / "first")
@@ -41,24 +53,51 @@ def test_a_run_waits_for_those_it_needs_while_they_wait_or_run(tmp_path):
     [(-9, "ended by SIGKILL, as .* memory"), (-11, "SIGSEGV"), (3, "with code 3")],
 )
 def test_a_process_that_could_not_report_its_end_is_reported(tmp_path, code, reason):
-    _end(job(tmp_path), Ended(code), {})
+    process = Ended(code)
+    assert not _was_stopped(process)
+    _end(job(tmp_path), process)
     assert re.search(reason, read_error(tmp_path))
 
 
 def test_what_a_run_said_of_itself_stays(tmp_path):
     note_error(tmp_path, "no such bank")
-    _end(job(tmp_path), Ended(1), {})
+    _end(job(tmp_path), Ended(1))
     assert read_error(tmp_path) == "no such bank"
-    _end(job(tmp_path / "good"), Ended(0), {})
+    _end(job(tmp_path / "good"), Ended(0))
     assert read_error(tmp_path / "good") is None
 
 
-def test_one_that_was_stopped_stops_the_others_and_is_no_crash(tmp_path):
-    other = Ended()
-    with pytest.raises(Interrupted, match="row, seed 3 was stopped"):
-        _end(job(tmp_path), Ended(Interrupted.exit_code), {1: (job(tmp_path / "b"), other)})
-    assert other.calls == ["terminate", "join"]
-    assert read_error(tmp_path) is None
+@pytest.mark.parametrize("code", [75, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT])
+def test_one_that_was_stopped_is_no_crash(code):
+    assert _was_stopped(Ended(code))
+
+
+def test_all_are_stopped_and_waited_for(tmp_path):
+    processes = [Ended(), Ended()]
+    _stop({place: (job(tmp_path), process) for place, process in enumerate(processes)})
+    assert [process.calls for process in processes] == [["terminate", "join"]] * 2
+
+
+def test_a_second_ctrl_c_ends_those_that_do_not_stop(tmp_path):
+    deaf, other = Ended(), Ended()
+
+    def join():
+        raise KeyboardInterrupt
+
+    deaf.join = join
+    with pytest.raises(KeyboardInterrupt):
+        _stop({0: (job(tmp_path), deaf), 1: (job(tmp_path), other)})
+    assert (deaf.calls[-1], other.calls[-1]) == ("kill", "kill")
+
+
+def test_runs_that_were_stopped_are_counted_by_what_they_have_left(tmp_path):
+    jobs = [job(tmp_path / name) for name in ("done", "crashed", "saved", "nothing")]
+    for name in ("done", "crashed", "saved"):
+        (tmp_path / name).mkdir()
+    for name in ("done/summary.json", "done/checkpoint.pt", "saved/checkpoint.pt"):
+        (tmp_path / name).touch()
+    note_error(tmp_path / "crashed", "no such bank")
+    assert _standing(jobs).startswith("runs finished: 1 of 4, with a checkpoint: 1; run the same")
 
 
 def test_a_process_sees_one_of_the_accelerators_that_this_one_sees(monkeypatch):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from facedistill.core.errors import FacedistillError
+from facedistill.core.errors import FacedistillError, Interrupted
+from facedistill.core.signals import STOP_SIGNALS
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.engine import loop
 from facedistill.engine.metrics_log import MetricsLog, read_metrics
@@ -82,6 +83,25 @@ def test_a_run_cut_off_goes_on_to_the_same_end(tmp_path, signal, settings, code,
     assert not (tmp_path / "cut" / "summary.json").exists()
     run(recipe, tmp_path / "cut", lambda line: None)
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize(
+    ("moment", "standing"),
+    [
+        ("create_training_step", "no step is saved in {folder} yet: run the same command again"),
+        ("write_run_card", "{folder} keeps its checkpoint: run the same command to go on"),
+    ],
+)
+def test_a_signal_outside_the_loop_stops_at_once_and_the_run_goes_on(
+    tmp_path, monkeypatch, moment, standing, number
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, moment, lambda *_: os.kill(os.getpid(), number))
+        with pytest.raises(Interrupted, match=standing.format(folder=tmp_path)):
+            train(tmp_path, "training.steps=1")
+    assert not (tmp_path / "summary.json").exists()
+    assert train(tmp_path, "training.steps=1").steps == 1
 
 
 def test_masked_pairs_are_measured_and_labelled_as_masked(tmp_path, monkeypatch):

@@ -29,6 +29,7 @@ from facedistill.cli.command import command_class
 from facedistill.cli.options.imports import importing
 from facedistill.core.errors import FacedistillError, Interrupted, printable
 from facedistill.core.process import end_without_teardown
+from facedistill.core.signals import ended_by_second_interrupt, stoppable
 from facedistill.core.version import __version__
 
 app = typer.Typer(
@@ -86,7 +87,8 @@ def main() -> None:
 def _main() -> None:
     warnings.showwarning = _say_warning  # type: ignore[assignment]
     try:
-        app()
+        with ended_by_second_interrupt(), stoppable(lambda: "stopped: run the same command again"):
+            app()
     except FacedistillError as error:
         for line in error.details:
             typer.echo(line, err=True)

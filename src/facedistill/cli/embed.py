@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +20,7 @@ from facedistill.cli.options.arguments import (
     Skip,
 )
 from facedistill.cli.options.network import opened_network
+from facedistill.cli.stopping import AGAIN, stopped_as
 from facedistill.core.errors import FacedistillError
 from facedistill.core.imported_modules import import_modules
 
@@ -28,6 +30,17 @@ EXAMPLES = (
 )
 
 
+def _standing(out: Path, **_: Any) -> Callable[[], str]:
+    def standing() -> str:
+        shards = sum(1 for _ in out.glob("rows-*.npy"))
+        if not shards:
+            return f"stopped, nothing is saved in {out}: {AGAIN}"
+        return f"stopped, finished shards in {out}: {shards}; run the same command to go on"
+
+    return standing
+
+
+@stopped_as(_standing)
 def embed(
     data: Annotated[str, typer.Option(help="The faces.")],
     out: Out,

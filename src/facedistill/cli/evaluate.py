@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,8 @@ from facedistill.cli.options.arguments import (
     Prompts,
 )
 from facedistill.cli.options.network import opened_network
+from facedistill.cli.stopping import AGAIN, stopped_as
+from facedistill.core.atomic import watch
 from facedistill.core.errors import FacedistillError
 
 EXAMPLES = (
@@ -35,6 +38,19 @@ class PairImages(StrEnum):
     BOTH = "both"
 
 
+def _standing(report: Path | None, figures: Path | None, **_: Any) -> Callable[[], str]:
+    folders = {folder: watch(folder) for folder in (figures, report) if folder is not None}
+
+    def standing() -> str:
+        begun = [str(folder) for folder, written in folders.items() if written()]
+        if not begun:
+            return f"stopped, nothing is written: {AGAIN}"
+        return f"stopped, files are written in {' and '.join(begun)}: {AGAIN}"
+
+    return standing
+
+
+@stopped_as(_standing)
 def evaluate(
     sources: Annotated[
         list[str],

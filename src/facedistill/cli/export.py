@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from facedistill.cli.options.arguments import AsJson, Out
+from facedistill.cli.stopping import stopped_as, written_or_not
 
 EXAMPLES = (
     "facedistill export runs/student/best.safetensors --out student.onnx",
@@ -24,6 +26,11 @@ class InputKind(StrEnum):
     FLOAT = "float"
 
 
+def _standing(out: Path, **_: Any) -> Callable[[], str]:
+    return written_or_not(out)
+
+
+@stopped_as(_standing)
 def export(
     model: Annotated[Path, typer.Argument(help="A .safetensors model file, or a run's folder.")],
     out: Out,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from facedistill.cli.options.arguments import Out, Root, Skip
 from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import print_mapping
+from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.errors import FacedistillError
 
 EXAMPLES = (
@@ -18,6 +20,11 @@ EXAMPLES = (
 )
 
 
+def _standing(out: Path, pack: bool, **_: Any) -> Callable[[], str]:
+    return written_or_not(out, out / "train.rec" if pack else out)
+
+
+@stopped_as(_standing)
 def prepare(
     source: Annotated[str, typer.Argument(help="Image folder, list, or any other data set.")],
     out: Out,

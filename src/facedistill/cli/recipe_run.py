@@ -7,13 +7,13 @@ from pathlib import Path
 import typer
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.signals import stoppable
 
 
 def run_recipe(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
     """Carry a recipe out and print where the model is; it must have a teacher, or none."""
-    from facedistill.engine.signals import stoppable
-
-    with stoppable(out):  # Importing torch takes its time too.
+    # Importing torch takes its time too.
+    with stoppable(lambda: "stopped before training began: run the same command again"):
         _train(recipe, out, settings, with_teacher)
 
 

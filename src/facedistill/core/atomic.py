@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -52,6 +52,21 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         os.close(lock)
+
+
+def watch(target: str | Path) -> Callable[[], bool]:
+    """Return what tells whether a file or folder has been written since this call."""
+    target = Path(target)
+
+    def identity() -> tuple[int, int] | None:
+        try:
+            found = target.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    before = identity()
+    return lambda: identity() != before
 
 
 @contextmanager

@@ -56,10 +56,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-class Interrupted(Exception):
-    """A run was asked to stop (SIGTERM, Ctrl-C) and has saved a checkpoint.
+class Interrupted(BaseException):
+    """A command was asked to stop (SIGTERM, SIGHUP, Ctrl-C); the message says what it leaves.
 
-    The command line leaves with `exit_code`, which means: run the same command again to go on.
+    The command line leaves with `exit_code`, which means: run the same command again to go on. As
+    it may come at any moment, it is none of the exceptions that libraries catch and pass over.
     """
 
     exit_code = 75

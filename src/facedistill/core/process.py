@@ -6,10 +6,12 @@ import atexit
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 """Parameters of glibc's mallopt(3)."""
+_MEMORY, _CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def usable_processors() -> list[int]:
@@ -70,3 +72,25 @@ def _leave(code: list[int]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code[0])
+
+
+def free_memory() -> int:
+    """Return how many bytes this process and its children may still take, by what Linux says.
+
+    That is what the machine has, or the container's limit leaves; files that are kept in memory
+    count as free.
+    """
+    free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError, ValueError, KeyError):
+        free.append(_numbers(_MEMORY)["MemAvailable:"] * 1024)
+    with suppress(OSError, ValueError, KeyError):
+        limit = int((_CGROUP / "memory.max").read_text("ascii"))
+        used = int((_CGROUP / "memory.current").read_text("ascii"))
+        free.append(limit - used + _numbers(_CGROUP / "memory.stat")["inactive_file"])
+    return max(0, min(free))
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """Return the numbers in a file of the kernel, by the word that begins their line."""
+    lines = (line.split() for line in path.read_text("ascii").splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1}

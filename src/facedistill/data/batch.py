@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+_TENSORS = ("images", "labels", "flipped", "clean", "landmarks")
+
 
 @dataclass
 class Batch:
@@ -36,6 +38,21 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave a process as arrays, whose memory is handed over as it is; tensors are copied."""
+        return {
+            name: value.numpy() if isinstance(value, torch.Tensor) else value
+            for name, value in self.__dict__.items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(
+            {
+                name: torch.from_numpy(value) if name in _TENSORS and value is not None else value
+                for name, value in state.items()
+            }
+        )
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`; the keys stay on the host."""

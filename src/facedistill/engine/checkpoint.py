@@ -132,7 +132,7 @@ class Origin:
         return {"recipe": self.recipe, "teachers": self.teachers, "data": self.data}
 
 
-def resume(path: Path, state: TrainingState, origin: Origin, device: torch.device) -> None:
+def resume(path: Path, state: TrainingState, origin: Origin, device: torch.device) -> bool:
     """Go on from a checkpoint, if there is one.
 
     Args:
@@ -141,11 +141,14 @@ def resume(path: Path, state: TrainingState, origin: Origin, device: torch.devic
         origin: Of the run that wants to go on.
         device: Of the run.
 
+    Returns:
+        Whether there is one.
+
     Raises:
         FacedistillError: If the file is damaged, or is of a run of another origin or shape.
     """
     if not path.exists():
-        return
+        return False
     stored = load_checkpoint(path, origin.recipe)
     now = origin.state_dict()
     for key, what in {"teachers": "with another teacher", "data": "on other training data"}.items():
@@ -161,6 +164,7 @@ def resume(path: Path, state: TrainingState, origin: Origin, device: torch.devic
             f"checkpoint {path} does not fit this run ({first_line(error)}): delete it to start "
             "over"
         ) from error
+    return True
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -21,12 +21,14 @@ class Place:
         epoch: Whole passes over the data.
         lr: Learning rate of the step.
         batch: Its (micro-)batch.
+        saved: Step of the checkpoint to go back to; None without one.
     """
 
     step: int
     epoch: int
     lr: float
     batch: Batch
+    saved: int | None = None
 
 
 def check_loss(loss: torch.Tensor, parts: Parts, objectives: Iterable[str], place: Place) -> None:
@@ -54,10 +56,13 @@ def check_gradient(norm: torch.Tensor, objectives: Iterable[str], place: Place) 
 def _not_finite(what: str, place: Place) -> FacedistillError:
     keys = place.batch.keys
     first = keys[0].tobytes().hex() if len(keys) else "none"
+    saved = "there is no checkpoint to go back to"
+    if place.saved is not None:
+        saved = f"the checkpoint of step {place.saved} is from before"
     return FacedistillError(
         f"the {what} is not finite at step {place.step} (epoch {place.epoch}, batch with first key "
-        f"{first}): lower optimizer.lr (now {place.lr:.3g}), add warm-up, or check the data; the "
-        "last checkpoint is from before"
+        f"{first}): lower optimizer.lr (now {place.lr:.3g}), add warm-up, or check the data; "
+        f"{saved}"
     )
 
 

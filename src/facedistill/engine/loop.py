@@ -6,7 +6,8 @@ import copy
 import statistics
 import time
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,8 +21,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from facedistill.core.errors import FacedistillError, Interrupted
 from facedistill.core.progress import progress_bar
+from facedistill.core.signals import StopRequest, stop_request
 from facedistill.data.batch import Batch
 from facedistill.data.loading.loader import Loader
+from facedistill.data.loading.worker_processes import WorkerLost
 from facedistill.engine.checkpoint import (
     CHECKPOINT,
     Origin,
@@ -35,7 +38,6 @@ from facedistill.engine.finite_checks import Place, check_gradient, check_loss
 from facedistill.engine.metrics_log import MetricsLog
 from facedistill.engine.run_teachers import Teachers
 from facedistill.engine.schedule import Schedule
-from facedistill.engine.signals import StopRequest, stop_request
 from facedistill.engine.step import TrainingStep
 from facedistill.evaluation.report import Report
 from facedistill.models.face_network import FaceNetwork
@@ -134,6 +136,8 @@ class Fit:
         self.state = TrainingState(self.bare_step, self.optimizer, self.average, accelerator.scaler)
         self.origin = Origin(options.recipe, options.data, teachers.fingerprints)
         self.saved_at = time.monotonic()
+        self.saved_step: int | None = None
+        """The step of the checkpoint in the folder; None without one."""
         self.images_per_second = 0.0
         self.seconds_per_step = 0.0
 
@@ -146,7 +150,8 @@ class Fit:
         """Train to the end, from the last checkpoint if there is one.
 
         Raises:
-            Interrupted: After SIGTERM or SIGINT, with a checkpoint saved.
+            Interrupted: After SIGTERM, SIGHUP or SIGINT, with a checkpoint saved.
+            WorkerLost: If a loader process was killed, likewise.
             FacedistillError: If a loss is not finite, or data is broken.
         """
         self._resume()
@@ -156,16 +161,22 @@ class Fit:
         images = self.loader.order.batch_size
         log = self._open_log()
         try:
-            with stop_request() as stop, progress_bar("images") as progress:
+            with (
+                stop_request() as stop,
+                progress_bar("images") as progress,
+                closing(self.loader.batches(start, steps)) as batches,
+            ):
                 task = progress.add_task("train", total=steps * images, note="")
                 progress.advance(task, start * images)
                 ended = time.perf_counter()
-                for batch in self.loader.batches(start, steps):
+                while (batch := self._next(batches, stop)) is not None:
                     self._train(batch)
                     durations.append(time.perf_counter() - ended)
                     self._report(progress, task, log)
                     self._keep(stop)
                     ended = time.perf_counter()
+                if stop.received:
+                    raise self._interrupted(self._standing())
         finally:
             if log:
                 log.close()
@@ -182,12 +193,26 @@ class Fit:
 
     def _resume(self) -> None:
         path = self.host.folder / CHECKPOINT
-        resume(path, self.state, self.origin, self.accelerator.device)
+        if resume(path, self.state, self.origin, self.accelerator.device):
+            self.saved_step = self.position.step
         if len(set(gather_object([self.position.step]))) > 1:
             raise FacedistillError(
                 f"the processes do not all see the checkpoint in {self.host.folder}: "
                 "use a folder that all machines share"
             )
+
+    def _next(self, batches: Iterator[Batch], stop: StopRequest) -> Batch | None:
+        """Wait for a batch; None after the last. What ends the wait is preceded by a checkpoint."""
+        # Of several processes the others wait in the step: all stop and save together, after it.
+        alone = self.accelerator.num_processes == 1
+        try:
+            with stop.waiting() if alone else nullcontext():
+                return next(batches, None)
+        except WorkerLost as error:
+            standing = self._saved_now() if alone else self._standing()
+            raise WorkerLost(f"{error}; {standing}") from None
+        except Interrupted:
+            raise self._interrupted(self._saved_now()) from None
 
     def _train(self, batch: Batch) -> None:
         """One optimiser step, its batch in micro-batches that count by their number of images."""
@@ -235,7 +260,7 @@ class Fit:
 
     def _place(self, batch: Batch) -> Place:
         epoch = self.position.step // self.loader.order.steps_per_epoch
-        return Place(self.position.step, epoch, self._lr(), batch)
+        return Place(self.position.step, epoch, self._lr(), batch, self.saved_step)
 
     def _report(self, progress: Progress, task: TaskID, log: MetricsLog | None) -> None:
         step, options = self.position.step, self.options
@@ -272,21 +297,37 @@ class Fit:
         """Save when it is time, when asked to stop, and at the end."""
         due = time.monotonic() - self.saved_at > self.options.checkpoint_seconds
         asked, due = any_of(self.accelerator, stop.received, due)
-        done = self.position.step == self.options.steps
-        if not (asked or due or done):
-            return
+        if asked or due or self.position.step == self.options.steps:
+            self._save()
+        if asked:
+            raise self._interrupted(self._saved_now())
+
+    def _save(self) -> None:
+        """Write a checkpoint, all processes together."""
         self.state.means.share(self._mean)
         self.position.skipped = set(gather_object(sorted(self.position.skipped)))
         if self.accelerator.is_main_process:
             state = self.origin.state_dict() | self.state.state_dict()
             save_checkpoint(self.host.folder / CHECKPOINT, state)
         self.accelerator.wait_for_everyone()
-        self.saved_at = time.monotonic()
-        if asked and not done:
-            raise Interrupted(
-                f"stopped at step {self.position.step} of {self.options.steps}, saved in "
-                f"{self.host.folder}: run the same command to go on"
-            )
+        self.saved_at, self.saved_step = time.monotonic(), self.position.step
+
+    def _saved_now(self) -> str:
+        """Save the steps that no checkpoint has; return what there is to go on from."""
+        if self.position.step and self.saved_step != self.position.step:
+            self._save()
+        return self._standing()
+
+    def _standing(self) -> str:
+        if self.saved_step is None:
+            return f"no step is saved in {self.host.folder} yet"
+        return f"step {self.saved_step:,} is saved in {self.host.folder}"
+
+    def _interrupted(self, saved: str) -> Interrupted:
+        return Interrupted(
+            f"stopped at step {self.position.step:,} of {self.options.steps:,}, {saved}: run the "
+            "same command to go on"
+        )
 
     def _mean(self, values: torch.Tensor) -> torch.Tensor:
         """The mean over all processes."""

@@ -125,7 +125,7 @@ def distill(
 
     Raises:
         FacedistillError: If the recipe, its data, its teacher and the folder do not fit together.
-        Interrupted: After SIGTERM or Ctrl-C; the same call continues the run.
+        Interrupted: After SIGTERM, SIGHUP or Ctrl-C; the same call continues the run.
     """
     if isinstance(recipe, Recipe):
         if list(settings):

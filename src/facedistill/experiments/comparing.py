@@ -77,7 +77,7 @@ def run_comparison(
         The table's rows in the comparison's order.
 
     Raises:
-        Interrupted: After SIGTERM or Ctrl-C; every run has saved a checkpoint.
+        Interrupted: After SIGTERM, SIGHUP or Ctrl-C; runs that made steps have a checkpoint.
         FacedistillError: If recipes are unusable, or folders hold other runs.
     """
     out = Path(out)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -17,9 +17,17 @@ import torch
 
 from facedistill.core.errors import Interrupted
 from facedistill.core.progress import Say, progress_bar
+from facedistill.core.signals import (
+    STOP_SIGNALS,
+    signals_blocked,
+    stop_request,
+    stoppable,
+    take_signals,
+)
+from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.engine.metrics_log import METRICS, read_metrics
-from facedistill.engine.signals import stop_request
-from facedistill.experiments.trial import Job, attempt, note_error, read_error
+from facedistill.experiments.summary import standing
+from facedistill.experiments.trial import Job, attempt, has_result, note_error, read_error
 
 LOG = "log.txt"
 """What a run printed, in its folder."""
@@ -42,7 +50,8 @@ def run_apart(jobs: Sequence[Job], places: int | None, say: Say) -> None:
         say: Takes a line when a run ends.
 
     Raises:
-        Interrupted: After SIGTERM or Ctrl-C to this process or to a run; all have saved.
+        Interrupted: After SIGTERM, SIGHUP or Ctrl-C to this process or to a run; runs that made
+            steps have a checkpoint.
     """
     devices = torch.cuda.device_count()
     places = places or max(1, devices)
@@ -59,11 +68,14 @@ def run_apart(jobs: Sequence[Job], places: int | None, say: Say) -> None:
             progress.update(bar, note=", ".join(_where(job) for job, _ in running.values()))
             if stop.received:
                 _stop(running)
-                raise Interrupted("stopped, every run is saved: run the same command to go on")
+                raise Interrupted(f"stopped, {_standing(jobs)}")
             for place, (job, process) in list(running.items()):
                 if not process.is_alive():
                     del running[place]
-                    _end(job, process, running)
+                    if _was_stopped(process):
+                        _stop(running)
+                        raise Interrupted(f"{job.trial.title} was stopped, {_standing(jobs)}")
+                    _end(job, process)
                     say(f"{job.trial.title}: {read_error(job.trial.folder) or 'done'}")
                     progress.advance(bar)
 
@@ -79,7 +91,7 @@ def _start(job: Job, threads: int, device: int | None) -> SpawnProcess:
     process = multiprocessing.get_context("spawn").Process(
         target=_child, args=(job, threads), name=job.trial.title
     )
-    with _visible(device):
+    with _visible(device), signals_blocked():
         process.start()
     return process
 
@@ -110,7 +122,9 @@ def _child(job: Job, threads: int) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         try:
-            attempt(job, lambda line: print(line, flush=True))
+            with stoppable(lambda: f"stopped, {standing(job.trial.folder)}"):
+                take_signals()
+                attempt(job, lambda line: print(line, flush=True))
         except Interrupted as stop:
             print(stop, flush=True)
             sys.exit(stop.exit_code)
@@ -128,13 +142,15 @@ def _stop_with_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _end(job: Job, process: SpawnProcess, others: Mapping[int, tuple[Job, SpawnProcess]]) -> None:
+def _was_stopped(process: SpawnProcess) -> bool:
+    """Whether a process ended because a signal asked it to, which is no crash."""
+    return process.exitcode in (Interrupted.exit_code, *(-number for number in STOP_SIGNALS))
+
+
+def _end(job: Job, process: SpawnProcess) -> None:
     """Take note of how a process ended that could not write so itself."""
     process.join()
     code, folder = process.exitcode or 0, job.trial.folder
-    if code == Interrupted.exit_code:
-        _stop(others)
-        raise Interrupted(f"{job.trial.title} was stopped: run the same command to go on")
     if code < 0:
         memory = ", as the system does where memory runs out" if code == -9 else ""
         note_error(folder, f"its process was ended by {signal.Signals(-code).name}{memory}")
@@ -142,11 +158,30 @@ def _end(job: Job, process: SpawnProcess, others: Mapping[int, tuple[Job, SpawnP
         note_error(folder, f"its process ended with code {code}: see {folder / LOG}")
 
 
-def _stop(running: Mapping[int, tuple[Job, SpawnProcess]]) -> None:
-    for _, process in running.values():
-        process.terminate()
-    for _, process in running.values():
-        process.join()
+def _stop(running: Running) -> None:
+    """Let all save and end; a second Ctrl-C ends them at once."""
+    try:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join()
+    except BaseException:
+        for _, process in running.values():
+            process.kill()
+        raise
+
+
+def _standing(jobs: Sequence[Job]) -> str:
+    """Say what runs that were stopped have left, and what to do next."""
+    done = [has_result(job.trial.folder) for job in jobs]
+    saved = [
+        not finished and (job.trial.folder / CHECKPOINT).exists()
+        for job, finished in zip(jobs, done, strict=True)
+    ]
+    return (
+        f"runs finished: {sum(done)} of {len(jobs)}, with a checkpoint: {sum(saved)}; run the "
+        "same command to go on"
+    )
 
 
 def _where(job: Job) -> str:

@@ -15,13 +15,13 @@ from accelerate import Accelerator
 from facedistill.core.atomic import atomic_path
 from facedistill.core.process import keep_freed_memory
 from facedistill.core.progress import Say, say_nothing
+from facedistill.core.signals import stoppable
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.objectives.base import Objective
 from facedistill.engine.accelerator import check_micro_batches, expect_gradients, open_accelerator
 from facedistill.engine.loop import Fit
 from facedistill.engine.run_teachers import Teachers
-from facedistill.engine.signals import stoppable
 from facedistill.engine.step import TrainingStep
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.report import Report
@@ -40,7 +40,13 @@ from facedistill.experiments.measurement import evaluate_best, protocol_of
 from facedistill.experiments.run_card import write_run_card
 from facedistill.experiments.run_figures import write_figures
 from facedistill.experiments.run_metadata import run_metadata
-from facedistill.experiments.summary import Summary, check_owner, read_summary, write_summary
+from facedistill.experiments.summary import (
+    Summary,
+    check_owner,
+    read_summary,
+    standing,
+    write_summary,
+)
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
 from facedistill.models.files.model_metadata import ModelMetadata
@@ -63,7 +69,7 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
         say: Takes a line about what goes on.
 
     Raises:
-        Interrupted: After SIGTERM or Ctrl-C; if steps were made, a checkpoint was saved.
+        Interrupted: After SIGTERM, SIGHUP or Ctrl-C; if steps were made, a checkpoint was saved.
         FacedistillError: If data, teacher, recipe or folder do not fit together.
     """
     folder, training = Path(folder), recipe.training
@@ -71,7 +77,11 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
     accelerator = open_accelerator(training.device, training.precision, compiled=training.compile)
     if not accelerator.is_main_process:
         say = say_nothing
-    with stoppable(folder), _ended(accelerator), _claimed(folder, accelerator):
+    with (
+        stoppable(lambda: f"stopped outside of training, {standing(folder)}"),
+        _ended(accelerator),
+        _claimed(folder, accelerator),
+    ):
         check_owner(folder, recipe)
         summary = read_summary(folder, recipe)
         if summary is not None:

@@ -48,6 +48,15 @@ class Summary:
     receptive_fields: dict[str, float] = field(default_factory=dict)
 
 
+def standing(folder: Path) -> str:
+    """Say what a run that was stopped has left in its folder, and what to do next."""
+    if (folder / SUMMARY).exists():
+        return f"{folder} keeps its result: run the same command to go on"
+    if (folder / CHECKPOINT).exists():
+        return f"{folder} keeps its checkpoint: run the same command to go on"
+    return f"no step is saved in {folder} yet: run the same command again"
+
+
 def check_owner(folder: Path, recipe: Recipe) -> None:
     """Refuse a folder that holds what another recipe made, before anything in it is replaced.
 

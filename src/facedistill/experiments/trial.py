@@ -11,18 +11,19 @@ from pathlib import Path
 import torch
 
 from facedistill.core.atomic import atomic_path
-from facedistill.core.errors import FacedistillError, Interrupted
+from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import Say
+from facedistill.core.signals import stoppable
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine.accelerator import runs_on_cpu
-from facedistill.engine.signals import stoppable
 from facedistill.experiments.build.training_data import open_test_set, split_data
 from facedistill.experiments.folder import BANK, ERROR, SUMMARY
 from facedistill.experiments.measurement import TestSet, measure
 from facedistill.experiments.run import run
 from facedistill.experiments.run_card import write_run_card
+from facedistill.experiments.summary import standing
 from facedistill.models.files.model_file import load_model
 from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.comparison import Trial
@@ -44,7 +45,7 @@ class Job:
     @property
     def blocked_by(self) -> Path | None:
         """A run that it needs and that has no result, or crashed with one."""
-        return next((f for f in self.trial.after if not _has_result(f)), None)
+        return next((f for f in self.trial.after if not has_result(f)), None)
 
 
 def attempt(job: Job, say: Say) -> None:
@@ -59,10 +60,8 @@ def attempt(job: Job, say: Say) -> None:
         return
     (folder / ERROR).unlink(missing_ok=True)
     try:
-        with stoppable(folder):
+        with stoppable(lambda: f"stopped outside of training, {standing(folder)}"):
             _make(job, say)
-    except Interrupted:
-        raise
     except FacedistillError as error:
         note_error(folder, str(error))
     except Exception as error:
@@ -119,7 +118,8 @@ def finds_landmarks(recipe: Recipe) -> bool:
     return recipe.student.landmarks is not None
 
 
-def _has_result(folder: Path) -> bool:
+def has_result(folder: Path) -> bool:
+    """Whether a run is finished, and nothing has gone wrong since."""
     return (folder / SUMMARY).exists() and not (folder / ERROR).exists()
 
 

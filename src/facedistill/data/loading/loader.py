@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.batch import Batch
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.loading.reading import read_in_order, start_loader
+from facedistill.data.loading.reading import read_in_order
+from facedistill.data.loading.worker_processes import in_workers
 from facedistill.data.sample import KEY_BYTES, Sample
 from facedistill.data.views.resized import Resized
 from facedistill.data.views.view import View
@@ -124,31 +124,26 @@ class Loader:
             else None
         )
 
-    def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Give the batches of steps `start` to `stop`, in order."""
+    def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
+        """Give the batches of steps `start` to `stop`, in order.
+
+        Raises:
+            WorkerLost: If a loader process was killed or crashed.
+            FacedistillError: If an image cannot be read and `on_error` is not `skip`.
+        """
         if self.on_device is not None:
             yield from map(self._from_device, self.order.places(start, stop))
             return
-        batches = start_loader(
-            self.faces,
-            self.workers,
-            batch_sampler=_Places(self.order, start, stop),
-            collate_fn=collate,
-            prefetch_factor=4 if self.workers else None,
-        )
-        try:
+        places = self.order.places(start, stop)
+        # Closed here, or an error's traceback would keep the workers for as long as it lives.
+        with closing(in_workers(self.faces.batch, places, self.workers)) as batches:
             for batch in batches:
-                if isinstance(batch, FacedistillError):
-                    raise batch
                 if batch.skipped and self.on_error == "stop":
                     raise FacedistillError(
                         f"{batch.skipped[0]}; data.on_error: skip leaves damaged images out, "
                         "`facedistill inspect DATA --verify` names all"
                     )
                 yield batch
-        finally:
-            # Ends the workers now; an error's traceback would keep them for as long as it lives.
-            del batches
 
     def _from_device(self, places: list[Place]) -> Batch:
         source = self.faces.source
@@ -189,21 +184,18 @@ class AugmentedSample:
     problem: str = ""
 
 
-def collate(samples: list[AugmentedSample]) -> Batch | FacedistillError:
+def collate(samples: list[AugmentedSample]) -> Batch:
     """Stack samples into a batch, leaving out the unreadable ones.
 
-    An error is returned, not raised: this runs in a worker, and an exception that crosses from
-    there arrives as a traceback instead of one clear line.
+    Raises:
+        FacedistillError: If too few are left, or they differ in size.
     """
     good = [sample for sample in samples if sample.image is not None]
     skipped = [sample.problem for sample in samples if sample.image is None]
-    try:
-        _check_enough(len(good), skipped)
-    except FacedistillError as error:
-        return error
+    _check_enough(len(good), skipped)
     shapes = {sample.image.shape for sample in good if sample.image is not None}
     if len(shapes) > 1:
-        return FacedistillError(
+        raise FacedistillError(
             f"the crops differ in size ({', '.join(map(str, sorted(shapes)))}): set "
             "data.image_size, or pack aligned crops with `facedistill prepare`"
         )
@@ -291,7 +283,7 @@ class Cached(View):
         return Sample(self.images[index], int(self.labels[index]), self.key(index), landmarks)
 
 
-class _AugmentedFaces(Dataset[AugmentedSample]):
+class _AugmentedFaces:
     def __init__(
         self,
         source: FaceDataset,
@@ -301,6 +293,9 @@ class _AugmentedFaces(Dataset[AugmentedSample]):
     ) -> None:
         self.source, self.augment, self.seed = source, Augmenter(augmentation), seed
         self.keep_clean = keep_clean
+
+    def batch(self, places: list[Place]) -> Batch:
+        return collate([self[place] for place in places])
 
     def __getitem__(self, place: Place) -> AugmentedSample:
         epoch, index = place
@@ -328,14 +323,3 @@ class _AugmentedFaces(Dataset[AugmentedSample]):
         """Whether augmentation mirrors this image: the first draw of its generator."""
         pixel = np.zeros((1, 1, 3), np.uint8)
         return self.augment(pixel, sample_rng(self.seed, *place))[1]
-
-
-class _Places(Sampler[list[Place]]):
-    def __init__(self, order: Order, start: int, stop: int) -> None:
-        self.order, self.start, self.stop = order, start, stop
-
-    def __iter__(self) -> Iterator[list[Place]]:
-        return self.order.places(self.start, self.stop)
-
-    def __len__(self) -> int:
-        return self.stop - self.start

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.core.signals import leave_signals_to_parent, signals_blocked
 from facedistill.export.bench.timing import time_calls
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class Apart:
         self._process = get_context("spawn").Process(
             target=_serve, args=(child, subject, threads, cpus), daemon=True
         )
-        self._process.start()
+        with signals_blocked():
+            self._process.start()
         child.close()
 
     def wait(self) -> None:
@@ -140,7 +142,7 @@ class Apart:
     def end(self) -> None:
         """End the process."""
         self._parent.close()
-        self._process.terminate()
+        self._process.kill()
         self._process.join()
 
     def _ask(self, *request: Any) -> Any:
@@ -170,7 +172,7 @@ def _how_it_ended(code: int) -> str:
 
 def _serve(pipe: Connection, subject: Subject, threads: int, cpus: Sequence[int] | None) -> None:
     """Answer requests until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Who asks ends this process.
+    leave_signals_to_parent()
     os.dup2(2, 1)  # What runtimes print is no part of the result.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # What is timed is the CPU.
     if cpus is not None:
