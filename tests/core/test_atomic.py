@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facedistill.core.atomic import atomic_folder, atomic_path
+from facedistill.core.atomic import atomic_folder, atomic_path, folder_for, watch
 from facedistill.core.errors import FacedistillError
 
 
@@ -26,6 +26,31 @@ def test_writes_into_a_folder_that_it_creates(tmp_path):
         assert not target.exists()
     assert target.read_text() == "new"
     assert names(target.parent) == ["file.json"]
+
+
+def fail(block):
+    with pytest.raises(RuntimeError), block:
+        raise RuntimeError
+
+
+def test_folders_that_were_made_for_nothing_go_away(tmp_path):
+    for begin in (atomic_path, atomic_folder, lambda path: folder_for(path.parent)):
+        fail(begin(tmp_path / "a" / "b" / "target"))
+        assert names(tmp_path) == []
+
+
+def test_folders_with_something_in_them_stay(tmp_path):
+    def write_and_fail():
+        with folder_for(tmp_path / "a" / "b"):
+            (tmp_path / "a" / "file").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
+    assert names(tmp_path / "a") == ["file"]
+    (tmp_path / "own").mkdir()
+    fail(folder_for(tmp_path / "own"))
+    assert (tmp_path / "own").is_dir()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, FacedistillError])
@@ -216,3 +241,21 @@ def test_a_folder_where_none_can_be_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FacedistillError, match=r"cannot write .*file/set"):
         atomic_folder(tmp_path / "file" / "set").__enter__()
+
+
+def test_a_watched_file_or_folder_tells_when_it_was_written(tmp_path):
+    for path, write in ((tmp_path / "file", Path.touch), (tmp_path / "folder", Path.mkdir)):
+        written = watch(path)
+        assert not written()
+        write(path)
+        assert written()
+
+
+def test_a_watched_file_that_is_replaced_was_written(tmp_path):
+    path = tmp_path / "target"
+    path.write_text("old")
+    written = watch(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert not written()
+    assert written()

@@ -33,25 +33,47 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         FacedistillError: If the operating system refuses the write (disk full, no permission).
     """
     target = Path(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with _refused_as(target), folder_for(target.parent):
         _remove_leftovers(target)
         temporary, lock = _create_beside(target)
-    except OSError as error:
-        raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
+        try:
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            yield temporary
+            # Some writers put a file of their own, readable by nobody else, in its place.
+            temporary.chmod(mode)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(lock)
+
+
+@contextmanager
+def folder_for(folder: Path) -> Iterator[None]:
+    """Make a folder, and its parents; those that are empty go away again when the block fails."""
+    missing = []
+    for each in (folder, *folder.parents):
+        if each.exists():
+            break
+        missing.append(each)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        mode = stat.S_IMODE(temporary.stat().st_mode)
-        yield temporary
-        # Some writers (safetensors) put a file of their own, readable by nobody else, in its place.
-        temporary.chmod(mode)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        yield
+    except BaseException:
+        with suppress(OSError):  # Something is in it.
+            for each in missing:
+                each.rmdir()
+        raise
+
+
+@contextmanager
+def _refused_as(target: Path) -> Iterator[None]:
+    """Name what could not be written when the operating system refuses."""
+    try:
+        yield
     except OSError as error:
         raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-        os.close(lock)
 
 
 def watch(target: str | Path) -> Callable[[], bool]:
@@ -88,31 +110,27 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target).resolve()
     temporary, old = (target.with_name(f".{target.name}-{state}") for state in ("new", "old"))
-    try:
-        temporary.mkdir(parents=True, exist_ok=True)
+    with _refused_as(target), folder_for(target.parent):
+        temporary.mkdir(exist_ok=True)
         lock = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
-    try:
-        _lock_folder(lock, target)
         try:
-            for left in (old, *temporary.iterdir()):
-                _remove(left)
-            yield temporary
-            if target.exists():
-                target.rename(old)
+            _lock_folder(lock, target)
             try:
-                temporary.rename(target)
-            except OSError:
-                old.rename(target)
-                raise
-            _remove(old)
-        except OSError as error:
-            raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
+                for left in (old, *temporary.iterdir()):
+                    _remove(left)
+                yield temporary
+                if target.exists():
+                    target.rename(old)
+                try:
+                    temporary.rename(target)
+                except OSError:
+                    old.rename(target)
+                    raise
+                _remove(old)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    finally:
-        os.close(lock)
+            os.close(lock)
 
 
 def _lock_folder(lock: int, target: Path) -> None:

@@ -1,0 +1,90 @@
+"""Commands asked to stop: exit code 75, one line that says what is left."""
+
+import os
+import signal
+import sys
+
+import pytest
+
+from facedistill.cli.app import main
+from facedistill.core.signals import STOP_SIGNALS
+from facedistill.data import open as opening
+from facedistill.evaluation import evaluate as evaluating
+from facedistill.experiments import preparation
+from facedistill.experiments.build import training_data
+from facedistill.report.documents import inspection
+from tests.cli.calling import FACES, LOOSE, settings
+
+
+@pytest.fixture
+def stopped(monkeypatch, capsys):
+    """Run a command: what it said on stderr when it was asked to stop."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["facedistill", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 75
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return run
+
+
+def sending(number):
+    return lambda *_, **__: os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("prepare", FACES, "--pack", "--out"), "stopped, {out} is not written: run the same"),
+        (("embed", "--teacher", "t.onnx", "--data", FACES, "--out"), "stopped, nothing is saved"),
+        (("export", "{story}/student", "--data", FACES, "--out"), "stopped, {out} is not written"),
+        (("train", "arcface", *settings(), "--out"), "stopped outside of training, no step is"),
+        (("inspect", FACES, "--sheet"), "stopped: run the same command again"),
+    ],
+    ids=["prepare", "embed", "export", "train", "inspect"],
+)
+def test_a_command_that_is_stopped_says_what_it_leaves(
+    story, tmp_path, monkeypatch, stopped, number, words, line
+):
+    for module in (opening, inspection, training_data):
+        monkeypatch.setattr(module, "open_dataset", sending(number))
+    words = [word.format(story=story) for word in words]
+    assert stopped(*words, tmp_path / "out").startswith(line.format(out=tmp_path / "out"))
+
+
+def test_an_evaluation_that_is_stopped_says_what_it_has_written(story, monkeypatch, stopped):
+    monkeypatch.setattr(evaluating, "open_protocol", sending(signal.SIGTERM))
+    line = stopped("evaluate", story / "student.onnx", FACES)
+    assert line == "stopped before the end, written is nothing: run the same command again"
+
+
+def test_an_embedding_that_is_stopped_counts_its_shards(story, tmp_path, monkeypatch, stopped):
+    for shard in range(2):
+        (tmp_path / f"rows-0000{shard}.npy").touch()
+    monkeypatch.setattr(opening, "open_dataset", sending(signal.SIGTERM))
+    line = stopped("embed", "--teacher", "t.onnx", "--data", FACES, "--out", tmp_path)
+    assert line == f"stopped, finished shards in {tmp_path}: 2; run the same command to go on"
+
+
+def test_what_was_written_before_the_signal_is_said_to_be_written(
+    finder, tmp_path, monkeypatch, stopped
+):
+    monkeypatch.setattr(preparation, "save_sheet", sending(signal.SIGTERM))
+    line = stopped(
+        *(
+            "prepare",
+            LOOSE,
+            "--align",
+            "--model",
+            finder / "finder.onnx",
+            "--out",
+            tmp_path / "out",
+        ),
+        *("--sheet", tmp_path / "sheet.png"),
+    )
+    assert line == f"stopped, {tmp_path / 'out'} is written"
