@@ -46,7 +46,7 @@ def test_a_loss_that_is_not_a_number_names_objective_step_and_batch(tmp_path):
 
 def test_where_there_is_no_checkpoint_none_is_spoken_of(tmp_path):
     with pytest.raises(FacedistillError, match="there is no checkpoint to go back to"):
-        train(tmp_path, "objectives.poisoned_from_the_middle={}", "training.checkpoint_minutes=9")
+        run(tiny_recipe("objectives.poisoned_from_the_middle={}"), tmp_path, lambda line: None)
 
 
 @objective("smooth_nowhere")
