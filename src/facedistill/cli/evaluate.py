@@ -113,8 +113,8 @@ def evaluate(
         bool,
         typer.Option(
             "--all-pairs",
-            help="Compare all images of a labelled data set; with --mask one, each masked with all "
-            "others as they are.",
+            help="Compare all images of a labelled data set, or those of a .bin across its "
+            "folds; with --mask one, each masked with all others as they are.",
         ),
     ] = False,
     distractors: Annotated[

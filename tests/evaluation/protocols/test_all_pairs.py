@@ -6,10 +6,18 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
+from facedistill.data.pairs.bin_pairs import write_bin
+from facedistill.data.pairs.pair_set import PairSet
+from facedistill.evaluation.evaluate import open_protocol
 from facedistill.evaluation.metrics.roc import area_under_curve, roc_curve, tar_at_far
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.perturbations.masked import put_on_mask
-from facedistill.evaluation.protocols.all_pairs import AllPairsProtocol, report_all_pairs
+from facedistill.evaluation.protocols.all_pairs import (
+    AcrossFoldsProtocol,
+    AllPairsProtocol,
+    report_all_pairs,
+)
+from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.outputs import Outputs
 from tests.evaluation.metrics.vectors import cosines_of_all_pairs
 
@@ -86,3 +94,58 @@ def test_what_gives_no_pairs_is_refused():
         evaluate_all_pairs(pixels, faces, mask="one", mask_seed=-1)
     tiny = open_dataset("procedural:identities=2,images=2,size=16")
     assert torch.isfinite(torch.tensor(evaluate_all_pairs(pixels, tiny, resamples=0).auc))
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A `.bin` file of four folds, each of two identities with three images."""
+    faces = open_dataset("procedural:identities=8,images=3,size=24,difficulty=0.3")
+    pairs, same, folds = [], [], []
+    for fold in range(4):
+        for one, other in [(0, 1), (1, 2), (0, 3), (3, 4), (4, 5), (2, 5)]:
+            pairs.append((6 * fold + one, 6 * fold + other))
+            same.append(one // 3 == other // 3)
+            folds.append(fold)
+    return PairSet("listed", faces, np.array(pairs), np.array(same), np.array(folds))
+
+
+def test_across_folds_all_images_are_compared(listed):
+    protocol = AcrossFoldsProtocol(listed)
+    report = protocol.evaluate(pixels, EvaluationOptions(flip=False, fars=(0.1,), resamples=20))
+    labels = listed.faces.labels
+    vectors = np.stack([listed.image(i) for i in range(24)]).reshape(24, -1) - 127.5
+    pairs = [
+        each
+        for each in cosines_of_all_pairs(vectors, None, labels)
+        if each[3] or labels[each[0]] // 2 != labels[each[1]] // 2
+    ]
+    whole = roc_curve(np.array([p[2] for p in pairs]), np.array([p[3] for p in pairs]))
+    assert (report.genuine, report.impostors) == (8 * 3, 24 * 18 // 2)
+    assert report.points[0].tar == tar_at_far(whole, 0.1).tar
+    assert report.line().startswith("listed (all pairs across 4 folds): TAR@1e-1")
+    assert "24 images in 4 folds" in report.line()
+    assert (report.to_dict()["folds"], report.to_dict()["people"]) == (4, None)
+    assert report.intervals["1e-1"].over == "identities"
+
+
+def test_across_folds_stored_embeddings_lie_as_in_the_file(listed):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(24, 5))
+    options = EvaluationOptions(resamples=0)
+    by_image, by_pair = (
+        AcrossFoldsProtocol(listed).evaluate(StoredEmbeddings("a.npy", rows), options)
+        for rows in (images, images[listed.pairs.ravel()])
+    )
+    np.testing.assert_array_equal(by_image.comparison.scores, by_pair.comparison.scores)
+    with pytest.raises(FacedistillError, match="which do not fit listed"):
+        AcrossFoldsProtocol(listed).evaluate(StoredEmbeddings("a.npy", images[:-1]), options)
+
+
+def test_a_bin_file_is_compared_across_its_tenths(tmp_path):
+    faces = open_dataset("procedural:identities=20,images=2,size=24")
+    pairs = np.arange(40).reshape(20, 2)
+    write_bin(PairSet("drawn", faces, pairs, np.ones(20, bool)), tmp_path / "drawn.bin")
+    protocol = open_protocol(tmp_path / "drawn.bin", all_pairs=True)
+    report = protocol.evaluate(pixels, EvaluationOptions(resamples=0))
+    assert (report.genuine, report.impostors) == (20, 40 * 36 // 2)
+    assert [point.target for point in report.points] == [1e-2, 1e-3, 1e-4, 1e-5]

@@ -12,6 +12,15 @@ from facedistill.data.pairs.pair_drawing import DEFAULT_PAIRS, most_pairs
 from facedistill.data.pairs.pair_set import PairSet
 
 
+def is_pair_list(source: str | Path) -> bool:
+    """Whether it can only be a list of pairs: a `.bin` file, or `FOLDER:LIST`.
+
+    A folder with `pairs.txt` is a data set too.
+    """
+    folder, _, _ = str(source).rpartition(":")
+    return Path(source).suffix.lower() == ".bin" or (bool(folder) and Path(folder).is_dir())
+
+
 def open_pairs(source: str | Path, *, count: int | None = None, seed: int = 0) -> PairSet:
     """Open whatever holds pairs.
 

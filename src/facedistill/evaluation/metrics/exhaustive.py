@@ -65,6 +65,7 @@ def compare_all(
     gallery: np.ndarray | None,
     identities: np.ndarray,
     *,
+    folds: np.ndarray | None = None,
     name: str = "all pairs",
     device: torch.device | str = "cpu",
 ) -> AllPairScores:
@@ -79,6 +80,8 @@ def compare_all(
         gallery: (N, D) of the same images otherwise (unmasked, say): every probe is compared with
             every gallery image but its own. None compares each two probes once.
         identities: (N,) integers.
+        folds: (N,) integers: only images of different folds make an impostor pair. None lets any
+            two identities make one.
         name: Label of the progress bar.
         device: Where the products are computed.
 
@@ -102,13 +105,14 @@ def compare_all(
     units = unit_rows(probes, kind)
     others = units if gallery is None else unit_rows(gallery, kind)
     first, second, scores = _genuine(units, others, identities, once=gallery is None)
-    if not len(scores) or len(np.unique(identities)) < 2:
+    apart = identities if folds is None else folds
+    if not len(scores) or len(np.unique(apart)) < 2:
         raise FacedistillError(
             f"{name}: pairs of one identity and of two identities must both be there"
         )
     levels, accepted = np.unique(scores, return_counts=True)
     tally = _Tally(torch.from_numpy(levels).to(device))
-    _impostors(units, others, identities, tally, once=gallery is None, name=name, device=device)
+    _impostors(units, others, apart, tally, once=gallery is None, name=name, device=device)
     return AllPairScores(
         curve=_curve(levels, accepted, tally),
         probes=first,
@@ -181,29 +185,29 @@ class _Tally:
 def _impostors(
     units: np.ndarray,
     others: np.ndarray,
-    identities: np.ndarray,
+    apart: np.ndarray,
     tally: _Tally,
     *,
     once: bool,
     name: str,
     device: torch.device | str,
 ) -> None:
-    """Count the scores of all pairs of two identities."""
+    """Count the scores of all pairs of images that `apart` tells apart: identities or folds."""
     probes, gallery = (torch.from_numpy(each).to(device) for each in (units, others))
-    identity, number = (
-        torch.from_numpy(identities).to(device),
-        torch.arange(len(identities), device=device),
+    group, number = (
+        torch.from_numpy(apart).to(device),
+        torch.arange(len(apart), device=device),
     )
     blocks = [
         (row, column)
-        for row in range(0, len(identities), _ROWS)
-        for column in range(0, len(identities), _COLUMNS)
+        for row in range(0, len(apart), _ROWS)
+        for column in range(0, len(apart), _COLUMNS)
         if not once or column + _COLUMNS > row
     ]
     for row, column in track(blocks, f"{name}: all pairs", total=len(blocks), unit="blocks"):
         rows, columns = slice(row, row + _ROWS), slice(column, column + _COLUMNS)
         scores = (probes[rows] @ gallery[columns].T).clamp_(-1, 1)
-        counted = identity[rows, None] != identity[None, columns]
+        counted = group[rows, None] != group[None, columns]
         if once:
             counted &= number[rows, None] < number[None, columns]
         tally.add(scores, counted, row, column)

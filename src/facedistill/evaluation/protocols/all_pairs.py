@@ -1,4 +1,4 @@
-"""Verification over all pairs of a labelled data set, masked probes against plain faces included.
+"""Verification over all pairs of a labelled data set or of a list's folds, masks included.
 
 Every image is compared with every other one: genuine pairs are of one identity, impostor pairs of
 two. The figure is the true accept rate at false accept rates of 1e-4 and less, which lists of some
@@ -8,6 +8,9 @@ Workshops 2021): all-to-all within a set of plain faces, mask-to-nonmask between
 plain photos of its mask set, where TAR is reported at FAR 1e-4. That set is private, with real
 masks; here masks are drawn, on every image as the probe, and an image is never compared with
 itself.
+
+Of a list of pairs, such as LFW's, all images of different folds are impostor pairs and all that
+genuine pairs join are genuine ones (see `data.pairs.fold_faces`).
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from facedistill.core.errors import FacedistillError, naming
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.open import open_dataset
+from facedistill.data.pairs.fold_faces import fold_faces
+from facedistill.data.pairs.open_pairs import is_pair_list, open_pairs
+from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.metrics.exhaustive import AllPairScores, ScoredPair, compare_all
 from facedistill.evaluation.metrics.roc import (
     area_under_curve,
@@ -33,6 +39,7 @@ from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.perturbations.masked import Masked, put_on_mask
 from facedistill.evaluation.protocols.all_pairs_report import AllPairsReport
 from facedistill.evaluation.protocols.base import Protocol, embed_faces
+from facedistill.evaluation.protocols.pair_verification import stored_rows
 from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.models.device import best_device, device_of
@@ -40,6 +47,9 @@ from facedistill.models.inference import Network
 
 FARS = (1e-3, 1e-4, 1e-5, 1e-6)
 """The false accept rates reported unless others are asked for."""
+
+FOLD_FARS = (1e-2, 1e-3, 1e-4, 1e-5)
+"""The same across the folds of a list, whose images are a few thousand."""
 
 
 class AllPairsProtocol(Protocol):
@@ -50,22 +60,27 @@ class AllPairsProtocol(Protocol):
 
     Args:
         faces: The data set, labelled.
+        folds: (N,) integers: only images of different folds make an impostor pair. None lets any
+            two identities make one.
     """
 
     kind = "a whole data set"
     takes = frozenset({"fars", "flip", "mask", "mask_seed", "prompts"})
 
-    def __init__(self, faces: FaceDataset) -> None:
+    def __init__(self, faces: FaceDataset, folds: np.ndarray | None = None) -> None:
         self.faces = faces
+        self.folds = folds
         self.name = faces.name
 
     @classmethod
     def open(cls, source: str | Path) -> AllPairsProtocol:
-        """Open a labelled data set, whatever `data.open.open_dataset` opens.
+        """Open a labelled data set, or the images of a list of pairs (`.bin`, `FOLDER:LIST`).
 
         Raises:
-            FacedistillError: If it is none, or does not give pairs of both kinds.
+            FacedistillError: If it is neither, is damaged, or does not give pairs of both kinds.
         """
+        if is_pair_list(source):
+            return AcrossFoldsProtocol(open_pairs(source))
         faces = open_dataset(source, relabel=True)
         check_identities(faces)
         return cls(faces)
@@ -125,12 +140,47 @@ class AllPairsProtocol(Protocol):
             gallery,
             mask=options.mask,
             mask_seed=options.mask_seed,
-            fars=options.fars or FARS,
+            fars=options.fars or (FARS if self.folds is None else FOLD_FARS),
             flip=flip,
             resamples=options.resamples,
             seed=options.seed,
             device=device,
+            folds=self.folds,
         )
+
+
+class AcrossFoldsProtocol(AllPairsProtocol):
+    """Compares the images of a list of pairs across its folds, see `fold_faces`.
+
+    Stored embeddings are two rows per pair, as the images lie in a `.bin` file, or a row per
+    distinct image of the list, in its order.
+
+    Args:
+        pairset: The list.
+
+    Raises:
+        FacedistillError: If an image is in two folds, or damaged.
+    """
+
+    kind = "a list of pairs, all compared"
+
+    def __init__(self, pairset: PairSet) -> None:
+        self.pairset = pairset
+        self.images = fold_faces(pairset)
+        super().__init__(self.images.faces, self.images.folds)
+
+    def evaluate_stored(
+        self, stored: StoredEmbeddings, options: EvaluationOptions
+    ) -> AllPairsReport:
+        """Compare embeddings that are already there.
+
+        Raises:
+            FacedistillError: If embeddings do not fit the list.
+        """
+        rows = np.empty(len(self.pairset), np.int64)
+        rows[self.pairset.pairs] = stored_rows(stored, self.pairset)
+        probes = stored.summed(rows[self.images.images])
+        return self._report(probes, None, options, stored.flip, options.device or best_device())
 
 
 def report_all_pairs(
@@ -145,6 +195,7 @@ def report_all_pairs(
     resamples: int = 1000,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    folds: np.ndarray | None = None,
 ) -> AllPairsReport:
     """Measure verification over all pairs on embeddings that are already there.
 
@@ -159,6 +210,7 @@ def report_all_pairs(
         resamples: Bootstrap resamples of the intervals; 0 for none.
         seed: Seed of the bootstrap.
         device: Where the products are computed.
+        folds: (N,) of its labelled images; see `AllPairsProtocol`.
 
     Raises:
         FacedistillError: If embeddings do not fit the data set, or see `compare_all`.
@@ -170,7 +222,7 @@ def report_all_pairs(
             f"{len(probes):,} embeddings for {len(identities):,} labelled images of {faces.name}: "
             "give one row per image"
         )
-    compared = compare_all(probes, gallery, identities, name=faces.name, device=device)
+    compared = compare_all(probes, gallery, identities, folds=folds, name=faces.name, device=device)
     points = [tar_at_far(compared.curve, far) for far in fars]
     intervals = {}
     for point in points:
@@ -182,9 +234,10 @@ def report_all_pairs(
     return AllPairsReport(
         name=faces.name,
         images=len(identities),
-        identities=len(np.unique(identities)),
+        identities=len(np.unique(identities)) if folds is None else None,
         masked=mask,
         mask_seed=mask_seed,
+        folds=None if folds is None else len(np.unique(folds)),
         flip=flip,
         auc=area_under_curve(compared.curve),
         eer=equal_error_rate(compared.curve),

@@ -27,9 +27,11 @@ class AllPairsReport(Report):
     Attributes:
         name: The data set.
         images: Number of labelled images.
-        identities: Number of identities.
+        identities: Number of identities; None across folds, where a list does not say.
         masked: Which image of a pair wore a drawn mask: the probe (`one`), `both`, or none.
         mask_seed: Seed of the masks.
+        folds: Number of folds whose images make the impostor pairs; None where any two identities
+            make one.
         flip: Whether embeddings were f(x) + f(flip x).
         auc: Area under the ROC curve.
         eer: Equal error rate.
@@ -40,9 +42,10 @@ class AllPairsReport(Report):
     """
 
     images: int
-    identities: int
+    identities: int | None
     masked: Masked | None
     mask_seed: int
+    folds: int | None
     flip: bool
     auc: float
     eer: float
@@ -53,7 +56,8 @@ class AllPairsReport(Report):
     @property
     def title(self) -> str:
         """Name of the data set, and what was compared."""
-        return f"{self.name} ({_WEARING[self.masked]})"
+        across = f" across {self.folds} folds" if self.folds else ""
+        return f"{self.name} ({_WEARING[self.masked]}{across})"
 
     @property
     def score(self) -> float:
@@ -88,6 +92,12 @@ class AllPairsReport(Report):
             for place in lowest
         ]
 
+    def counts(self) -> str:
+        """Return how many images were compared, and of how many identities where that is known."""
+        if self.identities is None:
+            return f"{self.images:,} images in {self.folds} folds"
+        return f"{self.images:,} images of {self.identities:,} identities"
+
     def line(self) -> str:
         """Return the figures as one line of text."""
         parts = []
@@ -101,7 +111,7 @@ class AllPairsReport(Report):
             f"AUC {self.auc:.6f}",
             f"EER {100 * self.eer:.2f} %",
             f"{self.genuine:,} genuine, {self.impostors:,} impostor pairs",
-            f"{self.images:,} images of {self.identities:,} identities",
+            self.counts(),
         ]
         return f"{self.title}: " + ", ".join(parts)
 
@@ -114,6 +124,7 @@ class AllPairsReport(Report):
             "people": self.identities,
             "masked": self.masked,
             "mask_seed": self.mask_seed,
+            "folds": self.folds,
             "flip": self.flip,
             "genuine": self.genuine,
             "impostors": self.impostors,

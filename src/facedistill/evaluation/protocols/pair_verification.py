@@ -102,7 +102,7 @@ class PairProtocol(Protocol):
             FacedistillError: If embeddings do not fit the pairs, or either is unusable.
         """
         check_pairs(self.pairset)
-        scores = pair_similarities(stored.summed(), _rows(stored, self.pairset))
+        scores = pair_similarities(stored.summed(), stored_rows(stored, self.pairset))
         return self._report(self.pairset, scores, options, stored.flip)
 
     def _report(
@@ -163,8 +163,12 @@ class PairProtocol(Protocol):
         return robustness(embedder, self.pairset, report, options)
 
 
-def _rows(stored: StoredEmbeddings, pairset: ImagePairs) -> np.ndarray:
-    """Return the two rows of each pair."""
+def stored_rows(stored: StoredEmbeddings, pairset: ImagePairs) -> np.ndarray:
+    """Return the two rows of each pair, int64 (P, 2).
+
+    Raises:
+        FacedistillError: If there are neither two rows per pair nor one per distinct image.
+    """
     count, images = 2 * len(pairset.same), int(pairset.pairs.max()) + 1
     if len(stored.plain) == images:
         return pairset.pairs

@@ -59,9 +59,10 @@ RULES = {
         ),
         Rules(
             "all_pairs",
-            1,
-            "every image against every other one of the data set, once; with masks on one, every "
-            "image masked against every other one as it is; by tar_at_far",
+            2,
+            "every image against every other one of the data set, or of a list's other folds, "
+            "once; with masks on one, every image masked against every other one as it is; by "
+            "tar_at_far",
         ),
         Rules(
             "distractors",

@@ -41,12 +41,16 @@ def all_pairs_section(report: AllPairsReport, faces: FaceDataset | None) -> Sect
             score_drawing(compared.counts, report.points),
         ],
         remarks=[
-            f"{report.images:,} images of {report.identities:,} identities: {report.genuine:,} "
-            f"genuine and {report.impostors:,} impostor pairs. Intervals are over identities, at "
-            "the threshold found."
+            f"{report.counts()}: {report.genuine:,} genuine and {report.impostors:,} impostor "
+            "pairs. Intervals are over identities, at the threshold found."
         ],
         curves=curves,
     )
+    if report.folds is not None:
+        made.remarks.append(
+            f"The {report.folds} folds share no identity by the protocol: any two images of two "
+            "folds are an impostor pair. Genuine pairs follow from the listed ones."
+        )
     if report.masked is not None:
         made.remarks.append(f"Masks are drawn by seed {report.mask_seed}.")
     measured = [point for point in report.points if point.threshold is not None]
