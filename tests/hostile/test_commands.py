@@ -21,6 +21,7 @@ from facedistill.cli.app import main
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.models.files.model_file import load_model
 from facedistill.models.files.signed_file import checksum
+from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.header import HEADER_KEY
 from tests.data.formats.test_image_file import jpeg_declaring, png_declaring
 from tests.engine import standin
@@ -332,6 +333,7 @@ def test_nan_in_an_onnx_file(job, refused):
                 onnx.numpy_helper.from_array(np.full_like(values, np.nan), weights.name)
             )
     onnx.save(model, path)
+    write_digest(path)
     refused("evaluate", path, PAIRS, names="not finite")
     new = ("--data", job / "faces", "--out", job / "new")
     message = refused("embed", "--teacher", path, *new, names="NaN")

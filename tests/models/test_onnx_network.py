@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from facedistill.core.errors import FacedistillError
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.models.preprocess import Preprocess
+from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.input_spec import InputSpec, StatedInput
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -47,6 +48,8 @@ def write(
     if metadata is not None:
         helper.set_model_props(model, {"facedistill": metadata})
     onnx.save(model, path)
+    if metadata is not None:
+        write_digest(path)
     return weight
 
 

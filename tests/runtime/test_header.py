@@ -22,7 +22,12 @@ def test_damaged_documents_are_refused_by_name(text):
 
 
 @pytest.mark.parametrize(
-    "stated", [3, None, [0.5], {"1e-3": "high"}, {"often": 0.5}, {"nan": 0.5}, {"2": 0.5}]
+    "stated",
+    [
+        *(3, None, [0.5]),
+        *({"1e-3": "high"}, {"1e-3": 1.5}, {"1e-3": float("nan")}, {"1e-3": float("-inf")}),
+        *({"often": 0.5}, {"nan": 0.5}, {"2": 0.5}),
+    ],
 )
 def test_damaged_thresholds_are_refused_by_name(stated):
     with pytest.raises(FacedistillError, match=r"student\.onnx: damaged thresholds"):

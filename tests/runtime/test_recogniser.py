@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from facedistill.core.errors import FacedistillError
+from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.recogniser import Recogniser
 from tests.runtime.student_input import SIDE, faces
 
@@ -112,6 +113,7 @@ def redescribed(student, path, change) -> Path:
     document = json.loads(model.metadata_props[0].value)
     model.metadata_props[0].value = json.dumps(change(document))
     onnx.save(model, path)
+    write_digest(path)
     return path
 
 

@@ -40,12 +40,16 @@ def stated_thresholds(document: Mapping[str, Any], path: Path) -> dict[str, floa
         path: Where it was found.
 
     Raises:
-        FacedistillError: If they are no rates and no numbers, naming `path`.
+        FacedistillError: If they are no rates and cosines, naming `path`.
     """
     try:
         stated = document.get("thresholds", {})
         if not all(0 <= float(far) <= 1 for far in stated):
             raise ValueError(f"false accept rates {', '.join(stated)}")
-        return {far: float(cosine) for far, cosine in stated.items()}
+        thresholds = {far: float(cosine) for far, cosine in stated.items()}
+        for far, cosine in thresholds.items():
+            if not -1 <= cosine <= 1:
+                raise ValueError(f"{cosine} at FAR {far} is not a cosine")
+        return thresholds
     except (TypeError, ValueError, AttributeError) as error:
         raise FacedistillError(f"{path}: damaged thresholds: {error}") from None

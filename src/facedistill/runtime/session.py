@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 
 from facedistill.core.errors import FacedistillError
+from facedistill.runtime.file_digest import check_digest, require_digest
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 
 CPU = ("CPUExecutionProvider",)
@@ -39,7 +40,8 @@ class Session:
         document: What facedistill's export wrote into the file; None in anyone else's.
 
     Raises:
-        FacedistillError: If it does not load, or its document is damaged.
+        FacedistillError: If it does not load, or facedistill exported it and it is not, to the
+            byte, what was written.
     """
 
     def __init__(self, path: Path, threads: int, providers: Sequence[str] = CPU) -> None:
@@ -47,6 +49,8 @@ class Session:
         if not path.is_file():
             missing = "is not a regular file" if path.exists() else "does not exist"
             raise FacedistillError(f"{path} {missing}")
+        # Before the runtime sees it: what is damaged may ask for any memory, or end the process.
+        whole = check_digest(path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _SILENT
         options.intra_op_num_threads = threads
@@ -58,8 +62,20 @@ class Session:
             raise _refused(path, error, onnxruntime.__version__) from None
         self.inputs: Sequence[Any] = self._session.get_inputs()
         self.outputs: Sequence[Any] = self._session.get_outputs()
-        text = self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY)
-        self.document = None if text is None else parse_exported(text, path)
+        text = self._carried()
+        self.document: dict[str, Any] | None = None
+        if text is not None:
+            require_digest(path, whole)
+            self.document = parse_exported(text, path)
+
+    def _carried(self) -> str | None:
+        try:
+            carried: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise FacedistillError(
+                f"{self.path}: damaged facedistill metadata: {error.reason}"
+            ) from None
+        return carried.get(HEADER_KEY)
 
     def run(self, outputs: Sequence[str], batch: np.ndarray) -> list[np.ndarray]:
         """Return outputs by name, for a batch as the graph's only input takes it.

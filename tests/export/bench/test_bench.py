@@ -13,6 +13,7 @@ from facedistill.export.bench.bench_process import Measured
 from facedistill.export.target import TARGETS, Runtime, Target
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
+from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.header import HEADER_KEY
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine import standin  # noqa: F401  (registers the architecture)
@@ -24,6 +25,7 @@ def files(tmp_path_factory):
     network = FaceNetwork.create("standin", InputSpec(size=32), embedding_size=3)
     save_model(network, folder / "runs" / "one" / "best.safetensors")
     onnx.save(mean_colour(), folder / "runs" / "one" / "best.onnx")
+    write_digest(folder / "runs" / "one" / "best.onnx")
     onnx.save(mean_colour(carried=False), folder / "foreign.onnx")
     return folder
 

@@ -12,6 +12,7 @@ from facedistill.models.files.decision_thresholds import write_thresholds
 from facedistill.models.files.model_file import load_model, save_model
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.input_spec import InputSpec
 
 
@@ -57,7 +58,10 @@ def test_an_exported_file_keeps_all_but_the_thresholds_given(network, tmp_path):
         write_thresholds(tmp_path / "foreign.onnx", {"1e-4": 0.4})
     onnx.helper.set_model_props(foreign, {"facedistill": json.dumps([1])})
     onnx.save(foreign, tmp_path / "foreign.onnx")
-    with pytest.raises(FacedistillError, match="damaged"):
+    with pytest.raises(FacedistillError, match="has no digest"):
+        write_thresholds(tmp_path / "foreign.onnx", {"1e-4": 0.4})
+    write_digest(tmp_path / "foreign.onnx")
+    with pytest.raises(FacedistillError, match="not a JSON object"):
         write_thresholds(tmp_path / "foreign.onnx", {"1e-4": 0.4})
 
 

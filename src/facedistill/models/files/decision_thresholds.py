@@ -14,6 +14,7 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.models.files.model_file import load_model, save_model
 from facedistill.models.files.run_weights import best_of
+from facedistill.runtime.file_digest import ENTRY, check_digest, require_digest, write_digest
 from facedistill.runtime.header import HEADER_KEY, parse_exported, stated_thresholds
 
 
@@ -55,7 +56,8 @@ def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[
 
 def _write_onnx(path: Path, thresholds: Mapping[str, float]) -> dict[str, float]:
     try:
-        model = onnx.load(path)
+        whole = check_digest(path)
+        model = onnx.load(path, load_external_data=False)
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
     except DecodeError:
@@ -65,9 +67,13 @@ def _write_onnx(path: Path, thresholds: Mapping[str, float]) -> dict[str, float]
         raise FacedistillError(
             f"{path} was not exported by facedistill, so it has no place for thresholds"
         )
+    require_digest(path, whole)
     document = parse_exported(carried[0].value, path)
     merged = {**stated_thresholds(document, path), **thresholds}
     carried[0].value = json.dumps({**document, "thresholds": merged})
+    others = [entry for entry in model.metadata_props if entry.key != ENTRY]
+    onnx.helper.set_model_props(model, {entry.key: entry.value for entry in others})
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+        write_digest(temporary)
     return merged

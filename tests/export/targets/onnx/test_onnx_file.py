@@ -24,6 +24,7 @@ from facedistill.export.targets.onnx.onnx_file import (
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.runtime.file_digest import ENTRY
 from facedistill.runtime.header import HEADER_KEY
 from tests.export.small_network import SIDE, embeddings, faces, least_cosine, small_network
 
@@ -107,7 +108,7 @@ def test_export_leaves_network_in_training_mode(network, exported):
 
 def test_metadata_describe_the_input_of_the_file(network, exported):
     properties = {p.key: p.value for p in onnx.load(exported.path).metadata_props}
-    assert set(properties) == {HEADER_KEY}
+    assert set(properties) == {HEADER_KEY, ENTRY}
     document = json.loads(properties[HEADER_KEY])
     assert document["format"] == 1
     assert document["input"] == {
@@ -157,9 +158,9 @@ def test_the_document_is_read_without_a_runtime(exported, tmp_path, monkeypatch)
         (None, "does not exist"),
         (b"", "is not a usable ONNX file: it holds no graph"),
         (b"no graph", "is not a usable ONNX file: "),
-        (b":\0r\x10\n\x0bfacedistill\x12\x01\xff", "damaged facedistill metadata: "),
+        (b":\0r\x10\n\x0bfacedistill\x12\x01\xff", "has no digest"),
     ],
-    ids=["absent", "empty", "text", "no UTF-8"],
+    ids=["absent", "empty", "text", "no digest"],
 )
 def test_what_is_no_onnx_file_has_no_document(tmp_path, content, reason):
     path = tmp_path / "a.onnx"
@@ -177,6 +178,12 @@ def test_prelus_are_maxima_but_for_converters(network, exported, tmp_path):
     built = [node.op_type for node in onnx.load(path).graph.node]
     assert built.count("PRelu") == operators.count("Max") > 0
     np.testing.assert_allclose(answer(path, faces(3)), answer(exported.path, faces(3)), atol=1e-5)
+
+
+def test_a_file_is_of_a_version_that_runtimes_of_years_ago_read(exported):
+    model = onnx.load(exported.path)
+    assert model.ir_version == 8
+    assert {entry.domain: entry.version for entry in model.opset_import} == {"": 18}
 
 
 def test_file_is_alone_and_names_no_source_path(exported):

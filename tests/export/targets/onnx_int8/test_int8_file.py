@@ -20,6 +20,7 @@ from facedistill.export.targets.onnx_int8.int8_file import (
     write,
 )
 from facedistill.models.face_network import FaceNetwork
+from facedistill.runtime.file_digest import ENTRY
 from facedistill.runtime.header import HEADER_KEY
 from facedistill.runtime.input_spec import InputSpec
 from tests.export.int8.graphs import Builder
@@ -109,8 +110,11 @@ def test_file_carries_its_document(network, exported):
     document = read_metadata(exported)
     assert document["precision"] == "int8"
     assert document["input"] == {"kind": "uint8_nhwc_rgb", **network.input.to_dict()}
-    (entry,) = onnx.load(exported).metadata_props
+    model = onnx.load(exported)
+    assert model.ir_version == 8
+    entry, digest = model.metadata_props
     assert (entry.key, json.loads(entry.value)) == (HEADER_KEY, document)
+    assert digest.key == ENTRY
 
 
 def test_slopes_above_one_take_the_minimum(tmp_path):

@@ -1,4 +1,5 @@
 import copy
+import shutil
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
+from facedistill.runtime.file_digest import write_digest
 from tests.export.small_network import embeddings, faces, least_cosine, small_network
 
 pytest.importorskip("openvino", reason="needs the extra openvino")
@@ -86,12 +88,33 @@ def test_damaged_files_are_refused_in_one_line(files, tmp_path):
     ):
         path.write_bytes(graph)
         weights.write_bytes(numbers)
+        with pytest.raises(FacedistillError, match=r"is damaged|is not a usable OpenVINO file"):
+            target.open_engine(path)
+        write_digest(path, [weights])
         with pytest.raises(
             FacedistillError, match=r"a\.xml is not a usable OpenVINO file"
         ) as caught:
             target.open_engine(path)
         assert "\n" not in str(caught.value)
         assert not str(caught.value).endswith(": ")
+
+
+def test_a_flipped_bit_of_either_file_is_refused(files, tmp_path):
+    for name in ("a.xml", "a.bin"):
+        for suffix in (".xml", ".bin"):
+            shutil.copy(files / f"uint8{suffix}", tmp_path / f"a{suffix}")
+        content = bytearray((tmp_path / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(FacedistillError, match=r"a\.xml or .*a\.bin is damaged"):
+            target.read_metadata(tmp_path / "a.xml")
+
+
+def test_a_document_without_a_digest_is_refused(tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text('<net><rt_info><facedistill value="{}"/></rt_info></net>')
+    with pytest.raises(FacedistillError, match="has no digest"):
+        target.read_metadata(path)
 
 
 def test_entities_do_not_grow(tmp_path):

@@ -5,12 +5,14 @@ inside; else float32 (batch, 3, size, size), normalised. Output 0 is the embeddi
 (batch, D). The batch is fixed: delegates want to know it.
 
 The document of `file_metadata.py` is a file `facedistill.json` in a ZIP archive behind the model,
-as in TensorFlow Lite's own files with metadata: runtimes pass over it, and `unzip` reads it.
+as in TensorFlow Lite's own files with metadata: runtimes pass over it, and `unzip` reads it. It is
+stored as it is, and the archive's comment is the file's digest (`runtime.file_digest`).
 """
 
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,25 @@ from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.engine import FileEngine
+from facedistill.runtime.file_digest import (
+    blank_ending,
+    check_digest,
+    require_digest,
+    write_digest,
+)
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 
 _DOCUMENT = f"{HEADER_KEY}.json"
 _LARGEST_DOCUMENT = 1 << 20
+_DAMAGE = (
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+)
+"""What reading a damaged archive fails by."""
 _MAGIC = b"TFL3"
 """From the fifth byte of every such file on."""
 
@@ -52,6 +69,8 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     _convert(graph, example, path, network.name)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(_DOCUMENT, json.dumps(document))
+        archive.comment = blank_ending(path.suffix)
+    write_digest(path)
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
@@ -61,18 +80,40 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     with path.open("rb") as file:
         if file.read(8)[4:] != _MAGIC:
             raise FacedistillError(f"{path} is not a usable LiteRT file: it does not begin as one")
+    whole = check_digest(path)
     if not zipfile.is_zipfile(path):
         return None
     try:
         with zipfile.ZipFile(path) as archive:
-            if _DOCUMENT not in archive.namelist():
-                return None
-            if archive.getinfo(_DOCUMENT).file_size > _LARGEST_DOCUMENT:
-                raise FacedistillError(f"{path}: damaged facedistill metadata: too long")
-            text = archive.read(_DOCUMENT).decode()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        raise FacedistillError(f"{path}: damaged facedistill metadata: {error}") from None
+            text = _stored_document(archive)
+    except _DAMAGE as error:
+        raise FacedistillError(
+            f"{path}: damaged facedistill metadata: {first_line(error)}"
+        ) from None
+    if text is None:
+        return None
+    require_digest(path, whole)
     return parse_exported(text, path)
+
+
+def _stored_document(archive: zipfile.ZipFile) -> str | None:
+    """Return the document in an archive, read without believing what it says of the length.
+
+    Raises:
+        ValueError: If it is not as `write` stores it.
+    """
+    if _DOCUMENT not in archive.namelist():
+        return None
+    entry = archive.getinfo(_DOCUMENT)
+    encrypted = entry.flag_bits & 1
+    stored = entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
+    if encrypted or not stored:
+        raise ValueError(f"{_DOCUMENT} is not stored as it is")
+    with archive.open(entry) as file:
+        content = file.read(_LARGEST_DOCUMENT + 1)
+    if len(content) > _LARGEST_DOCUMENT:
+        raise ValueError("too long")
+    return content.decode()
 
 
 def open_engine(path: Path, *, threads: int | None = None) -> LiteRtEngine:

@@ -7,7 +7,8 @@ network that finds landmarks has a second one, `landmarks`, float32 (batch, P, 2
 (pixel + 0.5) / side. The batch is dynamic or fixed, height and width are fixed: ONNX Runtime names
 the expected and the given size when they differ.
 
-The model's metadata has one entry, `facedistill`: the document of `file_metadata`.
+The model's metadata has two entries: `facedistill`, the document of `file_metadata`, and
+`facedistill-digest`, that of `runtime.file_digest`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import Engine, ExportOptions
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.engine import OnnxEngine
+from facedistill.runtime.file_digest import check_digest, require_digest, write_digest
 from facedistill.runtime.header import HEADER_KEY, parse_exported
+
+IR_VERSION = 8
+"""Of the files: that of the oldest opset here, for ONNX Runtime 1.16 reads none above 9."""
 
 _LARGEST_BYTES = 2**31 - 1  # of a protobuf message
 
@@ -39,6 +44,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     # From 1.28 on ONNX Runtime spends most of a MobileFaceNet's time in PReLU, element by element.
     replace_prelus(network.backbone)
     write_as_built(network, path, options)
+    write_digest(path)
 
 
 def write_as_built(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
@@ -60,6 +66,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
     if not path.is_file():
         raise FacedistillError(f"{path} does not exist")
+    whole = check_digest(path)
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError) as error:
@@ -67,7 +74,10 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     if not model.HasField("graph"):
         raise FacedistillError(f"{path} is not a usable ONNX file: it holds no graph")
     carried = {entry.key: entry.value for entry in model.metadata_props}
-    return parse_exported(carried[HEADER_KEY], path) if HEADER_KEY in carried else None
+    if HEADER_KEY not in carried:
+        return None
+    require_digest(path, whole)
+    return parse_exported(carried[HEADER_KEY], path)
 
 
 def _to_onnx(graph: ExportedGraph, options: ExportOptions, network: FaceNetwork) -> onnx.ModelProto:
@@ -113,6 +123,7 @@ def _describe(model: onnx.ModelProto, network: FaceNetwork, options: ExportOptio
     document = exported_metadata(network, options)
     onnx.helper.set_model_props(model, {HEADER_KEY: json.dumps(document)})
     model.producer_name, model.producer_version = "facedistill", __version__
+    model.ir_version = IR_VERSION
 
 
 def _write(model: onnx.ModelProto, path: Path, name: str) -> None:

@@ -43,6 +43,7 @@ from facedistill.export.target import Engine, ExportOptions
 from facedistill.export.targets.onnx import onnx_file as floating
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.engine import FileInput
+from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.header import HEADER_KEY
 
 LEAST_FACES = 32
@@ -68,8 +69,10 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     model = graph.model()
     _fix_batch(model, options.batch)
     onnx.helper.set_model_props(model, {HEADER_KEY: json.dumps(document)})
+    model.ir_version = floating.IR_VERSION
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
+    write_digest(path)
 
 
 def open_engine(path: Path, *, threads: int | None = None) -> Engine:

@@ -7,7 +7,8 @@ on CPUs that have it: faster, and less exact. An application says so when it com
 
     core.compile_model("student.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-The document of `file_metadata.py` is the entry `facedistill` of the .xml's `rt_info`.
+The document of `file_metadata.py` is the entry `facedistill` of the .xml's `rt_info`. The .xml ends
+in a digest of both files (`runtime.file_digest`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from facedistill.export.target import ExportOptions
 from facedistill.export.targets.onnx.onnx_file import write_as_built
 from facedistill.models.face_network import FaceNetwork
 from facedistill.runtime.engine import FileEngine
+from facedistill.runtime.file_digest import check_digest, require_digest, write_digest
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 
 
@@ -46,19 +48,24 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
         document = exported_metadata(network, options)
         model.set_rt_info(json.dumps(document), [HEADER_KEY])
         openvino.save_model(model, path, compress_to_fp16=True)
+    write_digest(path, [path.with_suffix(".bin")])
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
     if not path.is_file():
         raise FacedistillError(f"{path} does not exist")
+    whole = check_digest(path, [path.with_suffix(".bin")])
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise FacedistillError(f"{path} is not a usable OpenVINO file: {error}") from None
     entry = root.find(f"rt_info/{HEADER_KEY}")
     text = None if entry is None else entry.get("value")
-    return None if text is None else parse_exported(text, path)
+    if text is None:
+        return None
+    require_digest(path, whole)
+    return parse_exported(text, path)
 
 
 def open_engine(path: Path, *, threads: int | None = None) -> OpenVinoEngine:
@@ -82,9 +89,6 @@ class OpenVinoEngine(FileEngine):
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         super().__init__(read_metadata(path), path)
-        weights = path.with_suffix(".bin")
-        if not weights.is_file():
-            raise FacedistillError(f"{weights}, the weights of {path}, does not exist")
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads or usable_cpus(),
@@ -92,7 +96,7 @@ class OpenVinoEngine(FileEngine):
         }
         core = openvino.Core()
         try:
-            model = core.read_model(path, weights)
+            model = core.read_model(path, path.with_suffix(".bin"))
             self._model = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise FacedistillError(
