@@ -1,7 +1,9 @@
 import hashlib
+import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,21 +19,30 @@ from facedistill.runtime.alignment import similarity_transform, template, transf
 from tests.faces.synthetic.head import seeds
 
 
-def digest(face):
-    image, landmarks = face
-    return hashlib.sha256(image.tobytes() + landmarks.tobytes()).hexdigest()
+def digest(*faces):
+    parts = b"".join(image.tobytes() + landmarks.tobytes() for image, landmarks in faces)
+    return hashlib.sha256(parts).hexdigest()
 
 
-def test_same_numbers_give_the_same_bytes_in_a_fresh_process():
+def test_same_numbers_give_the_same_bytes_in_a_fresh_process_of_more_threads():
     procedural_face(3, 7, 1)  # caches warmed by another face must not matter
-    here = digest(procedural_face(3, 8, 2))
+    here = digest(*(procedural_face(3, 8, photo) for photo in range(12)))
     code = (
-        "import hashlib\n"
-        "from facedistill.faces.synthetic.procedural_face import procedural_face as face\n"
-        "i, l = face(3, 8, 2); print(hashlib.sha256(i.tobytes() + l.tobytes()).hexdigest())"
+        "from facedistill.faces.synthetic.procedural_face import procedural_face\n"
+        "from tests.faces.synthetic.test_procedural_face import digest\n"
+        "print(digest(*(procedural_face(3, 8, photo) for photo in range(12))))"
     )
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert there.stdout.strip() == here == digest(procedural_face(3, 8, 2))
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "4")
+    there = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **threads},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert there.stdout.strip() == here
+    assert digest(*(procedural_face(3, 8, photo) for photo in range(12))) == here
 
 
 def test_every_argument_changes_the_face():

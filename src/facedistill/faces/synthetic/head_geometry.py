@@ -136,16 +136,24 @@ def _profile(elevations: list[float], values: list[float]) -> np.ndarray:
     return (_SMOOTHING @ curve)[_LEVEL_OF_CELL]
 
 
+_ROWS_OF_ONE_THREAD = 48
+
 Bump = tuple[float, float, float, float, float]
 """Height, centre u, centre v, width in u, width in v: a Gaussian, decimetres."""
 
 
 def _bumps(bumps: list[Bump]) -> np.ndarray:
-    """Return the sum of Gaussians: each is an outer product, so all are one matrix product."""
+    """Return the sum of Gaussians: each is an outer product, so all are one matrix product.
+
+    It is taken some rows at a time: larger products are split among threads, which rounds otherwise
+    for every number of threads, and a face is the same in whatever process it is drawn.
+    """
     height, u, v, wide, high = np.array(bumps, dtype=np.float32).T
     across = np.exp(-0.5 * np.square((AXIS[None, :] - u[:, None]) / wide[:, None]))
     down = np.exp(-0.5 * np.square((AXIS[None, :] - v[:, None]) / high[:, None]))
-    return (down * height[:, None]).T @ across
+    weighted = (down * height[:, None]).T
+    rows = range(0, len(weighted), _ROWS_OF_ONE_THREAD)
+    return np.concatenate([weighted[row : row + _ROWS_OF_ONE_THREAD] @ across for row in rows])
 
 
 def _relief(identity: Identity, nuisance: Nuisance, at: Features, chin: float) -> list[Bump]:
