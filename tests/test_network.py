@@ -14,20 +14,22 @@ import pytest
 
 HERE = Path(__file__).parent
 TINY = (
-    *("--set", "data.train=procedural:identities=6,images=4,size=48", "--set", "data.licence=x"),
-    *("--set", "student.arguments.width=0.125", "--set", "student.embedding_size=16"),
-    *("--set", "student.input={size: 48}", "--set", "data.validation_identities=0"),
+    *("--set", "data.train=procedural:identities=6,images=4,size=16", "--set", "data.licence=x"),
+    *("--set", "student.network=standin", "--set", "student.arguments={}"),
+    *("--set", "student.embedding_size=16", "--set", "student.input={size: 16}"),
+    *("--set", "data.validation_identities=0"),
     *("--set", "data.workers=0", "--set", "training.batch_size=8", "--set", "training.steps=1"),
 )
 IN_ONE_PROCESS = """
 import json, sys
+import tests.engine.standin
 from facedistill.cli.app import app
 
 for arguments in json.loads(sys.argv[1]):
     print("$", *arguments, flush=True)
     app(arguments, standalone_mode=False)
 """
-FACES = "procedural:identities=6,images=4,size=48"
+FACES = "procedural:identities=6,images=4,size=16"
 
 
 def isolated(commands, tmp_path, timeout=200):
@@ -42,6 +44,7 @@ def isolated(commands, tmp_path, timeout=200):
         folder.mkdir()
     environment = {
         **{key: value for key, value in os.environ.items() if "TELEMETRY" not in key},
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), *sys.path]),
         "HOME": str(home),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "TMPDIR": str(tmp_path),

@@ -2,11 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import child_process
 
 OBJECTIVE = '''
 """Keeps embeddings short."""
@@ -188,30 +189,29 @@ def install(site: Path) -> None:
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
 
 
-def facedistill(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    path = os.pathsep.join([str(folder / "site"), *filter(None, sys.path)])
-    return subprocess.run(
-        [sys.executable, "-m", "facedistill", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+def call_in(folder: Path, *words: str) -> None:
+    os.chdir(folder)
+    sys.path.insert(0, str(folder / "site"))
+    child_process.call_command(*words)
+
+
+def facedistill(folder: Path, *words: str) -> child_process.Ended:
+    return child_process.run(call_in, folder, *words)
 
 
 def use(folder: Path, *options: str) -> None:
     """Inspect the format, train the network by the objective, export it to the target."""
     ran = facedistill(folder, "inspect", "faces.grey", *options)
-    assert ran.returncode == 0, ran.stderr
-    assert "grey faces" in ran.stdout
+    assert ran.code == 0, ran.err
+    assert "grey faces" in ran.out
     ran = facedistill(folder, "train", "tiny.yaml", "--out", "run", *options)
-    assert ran.returncode == 0, ran.stderr
+    assert ran.code == 0, ran.err
     last = (folder / "run" / "metrics.jsonl").read_text().splitlines()[-1]
     assert "short_embedding.length" in json.loads(last)
     model = "run/last.safetensors"
     ran = facedistill(folder, "export", model, "--target", "paper", "--out", "tiny.paper", *options)
-    assert ran.returncode == 0, ran.stderr
-    assert "without a parity check: paper computes nothing" in ran.stdout + ran.stderr
+    assert ran.code == 0, ran.err
+    assert "without a parity check: paper computes nothing" in ran.out + ran.err
     assert json.loads((folder / "tiny.paper").read_text())["architecture"] == "one_layer"
 
 
@@ -227,11 +227,11 @@ def test_a_module_that_is_imported_by_name_is_used_from_the_command_line(folder)
 def test_without_it_each_name_is_unknown(folder):
     drawn = "data.train=procedural:identities=4,images=2,size=16"
     ran = facedistill(folder, "train", "tiny.yaml", "--set", drawn, "--out", "run")
-    assert ran.returncode == 2
-    assert "unknown architecture 'one_layer'" in ran.stderr
+    assert ran.code == 2
+    assert "unknown architecture 'one_layer'" in ran.err
     ran = facedistill(folder, "inspect", "faces.grey")
-    assert ran.returncode == 2
-    assert "faces.grey: not a data set" in ran.stderr
+    assert ran.code == 2
+    assert "faces.grey: not a data set" in ran.err
 
 
 def test_a_broken_distribution_is_refused_only_where_it_is_used(folder):
@@ -239,7 +239,7 @@ def test_a_broken_distribution_is_refused_only_where_it_is_used(folder):
     (folder / "site" / "tiny_faces" / "target.py").write_text("import not_there\n")
     (folder / "site" / "tiny_faces" / "backbone.py").write_text("import not_there\n")
     ran = facedistill(folder, "inspect", "faces.grey")
-    assert ran.returncode == 0, ran.stderr
+    assert ran.code == 0, ran.err
     ran = facedistill(folder, "train", "tiny.yaml", "--out", "run")
-    assert ran.returncode == 2
-    assert "of the installed package tiny-faces cannot be loaded" in ran.stderr.replace("\n", " ")
+    assert ran.code == 2
+    assert "of the installed package tiny-faces cannot be loaded" in ran.err.replace("\n", " ")
