@@ -50,7 +50,9 @@ def test_half_a_squared_difference():
 """,
 }
 
-USE = """
+CONTRACT = "tests/distill/objectives/test_contract.py"
+USE_AND_TEST = f"""
+import pytest
 import facedistill
 from facedistill.distill.objectives import objective_names
 from facedistill.models.face_network import FaceNetwork
@@ -60,6 +62,8 @@ assert "lengths" in objective_names()
 teacher = FaceNetwork.create("mobilefacenet", InputSpec(size=32), embedding_size=16, width=0.25)
 facedistill.embed(teacher, load_recipe("lengths").data.train, "bank")
 print(facedistill.distill("lengths", "run").steps, "steps")
+words = ["-vv", "-p", "no:cacheprovider", "-k", "lengths", "{CONTRACT}", "{list(FILES)[2]}"]
+raise SystemExit(pytest.main(words))
 """
 
 
@@ -72,16 +76,14 @@ def test_three_files_make_an_objective(tmp_path):
         assert not (tmp_path / name).exists()
         (tmp_path / name).write_text(text)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
-
-    def ran(*words):
-        done = subprocess.run(
-            [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    assert "2 steps" in ran("-c", USE)
-    contract = "tests/distill/objectives/test_contract.py"
-    listed = ran("-m", "pytest", "-vv", "-k", "lengths", contract, *list(FILES)[2:])
-    assert "test_lengths.py::" in listed
-    assert f"{contract}::test_gradients[lengths] PASSED" in listed
+    done = subprocess.run(
+        [sys.executable, "-c", USE_AND_TEST],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 steps" in done.stdout
+    assert "test_lengths.py::" in done.stdout
+    assert f"{CONTRACT}::test_gradients[lengths] PASSED" in done.stdout
