@@ -29,7 +29,7 @@ from facedistill.export.target import TARGETS
 from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe.comparison import load_comparison, plan, shipped_comparisons
 from facedistill.recipe.loading import load_recipe
-from facedistill.runtime.input_spec import InputSpec
+from tests.engine import standin  # noqa: F401 - registers a tiny network
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,7 +41,6 @@ GROUPS = (BACKBONES, FORMATS, OBJECTIVES, TARGET_GROUP)
 TINY = [
     "data.validation_identities=2",
     "data.validation_pairs=20",
-    "student.arguments.width=0.25",
     "student.embedding_size=16",
     "training.steps=2",
     "training.batch_size=8",
@@ -51,7 +50,7 @@ TINY = [
 def tiny_settings(words: list[str]) -> list[str]:
     """Settings that keep a command short, as far as its network and data take them."""
     transformer = "student.network=swin_nano" in words
-    settings = [each for each in TINY if not (transformer and "width" in each)]
+    settings = TINY + ["student.network=standin", "student.arguments={}"] * (not transformer)
     drawn = any(word.startswith("data.train=procedural:") for word in words)
     return settings + ["data.train=procedural:identities=6,images=4,size=64"] * drawn
 
@@ -75,8 +74,7 @@ def users_folder(tmp_path, monkeypatch):
     cv2.imwrite("b.jpg", faces[1].image)
     write_bin(PairSet.from_dataset(faces, 20, seed=0), "lfw.bin")
     write_marked_faces(tmp_path / "marked")
-    teacher = FaceNetwork.create("mobilefacenet", InputSpec(), embedding_size=16, width=0.25)
-    export_network(teacher, "teacher.onnx")
+    export_network(FaceNetwork.create("standin", embedding_size=16), "teacher.onnx")
     return tmp_path
 
 
