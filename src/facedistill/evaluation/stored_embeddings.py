@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.npy import open_embeddings
+from facedistill.data.formats.npy import open_embeddings, require_uncut
 from facedistill.evaluation.options import EvaluationOptions
 
 
@@ -40,9 +40,11 @@ class StoredEmbeddings:
         Returns:
             (N, D), float64 where two were added.
         """
+        require_uncut(self.plain)
         chosen = slice(None) if rows is None else rows
         if self.flipped is None:
             return self.plain[chosen]
+        require_uncut(self.flipped)
         return np.asarray(self.plain[chosen], dtype=np.float64) + self.flipped[chosen]
 
     def check(self, options: EvaluationOptions) -> None:

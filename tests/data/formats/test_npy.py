@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import zipfile
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from facedistill.data.formats.npy import open_npy
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.npy import open_npy, require_uncut
 
 
 def saved(array, **options):
@@ -23,6 +25,16 @@ def test_maps_an_array_read_only(tmp_path):
     assert isinstance(opened, np.memmap)
     assert np.array_equal(opened, array)
     assert not opened.flags.writeable
+
+
+def test_a_file_that_is_cut_while_in_use_is_one_error(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(6.0))
+    opened = open_npy(tmp_path / "a.npy")
+    require_uncut(opened)
+    require_uncut(np.arange(6.0))
+    os.truncate(tmp_path / "a.npy", 140)
+    with pytest.raises(FacedistillError, match=r"a\.npy: the file changed while in use"):
+        require_uncut(opened)
 
 
 def test_a_missing_file_is_missing(tmp_path):

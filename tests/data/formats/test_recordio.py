@@ -1,3 +1,4 @@
+import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.recordio import RecordIODataset
+from facedistill.data.formats.recordio_file import RecordFile
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 from tests.data.formats.record_bytes import (
     INSIGHTFACE,
@@ -163,7 +165,38 @@ def test_file_changed_between_processes_is_refused(tmp_path: Path) -> None:
         pickle.loads(pickled)[0]
 
 
-def test_close_unmaps_until_the_next_read(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_while_in_use_is_one_error(tmp_path: Path) -> None:
+    folder = write_records(tmp_path, insightface())
+    dataset = RecordIODataset(folder)
+    assert values(dataset) == INSIGHTFACE
+    os.truncate(folder / "train.rec", dataset.offsets[1] + 20)
+    assert dataset.encoded(0) == png(10)
+    with pytest.raises(FacedistillError, match=r"train\.rec: the file changed while in use"):
+        values(dataset)
+
+
+def test_a_file_that_is_cut_while_it_is_opened_is_one_error(tmp_path: Path, monkeypatch) -> None:
+    folder, mapped = write_records(tmp_path, insightface()), RecordFile.mapped
+
+    def cut(file):
+        content = mapped(file)
+        os.truncate(file.path, 8)
+        return content
+
+    monkeypatch.setattr(RecordFile, "mapped", cut)
+    with pytest.raises(FacedistillError, match=r"train\.rec: the file changed while in use"):
+        RecordIODataset(folder)
+
+
+def test_a_file_that_is_replaced_while_in_use_is_read_to_its_end(tmp_path: Path) -> None:
+    folder = write_records(tmp_path, insightface())
+    dataset = RecordIODataset(folder)
+    (folder / "other").write_bytes(b"shorter")
+    (folder / "other").replace(folder / "train.rec")
+    assert values(dataset) == INSIGHTFACE
+
+
+def test_close_holds_until_the_next_read(tmp_path: Path) -> None:
     dataset = RecordIODataset(write_records(tmp_path, insightface()))
     dataset.close()
     dataset.close()

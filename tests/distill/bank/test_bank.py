@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from dataclasses import asdict, replace
 
@@ -42,6 +43,15 @@ def test_round_trip_of_both_views(bank, faces):
     np.testing.assert_allclose(bank.embeddings(rows, ~flipped & flipped), plain, atol=5e-4)
     wanted = np.where(flipped[:, None], mirrored, plain)
     np.testing.assert_allclose(bank.embeddings(rows, flipped), wanted, atol=5e-4)
+
+
+@pytest.mark.parametrize(
+    "read", [lambda bank, faces: bank.embeddings(np.arange(10)), lambda b, f: b.find(keys_of(f))]
+)
+def test_a_shard_that_is_cut_while_in_use_is_one_error(bank, faces, read):
+    os.truncate(shard_path(bank.folder, 1), 100)
+    with pytest.raises(FacedistillError, match=r"rows-00001\.npy: the file changed while in use"):
+        read(bank, faces)
 
 
 def test_cosines_lose_less_than_1e_4(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,20 @@ def open_npy(path: Path) -> np.ndarray:
     if surplus:
         raise ValueError(f"it has {surplus} bytes more than it should")
     return array
+
+
+def require_uncut(array: np.ndarray) -> None:
+    """Require that the file of a memory-mapped array is as long as it was.
+
+    Where it was cut meanwhile, reading the array would end the process without a word. Arrays that
+    are in memory pass.
+
+    Raises:
+        FacedistillError: Naming the file.
+    """
+    mapped = array.base if isinstance(array, np.memmap) else None
+    if isinstance(mapped, mmap) and mapped.size() < len(mapped):
+        raise FacedistillError(f"{array.filename}: the file changed while in use; start again")
 
 
 def open_embeddings(path: Path) -> np.ndarray:

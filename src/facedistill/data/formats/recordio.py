@@ -13,22 +13,20 @@ images are records 1..n, one record per identity follows. im2rec: images from ke
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
+from facedistill.data.formats.recordio_file import RecordFile
 from facedistill.data.formats.recordio_headers import check_property, image_records, read_headers
 from facedistill.data.formats.recordio_records import (
     FRAME_SIZE,
     HEADER,
-    HEADERS_SIZE,
     MAGIC,
     MAX_LENGTH,
     START,
     join_record,
-    map_file,
     read_index,
     vector_labels,
 )
@@ -37,11 +35,10 @@ from facedistill.data.labels import relabel as renumber
 
 
 class RecordIODataset(FaceDataset):
-    """A RecordIO file, memory-mapped, with random access to its images.
+    """A RecordIO file with random access to its images.
 
     Opening reads the index and every record's header, no images: labels and the layout of the
-    whole file are checked there. Samples come in the order of their keys. The file is mapped
-    anew in each process that unpickles the data set.
+    whole file are checked there. Samples come in the order of their keys.
 
     Args:
         path: A folder with `train.rec`, or a `.rec` file; `.idx` and `property` are looked for
@@ -57,33 +54,23 @@ class RecordIODataset(FaceDataset):
     def __init__(self, path: str | Path, *, relabel: bool = False) -> None:
         self.path = find_record_file(path)
         self.name = str(self.path)
-        self._map: mmap.mmap | None = None
-        self._size = self._mapped.size()
-        keys, offsets = read_index(self.path, self._mapped)
-        table = read_headers(self.path, self._mapped, keys, offsets)
+        self.file = RecordFile(self.path)
+        table = read_headers(self.file, *read_index(self.file))
         self.keys, self.offsets, labels = image_records(self.path, table)
         self.labels = renumber(labels)[0] if relabel else labels
         identities = check_labels(self.labels, self.name)
         check_property(self.path, identities)
 
-    @property
-    def _mapped(self) -> mmap.mmap:
-        if self._map is None:
-            self._map = map_file(self.path)
-            if self._map.size() != getattr(self, "_size", self._map.size()):
-                raise FacedistillError(f"{self.path}: the file changed while in use; start again")
-        return self._map
-
     def encoded(self, index: int) -> bytes:
         """Return the image file's bytes of sample `index`."""
-        data = self._map or self._mapped
         offset = self.offsets.item(index)
-        magic, length, vector = START.unpack_from(data, offset)
+        magic, length, vector = START.unpack(self.file.read(offset, START.size))
         if magic != MAGIC:
             raise FacedistillError(f"{self.where(index)}: the file changed while in use")
         if length <= MAX_LENGTH:
-            return data[offset + HEADERS_SIZE + 4 * vector : offset + FRAME_SIZE + length]
-        payload, _ = join_record(data, offset)
+            labels = HEADER.size + 4 * vector
+            return self.file.read(offset + FRAME_SIZE + labels, length - labels)
+        payload, _ = join_record(self.file, offset)
         return payload[HEADER.size + 4 * vector_labels(payload) :]
 
     def where(self, index: int) -> str:
@@ -91,13 +78,8 @@ class RecordIODataset(FaceDataset):
         return f"{self.name} key {self.keys.item(index)} (offset {self.offsets.item(index)})"
 
     def close(self) -> None:
-        """Unmap the file; it is mapped again when next read."""
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_map": None}
+        """Close the file; it is opened again when next read."""
+        self.file.close()
 
 
 def find_record_file(path: str | Path) -> Path:

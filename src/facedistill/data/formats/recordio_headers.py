@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.files import read_regular
 from facedistill.core.progress import track
+from facedistill.data.formats.recordio_file import RecordFile
 from facedistill.data.formats.recordio_records import (
     CHUNK,
     FRAME,
@@ -46,34 +46,35 @@ class Headers(NamedTuple):
         return f"key {self.keys[row]} (offset {self.offsets[row]})"
 
 
-def read_headers(path: Path, data: mmap.mmap, keys: np.ndarray, offsets: np.ndarray) -> Headers:
+def read_headers(file: RecordFile, keys: np.ndarray, offsets: np.ndarray) -> Headers:
     """Read every record's header and require that the records tile the file.
 
     Raises:
         FacedistillError: At the first record that is damaged or not followed by the next one.
     """
-    count = len(offsets)
+    path, count = file.path, len(offsets)
     if not count or offsets[0] != 0:
         raise FacedistillError(
             f"{path}: the .idx names no record at offset 0; remove the .idx to have it rebuilt"
         )
     kinds = (np.int64, "<f4", np.int64, np.int64)
     headers = Headers(keys, offsets, *(np.empty(count, kind) for kind in kinds))
-    ends = np.append(offsets[1:], len(data))
-    words = np.frombuffer(data, "<u4", count=len(data) // 4)
+    ends = np.append(offsets[1:], file.size)
+    words = np.frombuffer(file.mapped(), "<u4", count=file.size // 4)
     rows: Iterable[int] = range(0, count, CHUNK)
     if count > _SLOW:
         rows = track(
             rows, f"reading {path.name}", total=-(-count // CHUNK), unit="x 65,536 records"
         )
     for begin in rows:
+        file.check()
         part = slice(begin, begin + CHUNK)
         plain, *values = _plain_headers(words, offsets[part], ends[part])
         for column, value in zip(headers[2:], values, strict=True):
             column[part] = value
         for row in begin + np.flatnonzero(~plain):
             place = f"{path} {headers.place(row)}"
-            header = _header(data, place, int(offsets[row]), int(ends[row]))
+            header = _header(file, place, int(offsets[row]), int(ends[row]))
             for column, field in zip(headers[2:], header, strict=True):
                 column[row] = field
     return headers
@@ -105,10 +106,10 @@ def _plain_headers(words: np.ndarray, offsets: np.ndarray, ends: np.ndarray) -> 
     return [plain, vector, label, content, number | number_high << 32]
 
 
-def _header(data: mmap.mmap, place: str, offset: int, end: int) -> tuple[int, float, int, int]:
+def _header(file: RecordFile, place: str, offset: int, end: int) -> tuple[int, float, int, int]:
     """Read one record's (vector, label, content, number), whole or split, or say what is wrong."""
     try:
-        payload, next_offset = join_record(data, offset)
+        payload, next_offset = join_record(file, offset)
         if next_offset != end:
             raise ValueError(f"it ends at {next_offset} but the next record begins at {end}")
         return _labels_of(payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import warnings
 from array import array
 from pathlib import Path
@@ -11,8 +10,9 @@ from struct import Struct
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import read_regular, require_regular
+from facedistill.core.files import read_regular
 from facedistill.core.progress import progress_bar
+from facedistill.data.formats.recordio_file import RecordFile
 
 MAGIC = 0xCED7230A
 MAX_LENGTH = (1 << 29) - 1
@@ -38,23 +38,7 @@ def vector_labels(payload: bytes) -> int:
     return int.from_bytes(payload[:4], "little")
 
 
-def map_file(path: Path) -> mmap.mmap:
-    """Map a file into memory, read-only.
-
-    Raises:
-        FacedistillError: If it is empty or cannot be read.
-    """
-    require_regular(path)
-    try:
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError as error:
-        raise FacedistillError(f"{path}: the file has zero bytes; get it again") from error
-    except OSError as error:
-        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def join_record(data: mmap.mmap, offset: int) -> tuple[bytes, int]:
+def join_record(file: RecordFile, offset: int) -> tuple[bytes, int]:
     """Read one record, put together if it was split.
 
     Returns:
@@ -65,32 +49,33 @@ def join_record(data: mmap.mmap, offset: int) -> tuple[bytes, int]:
     """
     parts: list[bytes] = []
     while True:
-        flag, start, length = _part(data, offset)
+        flag, start, length = _part(file, offset)
         if (flag in (WHOLE, FIRST)) == bool(parts):
             raise ValueError("the parts of a split record are out of order")
-        parts.append(data[start : start + length])
+        parts.append(file.read(start, length))
         offset = start + (length + 3 & ~3)
         if flag in (WHOLE, LAST):
             return MAGIC_BYTES.join(parts), offset
 
 
-def _part(data: mmap.mmap, offset: int) -> tuple[int, int, int]:
+def _part(file: RecordFile, offset: int) -> tuple[int, int, int]:
     """Return (flag, start, length) of the part of a record that begins at `offset`."""
-    if not 0 <= offset <= len(data) - FRAME.size:
-        raise ValueError(f"it begins beyond the file's {len(data):,} bytes")
-    magic, length = FRAME.unpack_from(data, offset)
+    if not 0 <= offset <= file.size - FRAME.size:
+        raise ValueError(f"it begins beyond the file's {file.size:,} bytes")
+    magic, length = FRAME.unpack(file.read(offset, FRAME.size))
     if magic != MAGIC:
         raise ValueError(f"no record begins there (0x{magic:08x} instead of 0x{MAGIC:08x})")
     flag, length, start = length >> 29, length & MAX_LENGTH, offset + FRAME.size
     if flag > LAST:
         raise ValueError(f"its flag is {flag}, not 0 to 3")
-    if start + (length + 3 & ~3) > len(data):
-        raise ValueError(f"its {length:,} bytes reach beyond the file's {len(data):,}")
+    if start + (length + 3 & ~3) > file.size:
+        raise ValueError(f"its {length:,} bytes reach beyond the file's {file.size:,}")
     return flag, start, length
 
 
-def read_index(path: Path, data: mmap.mmap) -> tuple[np.ndarray, np.ndarray]:
+def read_index(file: RecordFile) -> tuple[np.ndarray, np.ndarray]:
     """Return (keys, offsets) in the order of the offsets, from the .idx or by scanning."""
+    path = file.path
     index = path.with_suffix(".idx")
     if not index.is_file():
         warnings.warn(
@@ -98,38 +83,38 @@ def read_index(path: Path, data: mmap.mmap) -> tuple[np.ndarray, np.ndarray]:
             "byte, in memory, each time it is opened",
             stacklevel=4,
         )
-        offsets = _scan(path, data)
+        offsets = _scan(file)
         return np.arange(len(offsets), dtype=np.int64), offsets
     keys, offsets = _parse_index(index)
     order = np.argsort(offsets, kind="stable")
     return keys[order], offsets[order]
 
 
-def _scan(path: Path, data: mmap.mmap) -> np.ndarray:
+def _scan(file: RecordFile) -> np.ndarray:
     """Find every record from its predecessor's length; int64 offsets."""
     offsets, offset = array("q"), 0
     with progress_bar("B") as progress:
         task = progress.add_task(
-            f"scanning {path.name}", total=len(data), note="", visible=len(data) > _SLOW_BYTES
+            f"scanning {file.path.name}", total=file.size, note="", visible=file.size > _SLOW_BYTES
         )
-        while offset < len(data):
+        while offset < file.size:
             if not len(offsets) % CHUNK:
                 progress.update(task, completed=offset)
             offsets.append(offset)
-            offset = _end(path, data, offset)
+            offset = _end(file, offset)
         progress.update(task, completed=offset)
     return np.frombuffer(offsets, np.int64)
 
 
-def _end(path: Path, data: mmap.mmap, offset: int) -> int:
+def _end(file: RecordFile, offset: int) -> int:
     """Return the offset just behind the record at `offset`."""
     try:
-        flag, start, length = _part(data, offset)
-        return start + (length + 3 & ~3) if flag == WHOLE else join_record(data, offset)[1]
+        flag, start, length = _part(file, offset)
+        return start + (length + 3 & ~3) if flag == WHOLE else join_record(file, offset)[1]
     except ValueError as error:
         raise FacedistillError(
-            f"{path} offset {offset}: the record is damaged or cut short: {error}; get the file "
-            "again"
+            f"{file.path} offset {offset}: the record is damaged or cut short: {error}; get the "
+            "file again"
         ) from error
 
 

@@ -13,7 +13,8 @@ from facedistill.core.progress import track
 from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.npy import open_npy
 from facedistill.data.formats.recordio import RecordIODataset, find_record_file
-from facedistill.data.formats.recordio_records import join_record, map_file, read_index
+from facedistill.data.formats.recordio_file import RecordFile
+from facedistill.data.formats.recordio_records import join_record, read_index
 from facedistill.data.sample import KEY_BYTES
 
 
@@ -55,13 +56,13 @@ def verify_records(path: str | Path) -> list[BadRecord]:
 
 
 def _verify_checksums(path: Path, checksums: Path) -> list[BadRecord]:
-    data = map_file(path)
-    keys, offsets = read_index(path, data)
+    file = RecordFile(path)
+    keys, offsets = read_index(file)
     expected = _read_checksums(checksums, len(offsets))
     bad = []
     for row in track(range(len(offsets)), f"verifying {path.name}", len(offsets), "records"):
         try:
-            payload, _ = join_record(data, int(offsets[row]))
+            payload, _ = join_record(file, int(offsets[row]))
             if record_checksum(payload) == expected[row].tobytes():
                 continue
             reason = "its bytes differ from those written"

@@ -11,7 +11,7 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.npy import open_npy
+from facedistill.data.formats.npy import open_npy, require_uncut
 from facedistill.data.labels import Subset
 from facedistill.data.sample import KEY_BYTES
 from facedistill.distill.bank.format import BankInfo, read_info, row_sums, shard_path
@@ -54,7 +54,7 @@ class Bank:
     @cached_property
     def _index(self) -> tuple[np.ndarray, np.ndarray]:
         """Keys in sorted order and the row of each: what a look-up by key searches."""
-        keys = _comparable(np.concatenate([shard["key"] for shard in self._shards]))
+        keys = _comparable(np.concatenate([shard.columns()["key"] for shard in self._shards]))
         order = np.argsort(keys, kind="stable")
         return keys[order], order
 
@@ -176,15 +176,16 @@ class Bank:
     def _columns(self, rows: np.ndarray, *names: str) -> list[np.ndarray]:
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows of bank {self.folder} are 0..{len(self) - 1}")
-        samples = [self._shards[0][name] for name in names]
+        first = self._shards[0].columns()
+        samples = [first[name] for name in names]
         results = [np.empty((len(rows), *one.shape[1:]), one.dtype) for one in samples]
         order = np.argsort(rows, kind="stable")
         shards = rows[order] // self.info.rows
         for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1):
             if len(part):
-                shard = self._shards[rows[part[0]] // self.info.rows]
+                columns = self._shards[rows[part[0]] // self.info.rows].columns()
                 for name, result in zip(names, results, strict=True):
-                    result[part] = shard[name][rows[part] % self.info.rows]
+                    result[part] = columns[name][rows[part] % self.info.rows]
         return results
 
     def check_teacher(self, fingerprint: str, name: str) -> None:
@@ -246,8 +247,28 @@ class Bank:
         return sums.astype(np.float32)
 
 
-def open_shard(folder: Path, shard: int, info: BankInfo) -> np.ndarray:
-    """Open a shard: a record whose fields are the shard's columns, memory-mapped.
+class Shard:
+    """A shard, memory-mapped.
+
+    Args:
+        table: One record whose fields are the shard's columns.
+    """
+
+    def __init__(self, table: np.ndarray) -> None:
+        self._table, self._columns = table, table.view(np.ndarray)[0]
+
+    def columns(self) -> np.ndarray:
+        """Return the record, to be read at once.
+
+        Raises:
+            FacedistillError: If the file was cut since it was opened.
+        """
+        require_uncut(self._table)
+        return self._columns
+
+
+def open_shard(folder: Path, shard: int, info: BankInfo) -> Shard:
+    """Open a shard.
 
     Raises:
         FacedistillError: If it is missing, damaged, or of another bank.
@@ -266,13 +287,13 @@ def open_shard(folder: Path, shard: int, info: BankInfo) -> np.ndarray:
     # Rows are read here and there: by default a system may read megabytes around each.
     assert isinstance(table.base, mmap)
     table.base.madvise(MADV_RANDOM)
-    record = table.view(np.ndarray)[0]
-    if not np.array_equal(record["bank"], info.mark):
+    opened = Shard(table)
+    if not np.array_equal(opened.columns()["bank"], info.mark):
         raise FacedistillError(
             f"{path} is of another bank than {folder / 'bank.json'}, with another teacher or other "
             "data: delete it and embed again"
         )
-    return record
+    return opened
 
 
 def stack_keys(keys: list[bytes]) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.npy import open_embeddings
+from facedistill.data.formats.npy import open_embeddings, require_uncut
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import MAX_DIMENSION, VIEWS, BankInfo, rows_per_shard
 from facedistill.distill.bank.writing import embed_bank, import_bank
@@ -114,5 +114,6 @@ def _digest(*arrays: np.ndarray | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for array in (array for array in arrays if array is not None):
         for start in range(0, len(array), _BLOCK):
+            require_uncut(array)
             digest.update(np.ascontiguousarray(array[start : start + _BLOCK]).data)
     return digest.hexdigest()

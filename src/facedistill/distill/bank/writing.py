@@ -17,6 +17,7 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import progress_bar
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.npy import require_uncut
 from facedistill.data.loading.reading import read_in_order
 from facedistill.data.sample import Sample
 from facedistill.distill.bank.bank import Bank, open_shard, stack_keys
@@ -121,6 +122,7 @@ def import_bank(
             table, indices = _new_table(info, shard), info.shard_rows(shard)
             table["key"] = stack_keys([dataset.key(i) for i in indices])
             for view, values in columns.items():
+                require_uncut(values)
                 part = np.asarray(values[indices.start : indices.stop])
                 _store(table, slice(0, len(indices)), view, part, _Places(dataset, indices.start))
             _write_shard(folder, shard, table)
