@@ -29,6 +29,7 @@ from facedistill.distill.objectives.registry import create_objective
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.experiments import api
 from facedistill.export.target import TARGETS
+from facedistill.models.foreign.layout import LAYOUTS
 from facedistill.models.heads.margin import HEADS, MarginHead
 from facedistill.models.registry import BACKBONES, create_backbone
 from facedistill.recipe.comparison import Comparison, shipped_comparisons
@@ -319,6 +320,16 @@ def network_list() -> str:
     return table("network | parameters | arguments (value; default)", rows)
 
 
+def layout_list() -> str:
+    """Return the table of checkpoints that open."""
+    rows = [
+        [f"`{name}`", layout.trainers, layout.feeds]
+        for name, layout in LAYOUTS.items()
+        if is_own(layout)
+    ]
+    return table("family | checkpoints of | what it is fed by default", rows)
+
+
 def target_list() -> str:
     """Return the table of export targets."""
     rows = []
@@ -389,6 +400,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "formats": format_list,
     "functions": function_list,
     "heads": head_list,
+    "layouts": layout_list,
     "method-details": method_details,
     "methods": method_list,
     "networks": network_list,

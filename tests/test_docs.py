@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from facedistill.cli.app import app
 from facedistill.core.errors import FacedistillError
-from facedistill.core.registry import BACKBONES, FORMATS, OBJECTIVES
+from facedistill.core.registry import BACKBONES, FORMATS, LAYOUTS, OBJECTIVES
 from facedistill.core.registry import TARGETS as TARGET_GROUP
 from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
@@ -34,7 +34,7 @@ from tests.engine import standin  # noqa: F401 - registers a tiny network
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-GROUPS = (BACKBONES, FORMATS, OBJECTIVES, TARGET_GROUP)
+GROUPS = (BACKBONES, FORMATS, LAYOUTS, OBJECTIVES, TARGET_GROUP)
 """Entry points, which are named like modules and are none."""
 
 # What makes a run of the README's seconds long; everything else is as it is spelled there.

@@ -45,7 +45,7 @@ def embed(
     data: Annotated[str, typer.Option(help="The faces.")],
     out: Out,
     teacher: Annotated[
-        Path | None, typer.Option(help=".onnx, .safetensors, .pt, .pth or .ckpt.")
+        Path | None, typer.Option(help=".onnx, .safetensors, .pt, .pth, .ckpt or .pth.tar.")
     ] = None,
     root: Root = None,
     imported: Annotated[

@@ -56,7 +56,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="[MODEL] PAIRS...",
-            help="A network (.safetensors, .onnx, .pt, .pth, .ckpt), unless --embeddings is given; "
+            help="A network (.safetensors, .onnx, .pt, .ckpt ...), unless --embeddings is given; "
             "then what to measure on: .bin, folder with pairs.txt, folder of IJB-B or IJB-C "
             "protocol files, landmark list, or procedural: spec.",
         ),

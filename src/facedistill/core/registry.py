@@ -1,4 +1,4 @@
-"""What can be extended, by name: objectives, architectures, data formats, export targets.
+"""What can be extended, by name: objectives, architectures, layouts, data formats, export targets.
 
 There are three ways in, and none is a list that somebody has to edit:
 
@@ -32,6 +32,7 @@ OBJECTIVES = "facedistill.objectives"
 BACKBONES = "facedistill.backbones"
 FORMATS = "facedistill.formats"
 TARGETS = "facedistill.targets"
+LAYOUTS = "facedistill.layouts"
 
 
 class Registry(Generic[T]):

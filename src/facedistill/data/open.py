@@ -11,6 +11,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.files import require_regular
+from facedistill.core.network_suffixes import is_network
 from facedistill.core.progress import track
 from facedistill.core.suggestion import did_you_mean
 from facedistill.data.damage import damaged_images
@@ -163,7 +164,7 @@ def _other_kind(path: Path) -> str:
         )
     if suffix in (".idx", ".npy"):
         return f"{path}: not a data set by itself; give the .rec file or its folder"
-    if suffix in (".safetensors", ".onnx", ".pt", ".pth", ".ckpt"):
+    if is_network(path):
         return f"{path}: a model, not a data set; exchange the arguments"
     broken = "".join(f"; {reason}" for reason in FORMATS.broken().values())
     return (

@@ -47,7 +47,8 @@ def load(
     """Open a network: a student, or a teacher of whatever origin.
 
     Args:
-        path: A run's folder (its best weights), or a .safetensors, .onnx, .pt, .pth or .ckpt file.
+        path: A run's folder (its best weights), or a .safetensors, .onnx, .pt, .pth, .ckpt or
+            .pth.tar file.
         input: What is known of the size, colour order and normalisation of an ONNX file or
             checkpoint that does not say.
         device: Where torch runs it; the CPU by default. ONNX Runtime chooses for itself.

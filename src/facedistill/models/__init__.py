@@ -9,10 +9,10 @@ from facedistill.core.lazy_names import lazy_names
 if TYPE_CHECKING:
     from facedistill.models.backbones.base import Backbone, StagedBackbone, TokenBackbone
     from facedistill.models.face_network import FaceNetwork
-    from facedistill.models.files.foreign_weights import load_foreign
     from facedistill.models.files.model_file import load_model, save_model
     from facedistill.models.files.model_metadata import ModelMetadata
     from facedistill.models.files.open_network import open_network
+    from facedistill.models.foreign.foreign_weights import load_foreign
     from facedistill.models.inference import embed_images, infer
     from facedistill.models.onnx_network import OnnxNetwork
     from facedistill.models.outputs import Outputs
@@ -30,7 +30,7 @@ _MODULES = {
     "create_backbone": "registry",
     "embed_images": "inference",
     "infer": "inference",
-    "load_foreign": "files.foreign_weights",
+    "load_foreign": "foreign.foreign_weights",
     "load_model": "files.model_file",
     "open_network": "files.open_network",
     "register": "registry",

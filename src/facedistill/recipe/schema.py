@@ -107,8 +107,9 @@ class TeacherRecipe(Section):
     bank: PathText | None = Field(None, description="folder made by `facedistill embed`")
     model: PathText | None = Field(
         None,
-        description=".onnx, .safetensors, .pt, .pth, .ckpt, or a run's folder (its best weights, "
-        "and the class head beside them): teaches online, or checks that a bank is its own",
+        description=".onnx, .safetensors, .pt, .pth, .ckpt, .pth.tar, or a run's folder (its best "
+        "weights, and the class head beside them): teaches online, or checks that a "
+        "bank is its own",
     )
     input: StatedInput | None = Field(None, description="of a foreign network that does not say")
     output: str | None = Field(

@@ -12,8 +12,8 @@ from facedistill.models.backbones.swin import PatchMerging, Swin, SwinBlock, sta
 from facedistill.models.backbones.window_attention import window_side
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.files.foreign_weights import load_foreign
 from facedistill.models.files.model_file import load_model, save_model
+from facedistill.models.foreign.foreign_weights import load_foreign
 from facedistill.models.registry import create_backbone
 from facedistill.runtime.input_spec import InputSpec
 from tests.models.backbones import swin_by_hand

@@ -14,8 +14,8 @@ from torch import nn
 from facedistill.core.errors import FacedistillError
 from facedistill.models.cost import count_macs
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.files.foreign_weights import load_foreign
 from facedistill.models.files.model_file import load_model, save_model
+from facedistill.models.foreign.foreign_weights import load_foreign
 from facedistill.models.registry import create_backbone
 from facedistill.runtime.input_spec import InputSpec
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from facedistill.core.errors import FacedistillError
 from facedistill.models.backbones.vit import ViT
 from facedistill.models.cost import count_macs, count_parameters
-from facedistill.models.files.foreign_weights import load_foreign
+from facedistill.models.foreign.foreign_weights import load_foreign
 from facedistill.models.registry import create_backbone
 from facedistill.runtime.input_spec import InputSpec
 

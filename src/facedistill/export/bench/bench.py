@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.network_suffixes import CHECKPOINTS, is_checkpoint
 from facedistill.core.process import usable_processors
 from facedistill.core.progress import progress_bar
 from facedistill.export.bench.bench_process import Apart, Subject
@@ -19,15 +20,13 @@ from facedistill.export.bench.latency import Latency
 from facedistill.export.bench.machine import Machine, this_machine
 from facedistill.export.bench.timing import TURNS, time_in_turns
 from facedistill.export.target import Runtime, read_metadata, stored_bytes, suffixes, target_of
-from facedistill.models.files.open_network import CHECKPOINTS, open_network
+from facedistill.models.files.open_network import open_network
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.engine import FileInput
 
 CALLS = 100
 BATCHES = (1, 16)
 
-
-_TORCH = (".safetensors", *CHECKPOINTS)
 
 _AS_NETWORK = ("facedistill.export.bench.network_engine", "NetworkEngine")
 _AS_ONNX = ("facedistill.runtime.engine", "OnnxEngine")
@@ -147,12 +146,11 @@ def runtime_of(path: Path) -> Runtime:
     Raises:
         FacedistillError: If nothing does.
     """
-    suffix = path.suffix.lower()
-    if suffix in _TORCH:
+    if _in_torch(path):
         return Runtime("PyTorch", "torch", "torch")
     exported = sorted(suffixes())
-    if suffix not in exported:
-        known = ", ".join((*_TORCH, *exported))
+    if path.suffix.lower() not in exported:
+        known = ", ".join((".safetensors", *CHECKPOINTS, *exported))
         raise FacedistillError(f"{path}: what can be timed is a {known} file")
     return target_of(path).runtime
 
@@ -173,7 +171,7 @@ def _subject(path: Path, output: str | None) -> Subject:
     package = runtime_of(path).package
     if not path.exists():
         raise FacedistillError(f"{path} does not exist")
-    if path.suffix.lower() in _TORCH:
+    if _in_torch(path):
         return Subject(path, _AS_NETWORK, package, open_network(path).input.size)
     document = read_metadata(path)
     if document is not None:
@@ -238,4 +236,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _bytes(path: Path) -> int:
-    return path.stat().st_size if path.suffix.lower() in _TORCH else stored_bytes(path)
+    return path.stat().st_size if _in_torch(path) else stored_bytes(path)
+
+
+def _in_torch(path: Path) -> bool:
+    return path.suffix.lower() == ".safetensors" or is_checkpoint(path)

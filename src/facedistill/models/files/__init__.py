@@ -1,1 +1,1 @@
-"""Files that hold networks: our signed format and foreign checkpoints."""
+"""Files that hold networks: our signed format, and what opens any."""

@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.network_suffixes import NETWORKS, is_checkpoint, is_network
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.files.foreign_weights import load_foreign
 from facedistill.models.files.model_file import load_model
+from facedistill.models.files.other_content import check_is_weights
 from facedistill.models.files.run_weights import best_of
+from facedistill.models.files.signed_file import is_plain
+from facedistill.models.foreign.foreign_weights import load_foreign
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.input_spec import InputSpec, StatedInput
-
-CHECKPOINTS = (".pt", ".pth", ".ckpt")
 
 
 def open_network(
@@ -24,10 +25,10 @@ def open_network(
     device: torch.device | None = None,
     output: str | None = None,
 ) -> FaceNetwork | OnnxNetwork:
-    """Open a model file, an ONNX file or a foreign checkpoint, by its suffix.
+    """Open a model file, an ONNX file or a foreign checkpoint.
 
     Args:
-        path: .safetensors, .onnx, .pt, .pth or .ckpt, or a run's folder.
+        path: .safetensors, .onnx, .pt, .pth, .ckpt or .pth.tar, or a run's folder.
         input: What an ONNX file or checkpoint is fed, where the file does not say; a model file
             always says.
         device: Where torch runs it; the CPU by default. ONNX Runtime chooses for itself.
@@ -38,6 +39,8 @@ def open_network(
     """
     path = best_of(path)
     suffix = path.suffix.lower()
+    if is_network(path):
+        check_is_weights(path)
     if suffix == ".onnx":
         return OnnxNetwork(path, input=input, output=output)
     if output is not None:
@@ -45,7 +48,7 @@ def open_network(
             f"{path} is no ONNX file and has no output {output!r}: leave out --output, or "
             "teacher.output in a recipe"
         )
-    if suffix == ".safetensors":
+    if suffix == ".safetensors" and not is_plain(path):
         network = load_model(path)
         wanted = StatedInput.of(input).over(network.input)
         if wanted != network.input:
@@ -53,10 +56,8 @@ def open_network(
                 f"{path} carries its own input specification {network.input}, which is not {wanted}"
             )
         return network.to(device)
-    if suffix in CHECKPOINTS:
+    if suffix == ".safetensors" or is_checkpoint(path):
         return load_foreign(path, input=input).to(device)
     if not suffix and not path.exists():
         raise FacedistillError(f"{path} does not exist")
-    raise FacedistillError(
-        f"{path}: a network is a .safetensors, .onnx, {', '.join(CHECKPOINTS)} file"
-    )
+    raise FacedistillError(f"{path}: a network is a {', '.join(NETWORKS)} file")

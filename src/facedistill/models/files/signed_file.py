@@ -126,6 +126,18 @@ class SignedFile:
         return tensors
 
 
+def is_plain(path: Path) -> bool:
+    """Whether a safetensors file is whole and another program's.
+
+    A damaged one may be ours: its reader says what is wrong with it.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return HEADER_KEY not in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 @contextmanager
 def open_signed(path: Path, kind: FileKind) -> Iterator[SignedFile]:
     """Open a signed file for as long as the block lasts.

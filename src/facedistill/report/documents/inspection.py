@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.network_suffixes import is_network
 from facedistill.data.damage import require_undamaged, without_damaged
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.recordio import RecordIODataset
@@ -23,7 +24,6 @@ from facedistill.models.files.open_network import open_network
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.report.sheet import contact_sheet, pair_sheet, save_sheet
 
-MODEL_SUFFIXES = (".safetensors", ".onnx", ".pt", ".pth", ".ckpt")
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
 
 
@@ -55,7 +55,7 @@ def inspect_source(
             something that has no images.
     """
     path = Path(source)
-    if path.suffix.lower() in MODEL_SUFFIXES:
+    if is_network(path):
         _refuse(sheet, verify, f"{source} is a model")
         return _describe_model(open_network(path, output=output))
     if output is not None:

@@ -1,0 +1,1 @@
+"""Networks trained elsewhere: their files, the layouts of their weights, and what they become."""

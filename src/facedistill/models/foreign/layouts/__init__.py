@@ -1,0 +1,1 @@
+"""How public trainers name the weights of their networks: one file a family of names."""
