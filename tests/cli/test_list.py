@@ -12,7 +12,7 @@ ENTRIES = ("arcface", "methods", "mobilefacenet", "fcd", "recordio", "onnx")
 
 @pytest.fixture(scope="module")
 def listed():
-    """List in another process: tests register networks without a description."""
+    """In a process of its own: tests register networks that nobody describes."""
     command = [sys.executable, "-m", "facedistill", "list", "--json"]
     return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 

@@ -5,41 +5,25 @@ import torch
 from torch import nn
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image, encode_jpeg, encode_png
-from facedistill.data.formats.image_folder import FolderDataset
+from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.packing import pack
 from facedistill.data.views.aligned_faces import AlignedFaces
 from facedistill.data.views.resized import Resized
 from facedistill.experiments.aligned_crops import align_faces, write_crops
-from facedistill.experiments.preparation import prepare_aligned
-from facedistill.faces.landmarks import to_fractions, to_pixels
+from facedistill.faces.landmarks import to_pixels
 from facedistill.models.backbones.base import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.heads.landmark_head import LandmarkHead
 from facedistill.runtime.alignment import similarity_transform, template, transform_points
 from facedistill.runtime.input_spec import InputSpec
 from tests.data.views.coloured_spots import SIDE, Spots, find, spots
-from tests.data.views.test_upright import tagged
 from tests.engine import standin  # noqa: F401 - registers a tiny network
 from tests.evaluation.landmark_evaluation import evaluate_landmarks
+from tests.experiments.spot_finder import SpotFinder
 
 
-class SpotFinder:
-    """Finds the spots, with an error that `miss` gives for each look."""
-
-    name, gives, input = "finder", frozenset({"landmarks"}), InputSpec(size=SIDE)
-
-    def __init__(self, *misses):
-        self.misses = list(misses)
-
-    def locate(self, images):
-        miss = self.misses.pop(0) if self.misses else 0.0
-        found = np.stack([find(image) for image in images]) + miss
-        return torch.from_numpy(to_fractions(found, images.shape[1:]))
-
-
-def test_a_right_first_look_is_enough_and_a_wrong_one_is_mended():
+def test_a_right_first_look_is_enough_and_a_wrong_one_is_corrected():
     faces = spots()
     exact = np.stack([faces.face(i)[1] for i in range(6)])
     # The first look misses by up to six pixels, each point in its own direction.
@@ -196,29 +180,6 @@ def test_files_are_the_crops(tmp_path):
     assert [records.encoded(i) for i in range(3)] == [aligned.encoded(i) for i in range(3)]
 
 
-def test_crops_of_a_folder_keep_their_names_and_two_of_one_name_are_refused(tmp_path):
-    names = ["ann/x_1.jpg", "ann/x_2.png", "bob/x_1.jpeg"]
-    for index, name in enumerate(names):
-        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "photos" / name).write_bytes(encode_png(spots(3)[index].image))
-    photos = FolderDataset(tmp_path / "photos")
-    prepare_aligned(SpotFinder(), photos, tmp_path / "out")
-    made = sorted(str(path.relative_to(tmp_path / "out")) for path in tmp_path.glob("out/*/*"))
-    assert made == ["ann/x_1.jpg", "ann/x_2.jpg", "bob/x_1.jpg"]
-    (tmp_path / "photos" / "ann" / "x_2.jpg").write_bytes(encode_png(spots(1)[0].image))
-    with pytest.raises(FacedistillError, match=r"x_2\.jpg and .*x_2\.png would become one crop"):
-        prepare_aligned(SpotFinder(), FolderDataset(tmp_path / "photos"), tmp_path / "other")
-    assert not (tmp_path / "other").exists()
-
-
-def test_photographs_are_turned_as_their_cameras_say(tmp_path):
-    lying = np.rot90(spots(1)[0].image)
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").write_bytes(tagged(encode_jpeg(lying.copy(), 100), 6))
-    summary = prepare_aligned(SpotFinder(), FolderDataset(tmp_path / "photos"), tmp_path / "out")
-    assert summary["median misfit, pixels of 112"] < 2
-
-
 def test_what_cannot_be_aligned_is_named():
     class Blind(SpotFinder):
         def locate(self, images):
@@ -278,10 +239,10 @@ def test_a_set_that_cannot_be_finished_leaves_the_old_one(tmp_path, monkeypatch)
 
 
 def test_what_is_no_set_of_crops_is_not_overwritten(tmp_path):
-    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    (tmp_path / "photo.jpg").write_bytes(b"kept")
     with pytest.raises(FacedistillError, match="was not written by `facedistill prepare --align`"):
         write_crops(crops(1), tmp_path, overwrite=True)
-    assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
+    assert (tmp_path / "photo.jpg").read_bytes() == b"kept"
 
 
 def test_a_wrong_quality_is_refused_before_any_face_is_looked_at():

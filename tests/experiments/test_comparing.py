@@ -1,8 +1,6 @@
 import fcntl
-import json
 import os
 import shutil
-from dataclasses import replace
 
 import pytest
 
@@ -12,46 +10,19 @@ from facedistill.data.packing import pack
 from facedistill.data.pairs.bin_pairs import write_bin
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.distill.bank.bank import Bank
 from facedistill.engine.metrics_log import MetricsLog, read_metrics
 from facedistill.evaluation.statistics.paired_difference import compare_reports
 from facedistill.experiments import trial as trial_module
 from facedistill.experiments.comparing import run_comparison
-from facedistill.experiments.measurement import truth_of
 from facedistill.models.files.model_file import load_model
 from facedistill.recipe.comparison import load_comparison
 from facedistill.recipe.schema import PairsRecipe
 from tests import child_process
 from tests.child_process import call_command
-from tests.engine.standin import SETTINGS
 from tests.evaluation.pair_evaluation import evaluate_pairs
+from tests.experiments.tiny_comparison import PAIRS, SHORT, STRONGER, compare, described
 
-PAIRS = "procedural:identities=12,images=4,size=16,first_identity=900"
-SHORT = [*SETTINGS, "training.steps=3"]
-STRONGER = "objectives.margin_softmax.scale=16"
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    from facedistill.experiments import measurement
-
-    evaluate = measurement.evaluate
-
-    def quickly(network, protocol, options):
-        return evaluate(network, protocol, replace(options, resamples=20))
-
-    monkeypatch.setattr(measurement, "evaluate", quickly)
-
-
-def described(tmp_path, text):
-    path = tmp_path / "comparison.yaml"
-    shared = "".join(f"  - {json.dumps(setting)}\n" for setting in SHORT)
-    path.write_text(f"settings:\n{shared}evaluation: {{drawn: '{PAIRS}'}}\n{text}")
-    return load_comparison([str(path)])
-
-
-def compare(tmp_path, text, say=lambda line: None):
-    return run_comparison(described(tmp_path, text), tmp_path / "out", jobs=0, say=say)
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 TWO = f"""
@@ -116,7 +87,7 @@ def test_what_is_missing_is_run_and_what_was_cut_off_goes_on(tmp_path, monkeypat
     assert [row.figures for row in again] == [row.figures for row in whole]
 
 
-def test_a_row_that_crashes_is_said_to_and_the_rest_goes_on(tmp_path):
+def test_a_row_that_crashes_is_reported_and_the_rest_goes_on(tmp_path):
     text = """
 rows:
   broken: {recipe: arcface, settings: [student.init=nowhere.safetensors]}
@@ -134,24 +105,6 @@ rows:
     assert "plain, seed 0: done" in lines
 
 
-def test_an_unexpected_error_is_kept_with_its_traceback(tmp_path, monkeypatch):
-    monkeypatch.setattr(trial_module, "run", lambda *arguments: 1 // 0)
-    (plain,) = compare(tmp_path, "rows: {plain: arcface}")
-    assert plain.errors[0].startswith("ZeroDivisionError: ")
-    noted = json.loads((tmp_path / "out" / "runs" / "plain" / "seed-0" / "error.json").read_text())
-    assert "Traceback" in noted["traceback"]
-
-
-def test_what_broke_after_measuring_is_tried_again(tmp_path, monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.setattr(trial_module, "write_run_card", lambda *arguments: 1 // 0)
-        (plain,) = compare(tmp_path, "rows: {plain: arcface}")
-    assert plain.errors
-    (plain,) = compare(tmp_path, "rows: {plain: arcface}")
-    assert not plain.errors
-    assert plain.figures
-
-
 def test_landmarks_and_pairs_of_one_name_are_refused(tmp_path):
     text = f"""
 rows:
@@ -164,11 +117,6 @@ rows:
     with pytest.raises(FacedistillError, match="'drawn' is the name of landmarks for some rows"):
         run_comparison(comparison, tmp_path / "out", jobs=0)
     assert not (tmp_path / "out").exists()
-
-
-def test_faces_of_known_people_are_resampled_by_person():
-    truth = truth_of(open_dataset("procedural:identities=2,images=3,size=16,loose=1"))
-    assert truth.identities.tolist() == [[0, 0]] * 3 + [[1, 1]] * 3
 
 
 def test_stages_come_in_order_each_seed_from_its_own_and_a_teacher_once(tmp_path):
@@ -244,7 +192,7 @@ def test_nothing_to_measure_on_is_refused(tmp_path):
         run_comparison(comparison, tmp_path, jobs=0)
 
 
-def test_without_pairs_the_validation_people_are_taken(tmp_path):
+def test_without_pairs_the_validation_identities_are_taken(tmp_path):
     faces = "data.train=procedural:identities=14,images=4,size=16"
     settings = [*SHORT, faces, "data.validation_identities=6", "data.validation_pairs=20"]
     (row,) = run_comparison(
@@ -320,51 +268,10 @@ rows:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_teachers_bank_is_made_once_and_finished_if_it_was_not(tmp_path, monkeypatch):
-    text = """
-rows:
-  taught: {recipe: fcd, seeds: [0, 1], settings: [objectives.margin_softmax=null,
-           "teacher.bank=${teacher}/bank"]}
-  teacher: {recipe: arcface, bank: true, if_needed: true}
-"""
-    taught, _ = compare(tmp_path, text)
-    assert not taught.errors
-    folder = tmp_path / "out" / "runs" / "teacher" / "seed-0"
-    bank = Bank(folder / "bank")
-    assert len(bank) == 32
-    assert bank.info.views == ("plain", "flipped")
-    assert bank.info.teacher == load_model(folder / "best.safetensors").fingerprint
-    assert "runs/teacher/seed-0/bank" in taught.recipe
-
-    next((folder / "bank").glob("rows-*.npy")).unlink()
-    ran = []
-    run = trial_module.run
-    monkeypatch.setattr(trial_module, "run", lambda r, f, say: ran.append(f) or run(r, f, say))
-    compare(tmp_path, text)
-    assert ran == [folder]
-    assert len(Bank(folder / "bank")) == 32
-
-
-def test_who_needs_a_bank_that_was_not_made_says_so(tmp_path, monkeypatch):
-    text = """
-rows:
-  taught: {recipe: fcd, settings: [objectives.margin_softmax=null, "teacher.bank=${teacher}/bank"]}
-  teacher: {recipe: arcface, bank: true}
-"""
-    with monkeypatch.context() as patched:
-        patched.setattr(trial_module, "embed_teacher", lambda *arguments, **options: 1 // 0)
-        taught, teacher = compare(tmp_path, text)
-    assert "ZeroDivisionError" in teacher.errors[0]
-    assert "seed-0, which has no result" in taught.errors[0]
-    taught, teacher = compare(tmp_path, text)
-    assert not taught.errors
-    assert not teacher.errors
-
-
 def test_every_method_of_the_shipped_comparison_runs(tmp_path):
-    people = open_dataset("procedural:identities=10,images=4,size=32")
-    pack(people, tmp_path / "faces", reencode=True)
-    write_bin(PairSet.from_dataset(people, 20, seed=0), tmp_path / "test.bin")
+    faces = open_dataset("procedural:identities=10,images=4,size=32")
+    pack(faces, tmp_path / "faces", reencode=True)
+    write_bin(PairSet.from_dataset(faces, 20, seed=0), tmp_path / "test.bin")
     settings = [
         f"data.train={tmp_path / 'faces'}",
         "data.validation_identities=2",

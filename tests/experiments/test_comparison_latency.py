@@ -105,7 +105,7 @@ def test_a_damaged_record_is_timed_anew(rows, tmp_path, timed, damage):
     assert len(timed) == 2
 
 
-def test_a_network_that_cannot_be_exported_has_no_time_and_it_is_said(
+def test_a_network_that_cannot_be_exported_has_no_time_and_is_named(
     rows, tmp_path, timed, monkeypatch
 ):
     def refuse(network, path):
@@ -126,9 +126,9 @@ def test_a_network_that_cannot_be_exported_has_no_time_and_it_is_said(
 
 
 def test_the_shipped_ladder_runs_is_timed_and_drawn(tmp_path, timed):
-    people = open_dataset("procedural:identities=8,images=4,size=32")
-    pack(people, tmp_path / "faces", reencode=True)
-    write_bin(PairSet.from_dataset(people, 20, seed=0), tmp_path / "test.bin")
+    faces = open_dataset("procedural:identities=8,images=4,size=32")
+    pack(faces, tmp_path / "faces", reencode=True)
+    write_bin(PairSet.from_dataset(faces, 20, seed=0), tmp_path / "test.bin")
     settings = [
         f"data.train={tmp_path / 'faces'}",
         *VALIDATED,

@@ -9,7 +9,7 @@ from facedistill.experiments.demo import run_demo
 from facedistill.recipe.comparison import Comparison
 
 
-def test_quick_demo_tells_the_whole_story(tmp_path):
+def test_quick_demo_makes_table_figure_and_files(tmp_path):
     lines: list[str] = []
     assert run_demo(tmp_path / "demo", quick=True, say=lines.append)
     table = (tmp_path / "demo" / "table.md").read_text()
@@ -32,7 +32,7 @@ def test_quick_demo_tells_the_whole_story(tmp_path):
     assert any("minutes" in line for line in lines)
 
 
-def test_a_crashed_row_is_said_and_leaves_with_an_error(tmp_path, monkeypatch):
+def test_a_crashed_row_is_reported_and_ends_with_an_error(tmp_path, monkeypatch):
     row = Row("fcd", "name: fcd", [RunResult(0, "no bank")])
     monkeypatch.setattr(demo, "run_comparison", lambda *_, **__: [row])
     pairs = tmp_path / "unseen.bin"

@@ -19,10 +19,10 @@ def test_a_killed_process_leaves_no_claim(tmp_path):
     code = (
         "import os, sys; from pathlib import Path\n"
         "from facedistill.experiments.folder import claim\n"
-        "with claim(Path(sys.argv[1])): print('mine', flush=True); os.kill(os.getpid(), 9)"
+        "with claim(Path(sys.argv[1])): print('held', flush=True); os.kill(os.getpid(), 9)"
     )
     child = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True)
-    assert child.stdout == b"mine\n"
+    assert child.stdout == b"held\n"
     with claim(tmp_path):
         pass
 

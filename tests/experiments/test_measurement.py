@@ -4,7 +4,8 @@ import pytest
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.labels import Subset
-from facedistill.experiments.measurement import fingerprint
+from facedistill.data.open import open_dataset
+from facedistill.experiments.measurement import fingerprint, truth_of
 from tests.data.formats.landmark_files import CROP, write_images
 
 
@@ -23,3 +24,8 @@ def test_a_corrected_landmark_anywhere_is_another_test(tmp_path, view):
         corrected = points.copy()
         corrected[index, 0, 0] += 0.5
         assert fingerprint(marked(corrected), None) != known
+
+
+def test_labelled_faces_are_resampled_by_identity():
+    truth = truth_of(open_dataset("procedural:identities=2,images=3,size=16,loose=1"))
+    assert truth.identities.tolist() == [[0, 0]] * 3 + [[1, 1]] * 3

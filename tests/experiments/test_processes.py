@@ -1,4 +1,4 @@
-"""Runs of a comparison in processes: order, devices, and how a process can end."""
+"""Runs of a comparison in processes: order, devices, and the ends of processes."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def job(folder, *after):
 
 
 class Ended:
-    """A process that has ended, or is told to."""
+    """A process that has ended, or is asked to."""
 
     def __init__(self, exitcode=None):
         self.exitcode, self.calls = exitcode, []
@@ -59,7 +59,7 @@ def test_a_process_that_could_not_report_its_end_is_reported(tmp_path, code, rea
     assert re.search(reason, read_error(tmp_path))
 
 
-def test_what_a_run_said_of_itself_stays(tmp_path):
+def test_the_error_that_a_run_noted_stays(tmp_path):
     note_error(tmp_path, "no such bank")
     _end(job(tmp_path), Ended(1))
     assert read_error(tmp_path) == "no such bank"
@@ -116,7 +116,7 @@ def test_a_process_sees_one_of_the_accelerators_that_this_one_sees(monkeypatch):
     assert seen() is None
 
 
-def test_a_run_in_a_process_of_its_own_leaves_its_words_and_its_error(tmp_path):
+def test_a_run_in_a_process_of_its_own_leaves_its_log_and_its_error(tmp_path):
     lines = []
     run_apart([job(tmp_path / "run", tmp_path / "teacher")], 1, lines.append)
     assert lines == [f"row, seed 3: needs {tmp_path / 'teacher'}, which has no result"]

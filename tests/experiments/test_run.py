@@ -118,8 +118,8 @@ def test_masked_pairs_are_measured_and_labelled_as_masked(tmp_path, monkeypatch)
     assert ["(second image masked)" in line for line in lines[-2:]] == [False, True]
 
 
-def test_groups_of_people_are_compared_and_told_in_the_card(tmp_path, monkeypatch):
-    table = tmp_path / "people.csv"
+def test_groups_of_identities_are_compared_and_stand_in_the_card(tmp_path, monkeypatch):
+    table = tmp_path / "groups.csv"
     table.write_text("identity,side\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(16)))
     pairs = "procedural:identities=16,images=6,size=16"
     settings = [f"evaluation.drawn={{pairs: '{pairs}', groups: {table}}}", "training.steps=1"]
@@ -136,14 +136,14 @@ def test_groups_of_people_are_compared_and_told_in_the_card(tmp_path, monkeypatc
     for group in sides["groups"]:
         refused = f"{100 * group['fnmr']['value']:.3f}"
         assert re.search(rf"\| {group['group']} \| [^|]+ \| {refused} ", card)
-    # Who is in which group is part of the measurement, and a table of nobody is no table.
+    # The groups are part of the measurement, and a table without a second group is refused.
     tests, source = open_pairs(pairs), load_recipe(tmp_path / "run/recipe.yaml").evaluation["drawn"]
     known = measurement.fingerprint(tests, source)
     table.write_text(table.read_text().replace("0,a", "0,b"))
     assert measurement.fingerprint(tests, source) != known
     table.write_text("identity,side\n0,a\n1,a\n")
     monkeypatch.setattr(run_module, "create_student", None)
-    with pytest.raises(FacedistillError, match=r"people\.csv, side: fewer than two groups"):
+    with pytest.raises(FacedistillError, match=r"groups\.csv, side: fewer than two groups"):
         train(tmp_path / "other", *settings)
 
 
@@ -225,7 +225,7 @@ def test_what_cannot_run_is_refused_at_the_start(tmp_path, monkeypatch):
 def test_corrupt_images_are_left_out_counted_and_named(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(16):
-        path = tmp_path / "faces" / f"person{number % 4}" / f"{number}.png"
+        path = tmp_path / "faces" / f"identity{number % 4}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = rng.integers(0, 256, (16, 16, 3), np.uint8)
         path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
@@ -276,7 +276,7 @@ def test_maps_at_the_ends_of_stages_are_learned_from_a_cnn(tmp_path):
         assert min(record["at.last"], record["at.last_1"], record["fitnet"]) > 0
 
 
-# Those of test_transfer.py run there, one after the other.
+# Those of whole_runs/test_transfer.py run there, one after the other.
 @pytest.mark.parametrize("name", sorted({*shipped_recipes()} - {"classification", "verification"}))
 def test_every_shipped_recipe_runs(tmp_path, drawn_bank, name):
     settings = [

@@ -49,7 +49,7 @@ def test_another_recipe_is_refused_by_its_first_difference_before_anything_chang
     with pytest.raises(FacedistillError, match=r"its teacher is null, not \{"):
         train(tmp_path, "teacher.bank=bank")
     assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
-    # Without the recipe the checkpoint still knows whose it is.
+    # Without the recipe the checkpoint still names its run.
     (tmp_path / "recipe.yaml").unlink()
     with pytest.raises(FacedistillError, match="holds a run of another recipe"):
         train(tmp_path, "optimizer.lr=0.2")

@@ -202,9 +202,9 @@ def _is_done(trial: Trial, tasks: Mapping[str, Task]) -> bool:
 def _rows(comparison: Comparison, trials: Sequence[Trial], tasks: Mapping[str, Task]) -> list[Row]:
     rows = []
     for name in comparison.rows:
-        of_row = [trial for trial in trials if trial.row == name]
-        results = [_result(trial, tasks) for trial in of_row]
-        rows.append(Row(name, of_row[0].recipe.to_yaml(), results, *_licences(of_row)))
+        mine = [trial for trial in trials if trial.row == name]
+        results = [_result(trial, tasks) for trial in mine]
+        rows.append(Row(name, mine[0].recipe.to_yaml(), results, *_licences(mine)))
     truths = {name: truth_of(task.tests) for name, task in tasks.items()}
     return assemble(rows, truths, comparison.references)
 

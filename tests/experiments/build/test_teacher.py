@@ -53,7 +53,7 @@ def test_an_output_is_one_of_a_model():
         TeacherRecipe(bank="bank", output="two", licence="unknown")
 
 
-def test_a_teacher_nobody_listens_to_is_refused(tmp_path):
+def test_a_teacher_without_objective_is_refused(tmp_path):
     make_bank(tmp_path / "bank", "procedural:identities=8,images=4,size=16")
     with pytest.raises(FacedistillError, match="no objective learns from bank"):
         train(tmp_path / "run", f"teacher.bank={tmp_path / 'bank'}")

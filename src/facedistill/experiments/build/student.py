@@ -49,9 +49,7 @@ def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork
         )
     weights, given = student.weights(), start.weights()
     taken = {
-        key: given[key]
-        for key, weight in weights.items()
-        if key in given and given[key].shape == weight.shape
+        k: given[k] for k, mine in weights.items() if k in given and given[k].shape == mine.shape
     }
     student.load_weights({**weights, **taken})
     fresh = [key for key in weights if key not in taken]

@@ -42,21 +42,21 @@ def settings(command, tmp_path):
     torch.manual_seed(5)
     teacher = FaceNetwork.create("mobilefacenet", InputSpec(size=32), width=0.25, embedding_size=12)
     embed_teacher(teacher, open_dataset(FACES), tmp_path / "bank")
-    taught = [f"teacher.bank={tmp_path / 'bank'}", "teacher.view=clean"]
-    return [*SETTINGS, *taught, "objectives.fcd={}", "objectives.kd={}"]
+    teacher = [f"teacher.bank={tmp_path / 'bank'}", "teacher.view=clean"]
+    return [*SETTINGS, *teacher, "objectives.fcd={}", "objectives.kd={}"]
 
 
 def test_the_same_seed_gives_the_same_run_whatever_the_workers(tmp_path, settings):
-    ways = {
+    options = {
         "0": ["data.workers=0"],
         "again": ["data.workers=0"],
         "1": ["data.workers=1"],
         "2": ["data.workers=2"],
         "ram": ["data.workers=2", "data.cache=ram"],
     }
-    for name, way in ways.items():
-        run(tiny_recipe(*settings, *way), tmp_path / name, lambda line: None)
-    for name in ways:
+    for name, option in options.items():
+        run(tiny_recipe(*settings, *option), tmp_path / name, lambda line: None)
+    for name in options:
         assert_same_run(tmp_path / name, tmp_path / "0")
     files = [(tmp_path / name / "last.safetensors").read_bytes() for name in ("0", "again")]
     assert files[0] == files[1]

@@ -35,7 +35,7 @@ TERMS = {
 
 
 @pytest.fixture
-def taught(tmp_path):
+def distilled(tmp_path):
     torch.manual_seed(5)
     teacher = FaceNetwork.create("standin", InputSpec(size=16), embedding_size=12)
     embed_teacher(teacher, open_dataset(DATA), tmp_path / "bank")
@@ -43,9 +43,9 @@ def taught(tmp_path):
 
 
 @pytest.fixture
-def recipe(taught):
+def recipe(distilled):
     terms = [f"objectives.{name}={options}" for name, options in TERMS.items()]
-    return tiny_recipe(*taught, "data.images_per_person=2", *terms)
+    return tiny_recipe(*distilled, "data.images_per_person=2", *terms)
 
 
 def test_a_run_of_many_methods_goes_on_where_it_stopped(tmp_path, monkeypatch, recipe):
@@ -75,15 +75,17 @@ def test_a_run_of_many_methods_goes_on_where_it_stopped(tmp_path, monkeypatch, r
         assert record["loss"] == pytest.approx(total, rel=1e-5)
 
 
-def test_centres_that_move_give_logits_of_their_own_scale_to_compare(tmp_path, monkeypatch, taught):
+def test_centres_that_move_give_logits_of_their_own_scale_to_compare(
+    tmp_path, monkeypatch, distilled
+):
     scales, ask = set(), BankTeacher.__call__
 
-    def ask_and_tell(teacher, batch, needs):
+    def ask_and_record(teacher, batch, needs):
         scales.add(teacher.scale)
         return ask(teacher, batch, needs)
 
-    monkeypatch.setattr(BankTeacher, "__call__", ask_and_tell)
+    monkeypatch.setattr(BankTeacher, "__call__", ask_and_record)
     terms = ["adadistill={scale: 12}", "kd={}", "gkd={}", "margin_softmax=null"]
-    recipe = tiny_recipe(*taught, *(f"objectives.{term}" for term in terms))
+    recipe = tiny_recipe(*distilled, *(f"objectives.{term}" for term in terms))
     run(recipe, tmp_path / "run", lambda line: None)
     assert scales == {12}

@@ -1,28 +1,24 @@
 """Runs whose objectives remember embeddings of earlier steps."""
 
-import json
 from contextlib import nullcontext
 
 import pytest
 import torch
-from accelerate import Accelerator
 
 from facedistill.core.errors import FacedistillError, Interrupted
 from facedistill.core.signals import StopRequest
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine import loop
-from facedistill.engine.exchange import gather_rows
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
-from tests import child_process
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run
-from tests.experiments.test_distributed import launch
+from tests.experiments.whole_runs.two_processes import launch
 
 DATA = "procedural:identities=12,images=4,size=16"
 TERMS = {
@@ -100,17 +96,16 @@ def test_two_processes_remember_what_one_remembers(tmp_path, recipe, term):
     assert memories[0].keys() == memories[1].keys()
     assert memories[0]
     for name, memory in memories[0].items():
-        for part, ours in memory.items():
-            theirs = memories[1][name][part]
-            torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
-    ours, theirs = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
-    for mine, yours in zip(ours, theirs, strict=True):
-        assert mine == pytest.approx(yours, rel=1e-3, abs=1e-4)
+        for part, rows in memory.items():
+            torch.testing.assert_close(rows, memories[1][name][part], atol=1e-3, rtol=0)
+    two, alone = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
+    for first, second in zip(two, alone, strict=True):
+        assert first == pytest.approx(second, rel=1e-3, abs=1e-4)
 
 
 @pytest.fixture
 def crops(tmp_path):
-    """A flat folder of images that nobody has sorted, and a teacher's bank of them."""
+    """A flat folder of unlabelled images, and a teacher's bank of them."""
     faces = open_dataset(DATA)
     folder = tmp_path / "crops"
     folder.mkdir()
@@ -144,7 +139,7 @@ def test_crops_without_labels_train_a_student(tmp_path, crops):
     assert last["rad_queue.valid"] > 0
 
 
-def test_people_to_split_off_are_missed_loudly_where_nobody_is_named(tmp_path, crops):
+def test_a_warning_where_unlabelled_images_give_no_validation_identities(tmp_path, crops):
     recipe = load_recipe("fcd", crops)
     assert recipe.data.validation_identities > 0
     with pytest.warns(UserWarning, match=r"crops has no labels: no identities are split off"):
@@ -161,23 +156,6 @@ def test_people_to_split_off_are_missed_loudly_where_nobody_is_named(tmp_path, c
         ("objectives.kd={}", "'kd' needs labels"),
     ],
 )
-def test_objectives_that_need_labels_say_so(tmp_path, crops, setting, reason):
+def test_objectives_that_need_labels_are_refused_without(tmp_path, crops, setting, reason):
     with pytest.raises(FacedistillError, match=reason):
         run(load_recipe("coupleface_unlabelled", [*crops, setting]), tmp_path / "run", silent)
-
-
-def gather_unlike_numbers():
-    accelerator = Accelerator(cpu=True)
-    rank = accelerator.process_index
-    rows = torch.arange(4 + 2 * rank).view(-1, 2) + 10 * rank
-    found = [gather_rows(accelerator, part).tolist() for part in (rows, rows[:, 0], rows.double())]
-    print("FOUND" + json.dumps(found))
-    accelerator.end_training()
-
-
-def test_processes_with_unlike_numbers_of_rows_gather_them_in_order():
-    rows = [[0, 1], [2, 3], [10, 11], [12, 13], [14, 15]]
-    for ended in child_process.run_ranks(gather_unlike_numbers):
-        assert ended.code == 0, ended.err
-        found = json.loads(ended.out.rpartition("FOUND")[2])
-        assert found == [rows, [row[0] for row in rows], rows]

@@ -1,14 +1,7 @@
-import json
-import os
-import signal
-import subprocess
-import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from facedistill.core.errors import Interrupted
 from facedistill.core.signals import StopRequest
@@ -17,69 +10,15 @@ from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine import loop
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
-from facedistill.experiments.run import Run, run
+from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
 from facedistill.runtime.input_spec import InputSpec
-from tests import child_process
 from tests.engine.standin import tiny_recipe
-
-ROOT = Path(__file__).parents[2]
-
-
-def train_as_rank(stop, *words):
-    """Take part in a run, ask it to stop after a step, and print what was seen."""
-    rank = int(os.environ["RANK"])
-    seen = {"ddp": False, "evaluated": 0, "images": 0}
-    train, validate = Fit._train, Run.validate
-
-    def train_and_count(fit, batch):
-        seen["ddp"] = isinstance(fit.step, DistributedDataParallel)
-        seen["images"] += len(batch)
-        train(fit, batch)
-        if rank == 1 and fit.position.step == stop:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def count(run, network):
-        seen["evaluated"] += 1
-        return validate(run, network)
-
-    Fit._train, Run.validate = train_and_count, count
-    try:
-        child_process.call_command(*words)
-    finally:
-        print("SEEN" + json.dumps(seen))
+from tests.experiments.whole_runs.two_processes import launch, run_interpreters
 
 
-def launch(stop, words, run_ranks=child_process.run_ranks):
-    return [
-        (*ended, json.loads(ended.out.rpartition("SEEN")[2]))
-        for ended in run_ranks(train_as_rank, stop, *words)
-    ]
-
-
-def run_interpreters(function, *arguments):
-    """Do what `child_process.run_ranks` does in interpreters that begin and end as programs do."""
-    code = f"from {__name__} import {function.__name__} as f; f(*{arguments!r})"
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **variables}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for variables in child_process.rank_variables()
-    ]  # fmt: skip
-    try:
-        written = [child.communicate(timeout=120) for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    return [
-        child_process.Ended(child.returncode, *texts)
-        for child, texts in zip(children, written, strict=True)
-    ]
-
-
-def taught_recipe(tmp_path, *settings):
+def distilled_recipe(tmp_path, *settings):
     """A recipe whose result does not depend on how a batch is divided: it has no batch norm."""
     data = "procedural:identities=14,images=4,size=16"
     torch.manual_seed(5)
@@ -102,18 +41,18 @@ def taught_recipe(tmp_path, *settings):
 
 
 def assert_nearly_the_same_run(folder, other):
-    ours, theirs = (read_metrics(place / "metrics.jsonl") for place in (folder, other))
-    assert len(ours) == len(theirs) == 6
-    for mine, yours in zip(ours, theirs, strict=True):
-        assert mine == pytest.approx(yours, rel=1e-5, abs=1e-6)
+    first, second = (read_metrics(place / "metrics.jsonl") for place in (folder, other))
+    assert len(first) == len(second) == 6
+    for one, another in zip(first, second, strict=True):
+        assert one == pytest.approx(another, rel=1e-5, abs=1e-6)
     for name in ("last", "best"):
         networks = [load_model(place / f"{name}.safetensors") for place in (folder, other)]
-        for mine, yours in zip(*(net.backbone.parameters() for net in networks), strict=True):
-            torch.testing.assert_close(mine, yours, rtol=1e-6, atol=1e-6)
+        for one, another in zip(*(net.backbone.parameters() for net in networks), strict=True):
+            torch.testing.assert_close(one, another, rtol=1e-6, atol=1e-6)
 
 
 def test_two_processes_train_what_one_trains(tmp_path):
-    recipe = taught_recipe(tmp_path)
+    recipe = distilled_recipe(tmp_path)
     run(recipe, tmp_path / "one", lambda line: None)
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe.to_yaml())
@@ -141,7 +80,7 @@ def test_two_processes_train_what_one_trains(tmp_path):
 @pytest.fixture
 def changing(tmp_path):
     """A recipe, a run of it by one process, and what starts the run that will change."""
-    recipe = taught_recipe(tmp_path, "data.augmentation={rotation: 10}", "teacher.view=clean")
+    recipe = distilled_recipe(tmp_path, "data.augmentation={rotation: 10}", "teacher.view=clean")
     run(recipe, tmp_path / "one", lambda line: None)
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe.to_yaml())

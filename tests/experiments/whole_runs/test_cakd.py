@@ -25,7 +25,7 @@ from facedistill.models.files.model_file import load_model, save_model
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run
-from tests.experiments.test_distributed import launch
+from tests.experiments.whole_runs.two_processes import launch
 
 DATA = "procedural:identities=12,images=4,size=32"
 URFM = "objectives.urfm={centres: 4, width: 16, heads: 2}"
@@ -66,7 +66,7 @@ def silent(line):
 
 
 @pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
+def no_figures(monkeypatch):
     """Drawing takes longer than training here."""
     monkeypatch.setattr(run_module, "write_figures", lambda *anything: RunFigures())
 
@@ -166,7 +166,7 @@ def test_the_student_starts_alike_with_and_without_prompts(tmp_path, recipe, mon
 
 
 def test_two_processes_train_what_one_trains(tmp_path, recipe):
-    # Its micro-batches would be of other images: each process divides its own share.
+    # Micro-batches would be of other images: each process divides its own share.
     # Plain descent moves by the gradient's own size, which Adam's steps hardly show.
     descent = "optimizer={name: sgd, lr: 0.01, momentum: 0.0, nesterov: false, weight_decay: 0}"
     one = recipe("training.accumulate=1", "training.clip=null", descent)
@@ -177,17 +177,17 @@ def test_two_processes_train_what_one_trains(tmp_path, recipe):
         assert code == 0, err
         assert seen["ddp"]
     start = open_teacher(one.teacher, None, one.seed).module.state_dict()
-    ours, theirs = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
-    for mine, yours in zip(ours, theirs, strict=True):
-        assert mine == pytest.approx(yours, rel=1e-2, abs=1e-3)
+    two, alone = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
+    for first, second in zip(two, alone, strict=True):
+        assert first == pytest.approx(second, rel=1e-2, abs=1e-3)
     states = [torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("two", "one")]
     for name, before in start.items():
-        ours, theirs = (state["weights"][f"teacher.{name}"] - before for state in states)
-        assert (ours - theirs).norm() < 0.02 * theirs.norm()
-        assert theirs.norm() > 0
+        two, alone = (state["weights"][f"teacher.{name}"] - before for state in states)
+        assert (two - alone).norm() < 0.02 * alone.norm()
+        assert alone.norm() > 0
 
 
-def test_two_processes_train_a_student_whose_head_nobody_asks(tmp_path, recipe):
+def test_two_processes_train_a_student_whose_head_has_no_objective(tmp_path, recipe):
     plain = ("teacher.prompts=null", "objectives.prompt_preservation=null")
     hints = ("objectives.fitnet={}", "objectives.urfm=null", "objectives.margin_softmax=null")
     one = recipe(*plain, *hints)
@@ -203,9 +203,9 @@ def test_two_processes_train_a_student_whose_head_nobody_asks(tmp_path, recipe):
 def test_processes_left_with_unequal_batches_still_meet(tmp_path, recipe):
     faces = open_dataset(DATA)
     for index in range(len(faces)):
-        person = tmp_path / "faces" / str(faces.labels[index])
-        person.mkdir(parents=True, exist_ok=True)
-        (person / f"{index}.png").write_bytes(faces.encoded(index) if index else b"no image")
+        identity = tmp_path / "faces" / str(faces.labels[index])
+        identity.mkdir(parents=True, exist_ok=True)
+        (identity / f"{index}.png").write_bytes(faces.encoded(index) if index else b"no image")
     frozen = ("teacher.prompts=null", "objectives.prompt_preservation=null")
     # Two micro-batches of two images on each process; three images would be one of three.
     uneven = recipe(
@@ -264,7 +264,7 @@ def test_a_frozen_teacher_is_asked_without_gradient(tmp_path, recipe, monkeypatc
     assert not (tmp_path / "run" / "prompts.safetensors").exists()
 
 
-def test_pictures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
+def test_figures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
     lines, students, folder = [], [], tmp_path / "run"
 
     def remember(folder, step, student, *others):
@@ -312,9 +312,9 @@ def test_a_run_does_not_go_on_with_another_teacher_in_its_teachers_place(
         if fit.position.step == 2:
             raise Interrupted("enough")
 
-    train, mine = Fit._train, tmp_path / "swin.safetensors"
-    mine.write_bytes(swin.read_bytes())
-    often = (f"teacher.model={mine}", "training.checkpoint_minutes=1e-9")
+    train, copy_of_swin = Fit._train, tmp_path / "swin.safetensors"
+    copy_of_swin.write_bytes(swin.read_bytes())
+    often = (f"teacher.model={copy_of_swin}", "training.checkpoint_minutes=1e-9")
     with monkeypatch.context() as patch:
         patch.setattr(Fit, "_train", lambda fit, batch: (stop(fit, batch), train(fit, batch)))
         with pytest.raises(Interrupted):
@@ -322,10 +322,10 @@ def test_a_run_does_not_go_on_with_another_teacher_in_its_teachers_place(
     network = load_model(swin)
     with torch.no_grad():
         next(network.parameters()).mul_(2)
-    save_model(network, mine)
+    save_model(network, copy_of_swin)
     with pytest.raises(FacedistillError, match=r"checkpoint\.pt is of a run with another teacher"):
         run(recipe(*often), tmp_path / "run", silent)
-    mine.write_bytes(swin.read_bytes())
+    copy_of_swin.write_bytes(swin.read_bytes())
     run(recipe(*often), tmp_path / "run", silent)
 
 
@@ -355,9 +355,9 @@ def test_what_cannot_be_prompted_or_compared_is_refused(tmp_path, recipe, swin):
         ):
             run(recipe(bare, kept), tmp_path / "run", silent)
     for name in ("arcdistill", "adadistill", "triplet_distillation"):
-        deaf = recipe("objectives.urfm=null", f"objectives.{name}={{}}", "data.images_per_person=2")
+        terms = ("objectives.urfm=null", f"objectives.{name}={{}}", "data.images_per_person=2")
         with pytest.raises(FacedistillError, match=r"no objective trains the prompts of .*swin"):
-            run(deaf, tmp_path / "run", silent)
+            run(recipe(*terms), tmp_path / "run", silent)
     with pytest.raises(FacedistillError, match="nothing trains the student: prompt_preservation"):
         run(
             recipe("objectives.urfm=null", "objectives.margin_softmax=null"), tmp_path / "r", silent

@@ -110,7 +110,7 @@ def learning(optimizer):
     return {id(weight) for group in optimizer.param_groups for weight in group["params"]}
 
 
-def test_whole(made):
+def test_the_shipped_recipe(made):
     step, optimizer = made()
     assert set(step.objectives) == {"margin_softmax", "urfm", "prompt_preservation"}
     urfm = urfm_of(step)
@@ -165,13 +165,13 @@ def test_numbers_of_centres_and_prompts(made):
 
 
 @pytest.mark.parametrize("learns", ["student", "both"])
-def test_centres_of_their_own(made, learns):
+def test_centres_of_each_network(made, learns):
     step, optimizer = made("objectives.urfm.shared=false", f"objectives.urfm.learns={learns}")
     urfm = urfm_of(step)
-    ours, theirs = urfm.student_centres.centres, urfm.teacher_centres.centres
-    assert not torch.equal(ours, theirs)
-    assert id(ours) in learning(optimizer)
-    assert (id(theirs) in learning(optimizer)) == (learns == "both")
+    student, teacher = urfm.student_centres.centres, urfm.teacher_centres.centres
+    assert not torch.equal(student, teacher)
+    assert id(student) in learning(optimizer)
+    assert (id(teacher) in learning(optimizer)) == (learns == "both")
 
 
 def test_places(made):
@@ -181,19 +181,19 @@ def test_places(made):
     assert [len(local.places) for local in (urfm.student_local, urfm.teacher_local)] == [4, 16]
 
 
-@pytest.mark.parametrize("same_people", [True, False])
-def test_classes_are_the_teachers_own_where_they_are_these_people(
-    made, teachers, tmp_path, same_people
+@pytest.mark.parametrize("same_identities", [True, False])
+def test_classes_are_the_teachers_own_where_the_identities_are_the_same(
+    made, teachers, tmp_path, same_identities
 ):
     data = "procedural:identities=6,images=4,size=32"
-    people = open_dataset(data).fingerprint if same_people else "others"
+    fingerprint = open_dataset(data).fingerprint if same_identities else "others"
     path = tmp_path / "swin.safetensors"
     shutil.copy(teachers["swin_nano"], path)
-    own = ClassHead(create_head("arcface", 12, 6), people, data)
+    own = ClassHead(create_head("arcface", 12, 6), fingerprint, data)
     save_head(own, head_path(path), load_model(path))
     step, _ = made(f"teacher.model={path}", "objectives.prompt_preservation.by=classes")
     weight = step.objectives["prompt_preservation"].head.weight
-    assert torch.equal(weight, own.head.weight) == same_people
+    assert torch.equal(weight, own.head.weight) == same_identities
 
 
 def test_an_iresnet_learns_from_a_swin_that_is_kept_by_its_classes(cakd, tmp_path):

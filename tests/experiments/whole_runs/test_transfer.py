@@ -22,7 +22,7 @@ def train(folder, *settings, say=lambda line: None):
 
 @pytest.fixture
 def classifier(tmp_path):
-    """The folder of a run that learned the people of the tiny recipe."""
+    """The folder of a run that learned the identities of the tiny recipe."""
     train(tmp_path / "classifier", "name=classifier", "student.embedding_size=12")
     return tmp_path / "classifier"
 
@@ -53,11 +53,11 @@ def test_the_class_head_is_the_one_that_was_trained(classifier):
     assert head.head.scale == 8
 
 
-def test_other_people_are_refused_unless_kd_has_its_own_head(tmp_path, classifier):
+def test_other_identities_are_refused_unless_kd_has_its_own_head(tmp_path, classifier):
     other = [f"teacher.model={classifier}", "data.train=procedural:identities=9,images=4,size=16"]
     with pytest.raises(FacedistillError, match=r"has the 8 identities of .*ies=8,.* this run"):
         train(tmp_path / "refused", *other, "objectives.kd={}")
-    # Nobody listens to the class names here.
+    # No objective here uses the classes.
     train(tmp_path / "hidden", *other, "objectives.hidden_layer={}")
     own = ["objectives.kd={own_head: true}", "objectives.margin_softmax=null"]
     train(tmp_path / "own", *other, *own)
@@ -65,7 +65,7 @@ def test_other_people_are_refused_unless_kd_has_its_own_head(tmp_path, classifie
     assert len(logged(tmp_path / "own", "kd")) == 2
 
 
-def test_a_teacher_without_class_head_says_where_one_comes_from(tmp_path, classifier):
+def test_a_teacher_without_class_head_is_refused_with_the_remedy(tmp_path, classifier):
     (classifier / "best.head.safetensors").unlink()
     teacher = f"teacher.model={classifier}"
     with pytest.raises(
@@ -96,7 +96,7 @@ def test_objectives_learn_from_the_teacher_they_name(tmp_path, classifier):
     assert about.teacher_licence == "MIT and unknown"
 
 
-def test_teachers_that_nobody_names_or_that_are_not_there_are_refused(tmp_path, classifier):
+def test_teachers_without_objective_or_of_unknown_names_are_refused(tmp_path, classifier):
     with pytest.raises(FacedistillError, match=r"objectives\.fcd\.of: no 'clases' .* 'classes'"):
         train(tmp_path, f"teachers.classes.model={classifier}", "objectives.fcd={of: clases}")
     with pytest.raises(FacedistillError, match=r"no objective learns from teachers\.classes: give"):
@@ -105,11 +105,11 @@ def test_teachers_that_nobody_names_or_that_are_not_there_are_refused(tmp_path, 
         train(tmp_path, "objectives.fcd={of: x}")
 
 
-def test_batches_of_whole_people(tmp_path):
+def test_batches_of_whole_identities(tmp_path):
     triplet = ["objectives.margin_softmax=null", "objectives.triplet={sampling: all}"]
-    train(tmp_path / "people", *triplet, "data.images_per_person=4")
-    # Two people with four images each: 8 anchors x 3 positives x 4 negatives.
-    assert logged(tmp_path / "people", "triplet.triplets") == [96, 96]
+    train(tmp_path / "whole", *triplet, "data.images_per_person=4")
+    # Two identities with four images each: 8 anchors x 3 positives x 4 negatives.
+    assert logged(tmp_path / "whole", "triplet.triplets") == [96, 96]
     with pytest.raises(FacedistillError, match="two identities or more with"):
         train(tmp_path / "odd", *triplet, "data.images_per_person=3")
 

@@ -19,36 +19,19 @@ from facedistill.experiments.build.training_data import split_data
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
-from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
-from tests.engine.standin import standin  # noqa: F401 - registers a tiny network
+from tests.engine import standin  # noqa: F401 - registers a tiny network
 from tests.evaluation.landmark_evaluation import evaluate_landmarks
-
-TINY = [
-    "data.train=procedural:identities=10,images=3,size=16,loose=1",
-    "data.validation_identities=3",
-    "data.workers=0",
-    "student.arguments=null",
-    "student.network=standin",
-    "student.embedding_size=8",
-    "student.input.size=16",
-    "training.batch_size=7",
-    "training.log_every=1",
-    "training.device=cpu",
-]
+from tests.experiments.landmark_recipe import landmark_recipe
 
 
-def recipe(*settings):
-    return load_recipe("landmarks", [*TINY, *settings])
-
-
-def test_two_steps_leave_a_model_that_knows_its_nme(tmp_path):
+def test_two_steps_leave_a_model_with_its_nme(tmp_path):
     test = "procedural:identities=2,images=3,size=16,loose=1,first_identity=50"
     settings = ("training.steps=2", "training.evaluate_steps=1", f"evaluation.test={test}")
-    summary = run(recipe(*settings), tmp_path, say=lambda line: None)
+    summary = run(landmark_recipe(*settings), tmp_path, say=lambda line: None)
     model = facedistill.load(summary.model)
     assert model.landmark_points == 5
-    held_out = split_data(recipe())[1]
+    held_out = split_data(landmark_recipe())[1]
     measured = evaluate_landmarks(model, held_out, resamples=0).nme.value
     assert model.metadata.metrics["validation.nme"] == pytest.approx(measured, rel=1e-5)
     assert summary.validation == pytest.approx(measured, rel=1e-5)
@@ -58,28 +41,15 @@ def test_two_steps_leave_a_model_that_knows_its_nme(tmp_path):
     assert min(nmes) == pytest.approx(summary.validation)
     tested = evaluate_landmarks(model, open_dataset(test), resamples=0).nme.value
     assert summary.evaluation["test"]["nme"]["value"] == pytest.approx(tested, rel=1e-5)
-    again = run(recipe(*settings), tmp_path, say=lambda line: None)
+    again = run(landmark_recipe(*settings), tmp_path, say=lambda line: None)
     assert again.validation == summary.validation
 
 
 def test_the_loss_falls(tmp_path):
-    run(recipe("training.steps=60"), tmp_path, say=lambda line: None)
+    run(landmark_recipe("training.steps=60"), tmp_path, say=lambda line: None)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
-
-
-def test_images_are_split_off_where_nobody_is_labelled():
-    faces, held_out = split_data(recipe("data.validation_identities=0", "data.validation_images=8"))
-    assert (len(faces), len(held_out)) == (22, 8)
-    keys = {faces.key(i) for i in range(22)} | {held_out.key(i) for i in range(8)}
-    assert len(keys) == 30
-    with pytest.raises(FacedistillError, match="set one of them to 0"):
-        split_data(recipe("data.validation_images=8", "data.validation_identities=4"))
-    with pytest.raises(FacedistillError, match="cannot set 30 images apart"):
-        split_data(recipe("data.validation_identities=0", "data.validation_images=30"))
-    with pytest.raises(FacedistillError, match="validation_images is for landmark networks"):
-        split_data(recipe("data.validation_images=8", "student.landmarks=null"))
 
 
 def test_faces_without_landmarks_are_refused_at_the_door(tmp_path):
@@ -91,9 +61,12 @@ def test_faces_without_landmarks_are_refused_at_the_door(tmp_path):
     with pytest.raises(
         FacedistillError, match=r"'landmark_regression' needs landmarks and .*faces"
     ):
-        run(recipe(*settings), tmp_path / "run", say=lambda line: None)
+        run(landmark_recipe(*settings), tmp_path / "run", say=lambda line: None)
     with pytest.raises(FacedistillError, match=r"need student\.landmarks, but standin gives only"):
-        run(recipe("student.landmarks=null", "data.validation_identities=0"), tmp_path / "other")
+        run(
+            landmark_recipe("student.landmarks=null", "data.validation_identities=0"),
+            tmp_path / "other",
+        )
 
 
 def write_photographs(folder, sizes):
@@ -117,32 +90,36 @@ def test_faces_cut_out_of_photographs_of_all_sizes_are_learned(tmp_path, cache):
     assert len({faces[index].image.shape for index in range(12)}) > 5
     settings = (f"data.train={photographs}", "data.validation_identities=0", f"data.cache={cache}")
     held_out = ("data.validation_images=3", f"evaluation.test={photographs}", "training.steps=2")
-    summary = run(recipe(*settings, *held_out), tmp_path / "run", say=lambda line: None)
+    summary = run(landmark_recipe(*settings, *held_out), tmp_path / "run", say=lambda line: None)
     assert summary.evaluation["test"]["faces"] == 12
 
 
 def test_what_has_no_landmarks_measures_no_landmark_network(tmp_path, monkeypatch):
     write_photographs(tmp_path, [8] * 9)
-    nobody = f"data.train={tmp_path / 'img'}"
-    following = (nobody, "objectives.landmark_regression=null", "objectives.landmark_imitation={}")
+    unlabelled = f"data.train={tmp_path / 'img'}"
+    following = (
+        unlabelled,
+        "objectives.landmark_regression=null",
+        "objectives.landmark_imitation={}",
+    )
     monkeypatch.setattr(Fit, "run", None)  # nothing is trained
     for settings in (
         (*following, "data.validation_identities=0", "data.validation_images=2"),
         (f"evaluation.test={tmp_path / 'img'}",),
     ):
         with pytest.raises(FacedistillError, match="img has no landmarks to measure a landmark"):
-            run(recipe(*settings), tmp_path / "run", say=lambda line: None)
+            run(landmark_recipe(*settings), tmp_path / "run", say=lambda line: None)
 
 
 def test_as_many_landmarks_are_learned_as_the_data_has(tmp_path, monkeypatch):
     monkeypatch.setattr(Fit, "run", None)  # nothing is trained
     with pytest.raises(FacedistillError, match=r"5 landmarks a face and student\.landmarks is 6"):
-        run(recipe("student.landmarks=6"), tmp_path, say=lambda line: None)
+        run(landmark_recipe("student.landmarks=6"), tmp_path, say=lambda line: None)
 
 
 def test_a_landmark_network_starts_from_a_recogniser_or_another_of_its_kind(tmp_path):
-    run(recipe("training.steps=1"), tmp_path / "first", say=lambda line: None)
-    settings = recipe(f"student.init={tmp_path / 'first'}").student
+    run(landmark_recipe("training.steps=1"), tmp_path / "first", say=lambda line: None)
+    settings = landmark_recipe(f"student.init={tmp_path / 'first'}").student
     first = facedistill.load(tmp_path / "first" / "best.safetensors")
     assert create_student(settings).fingerprint == first.fingerprint
 
@@ -151,7 +128,7 @@ def test_a_landmark_network_starts_from_a_recogniser_or_another_of_its_kind(tmp_
     save_model(recogniser, tmp_path / "recogniser.safetensors")
     lines = []
     begun = create_student(
-        recipe(f"student.init={tmp_path / 'recogniser.safetensors'}").student, lines.append
+        landmark_recipe(f"student.init={tmp_path / 'recogniser.safetensors'}").student, lines.append
     )
     assert "all but landmark_head.weight, landmark_head.bias of" in lines[0]
     for name, weight in recogniser.backbone.state_dict().items():
@@ -162,26 +139,26 @@ def test_a_run_does_not_go_on_with_points_that_moved(tmp_path):
     photographs = write_photographs(tmp_path, [8] * 9)
     held_out = ("data.validation_identities=0", "data.validation_images=2")
     settings = (f"data.train={photographs}", *held_out, "training.steps=2")
-    run(recipe(*settings), tmp_path / "run", say=lambda line: None)
+    run(landmark_recipe(*settings), tmp_path / "run", say=lambda line: None)
     (tmp_path / "run" / "summary.json").unlink()
     text = photographs.read_text()
     photographs.write_text(text.replace(" 12.00 ", " 12.50 "))
     with pytest.raises(FacedistillError, match="of a run on other training data"):
-        run(recipe(*settings), tmp_path / "run", say=lambda line: None)
+        run(landmark_recipe(*settings), tmp_path / "run", say=lambda line: None)
     photographs.write_text(text)
-    run(recipe(*settings), tmp_path / "run", say=lambda line: None)
+    run(landmark_recipe(*settings), tmp_path / "run", say=lambda line: None)
 
 
 def test_a_teacher_of_points_must_see_the_image_that_the_student_sees(tmp_path):
     short = "training.steps=2"
-    run(recipe(short), tmp_path / "teacher", say=lambda line: None)
+    run(landmark_recipe(short), tmp_path / "teacher", say=lambda line: None)
     teacher = f"teacher={{model: {tmp_path / 'teacher'}, view: clean, licence: unknown}}"
-    lesson = [short, teacher, "objectives.landmark_imitation={}"]
+    distilling = [short, teacher, "objectives.landmark_imitation={}"]
     with pytest.raises(FacedistillError, match="they lie elsewhere than in the mirrored or moved"):
-        run(recipe(*lesson), tmp_path / "moved", say=lambda line: None)
+        run(landmark_recipe(*distilling), tmp_path / "moved", say=lambda line: None)
     still = [f"data.augmentation.{name}=0" for name in ("flip", "shift", "scale", "rotation")]
-    run(recipe(*lesson, *still), tmp_path / "still", say=lambda line: None)
-    run(recipe(*lesson, "teacher.view=same"), tmp_path / "same", say=lambda line: None)
+    run(landmark_recipe(*distilling, *still), tmp_path / "still", say=lambda line: None)
+    run(landmark_recipe(*distilling, "teacher.view=same"), tmp_path / "same", say=lambda line: None)
 
 
 def test_a_network_learns_all_points_of_a_larger_markup(tmp_path):
@@ -191,7 +168,7 @@ def test_a_network_learns_all_points_of_a_larger_markup(tmp_path):
         (tmp_path / f"{index}.png").write_bytes(encode_png(image))
         rows = "\n".join(f"{x:.2f} {y:.2f}" for x, y in rng.uniform(2, 15, (68, 2)))
         (tmp_path / f"{index}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
-    settings = recipe(
+    settings = landmark_recipe(
         f"data.train={tmp_path}", "data.validation_identities=0", "data.validation_images=2",
         "student.landmarks=68", "training.steps=2", f"evaluation.test={tmp_path}",
     )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Whole runs, a kind in each module: what engine, objectives and teachers do together."""
