@@ -32,6 +32,7 @@ def public_keys(blocks: tuple[int, ...]) -> set[str]:
         ("iresnet34", 34_139_328),
         ("iresnet50", 43_590_848),
         ("iresnet100", 65_156_160),
+        ("iresnet200", 118_833_920),
     ],
 )
 def test_keys_and_parameter_counts_are_insightfaces(name, parameters):

@@ -87,11 +87,11 @@ def patches_by_hand(w, image):
     return torch.stack(cut) @ kernel.T + w["patch_embed.proj.bias"] + w["pos_embed"][0]
 
 
-def vit_by_hand(w, image, depth):
+def vit_by_hand(w, image, depth, heads=8):
     """Return tokens (N, C) and embedding (D,) of one image (3, S, S)."""
     x = patches_by_hand(w, image)
     for index in range(depth):
-        x = block_by_hand(w, f"blocks.{index}", x)
+        x = block_by_hand(w, f"blocks.{index}", x, heads)
     x = F.layer_norm(x, x.shape[1:], w["norm.weight"], w["norm.bias"])
     y = x.flatten()
     for linear, norm in ((0, 1), (2, 3)):
@@ -125,6 +125,18 @@ def test_public_checkpoints_load_key_for_key_and_give_the_same(tmp_path):
         )
 
 
+@pytest.mark.parametrize(("heads", "mlp_ratio"), [(4, 5), (16, 3)])
+def test_heads_and_perceptron_of_other_widths(heads, mlp_ratio):
+    network = tiny(heads=heads, mlp_ratio=mlp_ratio).double().eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    images = torch.randn(2, 3, SIDE, SIDE, dtype=torch.float64)
+    with torch.no_grad():
+        embeddings = network(images)
+    for image, embedding in zip(images, embeddings, strict=True):
+        torch.testing.assert_close(embedding, vit_by_hand(network.state_dict(), image, 6, heads)[1])
+
+
 def test_a_checkpoint_with_other_norms_is_refused(tmp_path):
     weights = public_checkpoint()
     weights["norm.bn.weight"] = weights.pop("norm.weight")
@@ -141,7 +153,12 @@ def test_of_a_size_that_is_not_known_is_no_known_family(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "parameters", "millions"),
-    [("vit_t", 19_137_792, 1504), ("vit_s", 76_023_296, 5746), ("vit_b", 113_833_472, 11437)],
+    [
+        ("vit_t", 19_137_792, 1504),
+        ("vit_s", 76_023_296, 5746),
+        ("vit_b", 113_833_472, 11437),
+        ("vit_l", 255_684_352, 25337),
+    ],
 )
 def test_sizes(name, parameters, millions):
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""IResNet 18, 34, 50 and 100 as InsightFace trains them.
+"""IResNet 18, 34, 50, 100 and 200 as InsightFace trains them.
 
 The "improved" residual unit of He et al. for faces (Deng et al., "ArcFace", CVPR 2019): batch norm
 before each 3 x 3 convolution, PReLU between the two, stride in the second, no activation after the
@@ -107,6 +107,7 @@ BLOCKS = {
     "iresnet34": (3, 4, 6, 3),
     "iresnet50": (3, 4, 14, 3),
     "iresnet100": (3, 13, 30, 3),
+    "iresnet200": (6, 26, 60, 6),
 }
 """Residual units of the four stages, by architecture."""
 
@@ -141,3 +142,11 @@ def iresnet100(
 ) -> IResNet:
     """Build IResNet-100: 65.16 M parameters at width 1 and 112 x 112."""
     return IResNet(BLOCKS["iresnet100"], embedding_size, input_size, width)
+
+
+@register
+def iresnet200(
+    embedding_size: EmbeddingSize = 512, input_size: InputSize = 112, width: IResNetWidth = 1.0
+) -> IResNet:
+    """Build IResNet-200: 118.83 M parameters at width 1 and 112 x 112."""
+    return IResNet(BLOCKS["iresnet200"], embedding_size, input_size, width)

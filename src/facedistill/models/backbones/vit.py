@@ -1,16 +1,17 @@
-"""Vision Transformers as InsightFace trains them for faces.
+"""Vision Transformers as InsightFace and CVLface train them for faces.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (arXiv 2010.11929), with
 arcface_torch's choices: patches of 9 pixels, no class token, ReLU6, no bias in query, key and
 value, and an embedding of all tokens side by side. Parameters are named as in arcface_torch, whose
-checkpoints load key for key.
+checkpoints load key for key. CVLface's have patches of 8, a perceptron 5 or 3 times as wide as the
+tokens, and 16 heads in the deeper one.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -28,14 +29,17 @@ from facedistill.models.backbones.base import (
 )
 from facedistill.models.registry import register
 
-HEADS = 8
-"""Attention heads at every width."""
-
 PROMPT_STAGES = 4
 """Groups of blocks that take prompts of their own, as many as a Swin has stages."""
 
 Patch = Annotated[int, Field(ge=2, le=16)]
 """Side of a patch in pixels; what is left at the right and bottom edge is not seen."""
+
+Heads = Literal[4, 8, 16]
+"""Attention heads; they divide every width here."""
+
+MlpRatio = Annotated[int, Field(ge=1, le=8)]
+"""Channels between the two layers of a block's perceptron, by those of its tokens."""
 
 MaskRatio = Annotated[float, Field(ge=0, lt=1)]
 """Share of an image's tokens that training leaves out."""
@@ -44,15 +48,16 @@ MaskRatio = Annotated[float, Field(ge=0, lt=1)]
 class Attention(nn.Module):
     """Multi-head self-attention."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
+        self.heads = heads
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.proj = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, C) to the same shape."""
         _, length, channels = x.shape
-        qkv = self.qkv(x).reshape(-1, length, 3, HEADS, channels // HEADS)
+        qkv = self.qkv(x).reshape(-1, length, 3, self.heads, channels // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         x = F.scaled_dot_product_attention(query, key, value)
         return self.proj(x.transpose(1, 2).reshape(-1, length, channels))
@@ -61,10 +66,10 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers with a ReLU6 between."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, 4 * channels)
-        self.fc2 = nn.Linear(4 * channels, channels)
+        self.fc1 = nn.Linear(channels, ratio * channels)
+        self.fc2 = nn.Linear(ratio * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, C) to the same shape."""
@@ -74,12 +79,12 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Attention and a two-layer perceptron, each after a layer norm and with a shortcut."""
 
-    def __init__(self, channels: int, drop_path: float) -> None:
+    def __init__(self, channels: int, heads: int, mlp_ratio: int, drop_path: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
-        self.attn = Attention(channels)
+        self.attn = Attention(channels, heads)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = Mlp(channels)
+        self.mlp = Mlp(channels, mlp_ratio)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,10 +113,12 @@ class ViT(TokenBackbone):
 
     Args:
         depth: Blocks.
-        width: C, a multiple of `HEADS`.
+        width: C, a multiple of `heads`.
         embedding_size: D.
         input_size: S.
         patch: Side of a patch in pixels.
+        heads: Attention heads of a block.
+        mlp_ratio: Width of a block's perceptron, by C.
         drop_path: Probability of leaving out the last block's branches in training; it rises to
             that in equal steps from 0 at the first block.
         mask_ratio: Share of each image's tokens that training drops at random before the blocks; a
@@ -131,6 +138,8 @@ class ViT(TokenBackbone):
         drop_path: float,
         mask_ratio: float,
         checkpointing: bool,
+        heads: int = 8,
+        mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
         self.embedding_size = embedding_size
@@ -145,7 +154,8 @@ class ViT(TokenBackbone):
         self.pos_embed = nn.Parameter(torch.empty(1, places, width))
         self.mask_token = nn.Parameter(torch.empty(1, 1, width), requires_grad=mask_ratio > 0)
         self.blocks = nn.ModuleList(
-            Block(width, drop_path * index / max(1, depth - 1)) for index in range(depth)
+            Block(width, heads, mlp_ratio, drop_path * index / max(1, depth - 1))
+            for index in range(depth)
         )
         self.norm = nn.LayerNorm(width)
         self.feature = nn.Sequential(
@@ -205,7 +215,7 @@ class ViT(TokenBackbone):
         return order[:, : max(1, int(places * (1 - self.mask_ratio)))]
 
 
-SIZES = {"vit_t": (12, 256), "vit_s": (12, 512), "vit_b": (24, 512)}
+SIZES = {"vit_t": (12, 256), "vit_s": (12, 512), "vit_b": (24, 512), "vit_l": (24, 768)}
 """Blocks and channels, by architecture."""
 
 
@@ -214,6 +224,8 @@ def vit_t(
     embedding_size: EmbeddingSize = 512,
     input_size: InputSize = 112,
     patch: Patch = 9,
+    heads: Heads = 8,
+    mlp_ratio: MlpRatio = 4,
     drop_path: DropPathRate = 0.1,
     mask_ratio: MaskRatio = 0.1,
     checkpointing: bool = False,
@@ -224,6 +236,8 @@ def vit_t(
         embedding_size=embedding_size,
         input_size=input_size,
         patch=patch,
+        heads=heads,
+        mlp_ratio=mlp_ratio,
         drop_path=drop_path,
         mask_ratio=mask_ratio,
         checkpointing=checkpointing,
@@ -235,6 +249,8 @@ def vit_s(
     embedding_size: EmbeddingSize = 512,
     input_size: InputSize = 112,
     patch: Patch = 9,
+    heads: Heads = 8,
+    mlp_ratio: MlpRatio = 4,
     drop_path: DropPathRate = 0.1,
     mask_ratio: MaskRatio = 0.1,
     checkpointing: bool = False,
@@ -245,6 +261,8 @@ def vit_s(
         embedding_size=embedding_size,
         input_size=input_size,
         patch=patch,
+        heads=heads,
+        mlp_ratio=mlp_ratio,
         drop_path=drop_path,
         mask_ratio=mask_ratio,
         checkpointing=checkpointing,
@@ -256,6 +274,8 @@ def vit_b(
     embedding_size: EmbeddingSize = 512,
     input_size: InputSize = 112,
     patch: Patch = 9,
+    heads: Heads = 8,
+    mlp_ratio: MlpRatio = 4,
     drop_path: DropPathRate = 0.1,
     mask_ratio: MaskRatio = 0.1,
     checkpointing: bool = False,
@@ -266,6 +286,33 @@ def vit_b(
         embedding_size=embedding_size,
         input_size=input_size,
         patch=patch,
+        heads=heads,
+        mlp_ratio=mlp_ratio,
+        drop_path=drop_path,
+        mask_ratio=mask_ratio,
+        checkpointing=checkpointing,
+    )
+
+
+@register
+def vit_l(
+    embedding_size: EmbeddingSize = 512,
+    input_size: InputSize = 112,
+    patch: Patch = 9,
+    heads: Heads = 8,
+    mlp_ratio: MlpRatio = 4,
+    drop_path: DropPathRate = 0.1,
+    mask_ratio: MaskRatio = 0.1,
+    checkpointing: bool = False,
+) -> ViT:
+    """Build ViT-L: 255.68 M parameters, 25.3 G multiply-adds."""
+    return ViT(
+        *SIZES["vit_l"],
+        embedding_size=embedding_size,
+        input_size=input_size,
+        patch=patch,
+        heads=heads,
+        mlp_ratio=mlp_ratio,
         drop_path=drop_path,
         mask_ratio=mask_ratio,
         checkpointing=checkpointing,

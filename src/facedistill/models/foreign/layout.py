@@ -86,6 +86,9 @@ class Layout(ABC):
         Returns:
             None if no network of this layout has them. A `KeyError`, `IndexError`, `ValueError` or
             `ZeroDivisionError` says the same.
+
+        Raises:
+            FacedistillError: If it is such a network, but one that cannot be used.
         """
 
     def renamed(self, weights: Stored) -> Stored:
@@ -122,11 +125,11 @@ def with_unit_affine(weights: Stored, norm: str) -> Stored:
         weights: By name.
         norm: Name of the batch norm.
     """
-    if f"{norm}.weight" in weights:
+    mean = weights.get(f"{norm}.running_mean")
+    if f"{norm}.weight" in weights or mean is None:
         return weights
-    (channels,) = weights[f"{norm}.running_mean"].shape
     unit = {
-        f"{norm}.weight": StoredTensor.filled(1.0, channels),
-        f"{norm}.bias": StoredTensor.filled(0.0, channels),
+        f"{norm}.weight": StoredTensor.filled(1.0, *mean.shape),
+        f"{norm}.bias": StoredTensor.filled(0.0, *mean.shape),
     }
     return {**weights, **unit}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facedistill.core.errors import FacedistillError
+from facedistill.core.errors import FacedistillError, naming
 from facedistill.models.foreign.layout import LAYOUTS, Layout, Recognised, Stored
 from facedistill.models.foreign.pickle_reading import Opaque
 from facedistill.models.foreign.stored_tensor import OddTensor, StoredTensor
@@ -55,7 +55,10 @@ def find_network(content: Any, path: Path) -> Found:
         FacedistillError: If it holds none that is known, or several of which none is meant more
             than another.
     """
-    found = [each for place, mapping in _mappings(content) for each in _networks(place, mapping)]
+    with naming(str(path)):
+        found = [
+            each for place, mapping in _mappings(content) for each in _networks(place, mapping)
+        ]
     averaged = [each for each in found if _AVERAGED.search(each.place.lower())]
     if len(found) > 1 and len(averaged) == 1:
         found = averaged

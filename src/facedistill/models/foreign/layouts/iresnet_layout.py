@@ -1,4 +1,4 @@
-"""arcface_torch's r18 to r100, which many trainers copy."""
+"""arcface_torch's r18 to r200, which many trainers copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facedistill.models.foreign.layout import (
 class IResNetLayout(Layout):
     """InsightFace's ResNets."""
 
-    trainers = "arcface_torch r18, r34, r50, r100; AdaDistill and CVLface iresnet"
+    trainers = "arcface_torch r18, r34, r50, r100, r200; AdaDistill and CVLface iresnet"
     feeds = "RGB"
     mark = "layer1.0.prelu.weight"
 
