@@ -237,7 +237,7 @@ def test_what_ends_the_wait_for_a_batch_comes_after_a_checkpoint(
 @pytest.mark.parametrize(
     ("event", "raised"), [(lose_a_worker, WorkerLost), (ask_to_stop, Interrupted)]
 )
-def test_where_no_step_was_made_nothing_is_said_to_be_saved(tmp_path, monkeypatch, event, raised):
+def test_without_a_step_no_checkpoint_is_announced(tmp_path, monkeypatch, event, raised):
     monkeypatch.setattr(Loader, "batches", cut_off_at(0, event))
     with pytest.raises(raised, match=f"no step is saved in {tmp_path} yet"):
         train(tmp_path)

@@ -39,7 +39,7 @@ def weights():
 
 @pytest.fixture(scope="module")
 def files(weights, tmp_path_factory):
-    """The same weights in both formats of PyTorch, and where each says what lies where."""
+    """The same weights in both formats of PyTorch, and the places of their headers."""
     folder = tmp_path_factory.mktemp("foreign")
     content = {"state_dict": weights, "epoch": 3, "lr": [0.1, None]}
     torch.save(content, folder / "zip.pt")
