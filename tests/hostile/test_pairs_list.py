@@ -28,6 +28,7 @@ def folder(tmp_path_factory):
 
 @hostile
 @given(data=st.data())
+@pytest.mark.filterwarnings("ignore:.*repeat an earlier one")
 def test_every_pair_is_the_one_its_line_names_or_the_list_is_refused(folder, data):
     whole = LISTS[data.draw(st.sampled_from(sorted(LISTS)))].encode()
     stops = [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]

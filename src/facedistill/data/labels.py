@@ -90,7 +90,7 @@ def split_identities(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndar
     if not 0 < count < len(identities):
         raise FacedistillError(
             f"cannot set {count} identities apart: the data set has {len(identities):,}, "
-            f"so give 1 to {len(identities) - 1:,}"
+            f"so give data.validation_identities 1 to {len(identities) - 1:,}"
         )
     chosen = np.random.default_rng(seed).choice(identities, size=count, replace=False)
     validation = np.isin(labels, chosen)
@@ -113,8 +113,8 @@ def split_images(images: int, count: int, seed: int) -> tuple[np.ndarray, np.nda
     """
     if not 0 < count < images:
         raise FacedistillError(
-            f"cannot set {count} images apart: the data set has {images:,}, so give 1 to "
-            f"{images - 1:,}"
+            f"cannot set {count} images apart: the data set has {images:,}, so give "
+            f"data.validation_images 1 to {images - 1:,}"
         )
     chosen = np.random.default_rng(seed).permutation(images)
     return np.sort(chosen[count:]), np.sort(chosen[:count])

@@ -116,7 +116,7 @@ class Run:
         }
         self.step, self.teachers = self._train_and_teach()
         order = create_order(recipe, self.faces, accelerator)
-        check_micro_batches(training.batch_size, training.accumulate, accelerator.num_processes)
+        check_micro_batches(order.batch_size, training.accumulate, accelerator.num_processes)
         expect_gradients(accelerator, self.step)
         self.options = loop_options(recipe, order, self.faces.fingerprint)
         teachers = [self.teachers.own, *self.teachers.others.values()]

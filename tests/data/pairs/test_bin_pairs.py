@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import decode_image
+from facedistill.data.pairs import bin_pairs
 from facedistill.data.pairs.bin_pairs import read_bin, write_bin
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_set import PairSet
@@ -67,7 +68,8 @@ def test_repeated_pairs_keep_their_own_images_and_are_counted(tmp_path):
     [
         (([b"a", b"b", b"c"], [True]), "3 images, an odd number"),
         (([b"a", b"b"], [True, False]), "2 images for 2 labels"),
-        (([b"a", b"b"], [1]), "label of pair 0 is a int"),
+        (([b"a", b"b"], [2]), "label of pair 0 is a int that is neither"),
+        (([b"a", b"b"], [float("nan")]), "label of pair 0 is a float"),
         (([b"a", b"b", b"c", b"d"], [True, None]), "label of pair 1 is a NoneType"),
         (([b"a", b""], [True]), "image 1 has no bytes"),
         (([b"a", np.empty(0, np.uint8)], [True]), "image 1 has no bytes"),
@@ -158,3 +160,24 @@ def test_real_bins(real_data):
     small = open_pairs(real_data / "small_lfw.bin")
     assert len(small.same) == 10
     assert small.image(0).shape == (112, 112, 3)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[1, 0], [1.0, 0.0], *(np.array([1, 0], kind) for kind in ("u1", "i8", "<f4", ">i4", "f8"))],
+)
+def test_labels_0_and_1_mean_what_they_say(tmp_path, labels):
+    path = tmp_path / "pairs.bin"
+    path.write_bytes(pickle.dumps(([b"a", b"b", b"c", b"d"], labels), 2))
+    assert read_bin(path).same.tolist() == [True, False]
+
+
+def test_one_image_referred_to_many_times_is_refused_at_once(tmp_path, monkeypatch):
+    hashed = []
+    key = bin_pairs.content_key
+    monkeypatch.setattr(bin_pairs, "content_key", lambda image: hashed.append(1) or key(image))
+    path, image = tmp_path / "pairs.bin", b"image"
+    path.write_bytes(pickle.dumps(([image] * 400, [True] * 200), 2))
+    with pytest.raises(FacedistillError, match=r"200 of 200 pairs repeat .*list each pair once"):
+        read_bin(path)
+    assert len(hashed) == 1

@@ -66,13 +66,16 @@ def test_arrays_come_back_in_every_protocol(protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_labels_come_back_in_every_protocol(protocol):
-    labels = [True, False, np.True_, np.False_, np.uint8(7), 3, -1, 2**40]
+    labels = [True, False, np.True_, np.False_, np.uint8(7), 3, -1, 2**40, 0.5, np.float32(0.25)]
     loaded = load(pickle.dumps(labels, protocol))
-    assert loaded == [True, False, True, False, 7, 3, -1, 2**40]
+    assert loaded == [True, False, True, False, 7, 3, -1, 2**40, 0.5, 0.25]
     assert all(type(value) is bool for value in loaded[:4])
     flags = load(pickle.dumps(np.array([True, False, True]), protocol))
     assert flags.dtype == np.bool_
     assert flags.tolist() == [True, False, True]
+    for kind in ("<i8", ">i8", "f4", "u2", "i1"):
+        numbers = np.array([[1, 0, 100]], kind)
+        np.testing.assert_array_equal(load(pickle.dumps([numbers, numbers], protocol))[1], numbers)
 
 
 def test_bytearrays_come_back_as_bytes():
@@ -120,12 +123,12 @@ def test_python_2_arrays():
         (Calls(np.zeros, 5), "numpy"),
         (Calls(np.dtype, "O"), "numpy.dtype"),
         (np.array([b"x", None], dtype=object), r"numpy\.dtype\('O8'\)"),
-        (np.zeros(3, dtype=np.float32), r"numpy\.dtype\('f4'\)"),
+        (np.zeros(3, dtype=np.complex64), r"numpy\.dtype\('c8'\)"),
         (np.zeros(3, dtype=[("a", "u1")]), r"numpy\.dtype\('V1'\)"),
-        (np.float64(1), "numpy"),
+        (np.complex128(1), "numpy"),
         (np.ma.array([1, 2]), "numpy.ma"),
         ({"a": 1}, "DICT"),
-        (1.5, "FLOAT"),
+        (1.5j, "complex"),
         (range(3), "range"),
         (Exception("x"), "Exception"),
     ],

@@ -110,11 +110,6 @@ def test_network_gives_the_same_as_its_embeddings(protocol, monkeypatch):
     ("change", "message"),
     [
         (lambda f: {"pairs": np.append(f.pairs[:-1], [[10, 9999]], axis=0)}, "9999 has no media"),
-        (
-            lambda f: {"pairs": np.append(f.pairs[:-1], [f.pairs[0, ::-1]], axis=0)},
-            "more than once",
-        ),
-        (lambda f: {"pairs": np.append(f.pairs[:-1], [[10, 10]], axis=0)}, "10 to itself"),
         (lambda f: {"same": np.ones_like(f.same)}, "of two identities"),
         (lambda f: {"same": np.zeros_like(f.same)}, "of one identity"),
         (lambda f: {"pairs": None, "probes": None}, "nothing to measure"),
@@ -128,6 +123,16 @@ def test_contradictions_are_refused_before_embedding(protocol, change, message):
     files = protocol[0]
     with pytest.raises(FacedistillError, match=message):
         check_ijb(dataclasses.replace(files, **change(files)))
+
+
+@pytest.mark.parametrize("last", [None, [10, 10]])
+def test_pairs_that_are_listed_again_are_measured_with_a_warning(protocol, last):
+    files = protocol[0]
+    again = files.pairs[0, ::-1] if last is None else last
+    listed = dataclasses.replace(files, pairs=np.append(files.pairs[:-1], [again], axis=0))
+    warning = rf"1 of {len(files.pairs):,} pairs of templates .*first line {len(files.pairs)}\)"
+    with pytest.warns(UserWarning, match=warning):
+        check_ijb(listed)
 
 
 def test_nan_and_missing_embeddings_are_refused(protocol):

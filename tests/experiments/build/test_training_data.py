@@ -1,7 +1,8 @@
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.experiments.build.training_data import split_data
+from facedistill.experiments.build.training_data import create_order, split_data
+from facedistill.recipe.loading import load_recipe
 from tests.engine import standin  # noqa: F401 - registers a tiny network
 from tests.experiments.landmark_recipe import landmark_recipe as recipe
 
@@ -17,3 +18,53 @@ def test_images_are_split_off_where_faces_have_no_labels():
         split_data(recipe("data.validation_identities=0", "data.validation_images=30"))
     with pytest.raises(FacedistillError, match="validation_images is for landmark networks"):
         split_data(recipe("data.validation_images=8", "student.landmarks=null"))
+
+
+class _OneProcess:
+    process_index, num_processes = 0, 1
+
+
+def arcface_recipe(identities, images, *settings):
+    faces = f"procedural:identities={identities},images={images},size=16"
+    given = [f"data.train={faces}", "data.licence=own", *settings]
+    return load_recipe("arcface", given)
+
+
+def test_as_many_identities_and_pairs_are_split_off_as_are_wanted():
+    wanted = arcface_recipe(8, 4, "data.validation_identities=3", "data.validation_pairs=20")
+    training, validation = split_data(wanted)
+    assert (len(training), len(validation.same)) == (20, 20)
+
+
+@pytest.mark.parametrize(
+    ("identities", "images", "split_off", "pairs", "keys"),
+    [
+        (
+            12,
+            3,
+            2,
+            12,
+            ["validation_identities is 40: 2", "data.validation_pairs is 3,000: 12"],
+        ),
+        (3, 3, 0, 0, ["data.validation_identities is 40: none"]),
+        (8, 1, 0, 0, ["data.validation_identities is 40: 2", "are trained on, the last weights"]),
+    ],
+)
+def test_a_small_set_is_served_with_warnings(identities, images, split_off, pairs, keys, recwarn):
+    training, validation = split_data(arcface_recipe(identities, images))
+    assert len(training) == (identities - split_off) * images
+    assert (len(validation.same) if validation else 0) == pairs
+    messages = [str(warning.message) for warning in recwarn]
+    assert len(messages) == len(keys)
+    for message, key in zip(messages, keys, strict=True):
+        assert key in message
+
+
+def test_a_batch_is_no_larger_than_the_set():
+    small = arcface_recipe(8, 4, "data.validation_identities=0", "training.accumulate=3")
+    training, _ = split_data(small)
+    with pytest.warns(UserWarning, match=r"32 images .*training\.batch_size\): 30 are taken"):
+        assert create_order(small, training, _OneProcess()).batch_size == 30
+    single = arcface_recipe(1, 1, "data.validation_identities=0")
+    with pytest.raises(FacedistillError, match=r"training\.batch_size 128 is larger"):
+        create_order(single, split_data(single)[0], _OneProcess())

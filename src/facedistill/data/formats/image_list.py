@@ -25,6 +25,7 @@ _PATH_COLUMNS = {"path", "file", "filename", "file_name", "filepath", "image", "
 _LABEL_COLUMNS = {"label", "identity", "identity_id", "id", "class", "class_id", "subject"} | {
     *("subject_id", "person", "person_id", "name", "target")
 }
+_RELATIVE = "paths are relative to the list's folder unless --root (in a recipe data.root) is given"
 _SLOW = 100_000
 """Images above which looking for the files shows a progress bar."""
 
@@ -182,6 +183,7 @@ def find_files(
     names: Sequence[str],
     lines: Sequence[int],
     root: str | Path,
+    relative: str = _RELATIVE,
 ) -> list[str]:
     """Return where the files are that a list names.
 
@@ -190,6 +192,7 @@ def find_files(
         names: The files it names; backslashes in one that is not there count as slashes.
         lines: The line of each.
         root: The folder that names are relative to.
+        relative: What to say of that where a file is not there.
 
     Raises:
         FacedistillError: Naming the first line whose file is not there, or is no file.
@@ -206,10 +209,8 @@ def find_files(
         if not os.path.isfile(file):  # noqa: PTH113
             with naming(f"{path} line {line}"):
                 require_regular(file)
-            raise FacedistillError(
-                f"{path} line {line}: no such file: {os.path.join(root, name)}; paths are "  # noqa: PTH118
-                "relative to the list's folder unless --root (in a recipe data.root) is given"
-            )
+            missing = os.path.join(root, name)  # noqa: PTH118
+            raise FacedistillError(f"{path} line {line}: no such file: {missing}; {relative}")
         found.append(file)
     return found
 

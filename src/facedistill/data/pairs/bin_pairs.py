@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.pairs.closed_pickle import load_closed_pickle
 from facedistill.data.pairs.pair_set import PairSet, as_names
+from facedistill.data.pairs.shared_images import share_images, warn_of_repeated
 from facedistill.data.sample import content_key
 
 
@@ -37,11 +38,10 @@ class _BinImages(FaceDataset):
 
 
 def read_bin(path: str | Path) -> PairSet:
-    """Read a `.bin` file: a pickle of encoded images and of bools, pair i = images 2i and 2i + 1.
+    """Read a `.bin` file: a pickle of encoded images and of labels, pair i = images 2i and 2i + 1.
 
-    Images with the same bytes become one. A pair that the file lists again, or that shows one image
-    twice, is kept with images of its own, so that a published list is measured as published; a
-    warning says how many there are.
+    Labels are bools, or 0 and 1. Images with the same bytes become one; for pairs that the file
+    lists again see `shared_images`.
 
     Args:
         path: Written by any Python and any protocol, with images as bytes or uint8 arrays.
@@ -51,21 +51,23 @@ def read_bin(path: str | Path) -> PairSet:
             `closed_pickle.load_closed_pickle`), or does not hold two images for each bool.
     """
     path = Path(path)
+    require_regular(path)
     try:
         with path.open("rb") as file:
             content = load_closed_pickle(file, str(path))
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
     images, same = _check_content(path, content)
-    pairs, entries, repeated = _share_images([content_key(bytes(image)) for image in images])
-    if repeated:
-        warnings.warn(
-            f"{path}: {repeated:,} of {len(same):,} pairs repeat an earlier one or show one image "
-            "twice; they are measured as listed",
-            stacklevel=2,
-        )
+    distinct = {id(image): image for image in images}
+    keys = {place: content_key(bytes(image)) for place, image in distinct.items()}
+    ids = [keys[id(image)] for image in images]
+    shared = share_images(list(zip(ids[::2], ids[1::2], strict=True)))
+    warn_of_repeated(str(path), shared, [f"pair {pair}" for pair in shared.repeated[:1]])
+    entries = shared.entries
     faces = _BinImages(str(path), images, entries)
-    return PairSet(path.name, faces, pairs, np.array(same, bool), image_names=as_names(entries))
+    return PairSet(
+        path.name, faces, shared.pairs, np.array(same, bool), image_names=as_names(entries)
+    )
 
 
 def _check_content(path: Path, content: object) -> tuple[list[bytes | np.ndarray], list[bool]]:
@@ -78,10 +80,11 @@ def _check_content(path: Path, content: object) -> tuple[list[bytes | np.ndarray
         same = same.tolist()
     if not isinstance(images, list | tuple) or not isinstance(same, list | tuple):
         raise FacedistillError(f"{path} is no set of pairs: images and same must be lists")
-    wrong = next((i for i, flag in enumerate(same) if type(flag) is not bool), None)
+    wrong = next((i for i, flag in enumerate(same) if not _is_flag(flag)), None)
     if wrong is not None:
         raise FacedistillError(
-            f"{path}: the label of pair {wrong} is a {type(same[wrong]).__name__}, not a bool"
+            f"{path}: the label of pair {wrong} is a {type(same[wrong]).__name__} that is neither "
+            "True (1) nor False (0)"
         )
     if len(images) % 2:
         raise FacedistillError(f"{path}: {len(images):,} images, an odd number, make no pairs")
@@ -89,7 +92,15 @@ def _check_content(path: Path, content: object) -> tuple[list[bytes | np.ndarray
         raise FacedistillError(
             f"{path}: {len(images):,} images for {len(same):,} labels; there must be two for each"
         )
-    return [_check_image(path, index, image) for index, image in enumerate(images)], list(same)
+    checked: dict[int, bytes | np.ndarray] = {}
+    for index, image in enumerate(images):
+        if id(image) not in checked:  # One image may be referred to thousands of times.
+            checked[id(image)] = _check_image(path, index, image)
+    return [checked[id(image)] for image in images], [bool(flag) for flag in same]
+
+
+def _is_flag(label: object) -> bool:
+    return type(label) in (bool, int, float) and label in (0, 1)
 
 
 def _check_image(path: Path, index: int, image: object) -> bytes | np.ndarray:
@@ -108,31 +119,6 @@ def _check_image(path: Path, index: int, image: object) -> bytes | np.ndarray:
     if not len(image):
         raise FacedistillError(f"{path}: image {index} has no bytes")
     return image
-
-
-def _share_images(keys: list[bytes]) -> tuple[np.ndarray, list[int], int]:
-    """Return pairs of distinct images, the entry where each image lies, and how many pairs repeat.
-
-    A repeated pair keeps images of its own: as indices, no pair comes twice.
-    """
-    rows: dict[bytes, int] = {}
-    entries: list[int] = []
-    pairs = np.empty((len(keys) // 2, 2), np.int64)
-    seen: set[frozenset[bytes]] = set()
-    repeated = 0
-    for pair in range(len(pairs)):
-        left, right = keys[2 * pair : 2 * pair + 2]
-        repeats = left == right or frozenset((left, right)) in seen
-        repeated += repeats
-        seen.add(frozenset((left, right)))
-        for side, key in enumerate((left, right)):
-            if repeats or key not in rows:
-                rows.setdefault(key, len(entries))
-                pairs[pair, side] = len(entries)
-                entries.append(2 * pair + side)
-            else:
-                pairs[pair, side] = rows[key]
-    return pairs, entries, repeated
 
 
 def write_bin(pairset: PairSet, path: str | Path) -> None:

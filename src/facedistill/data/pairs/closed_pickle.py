@@ -33,22 +33,27 @@ MAX_INSTRUCTIONS = 4_000_000
 _MAX_AXES = 8
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _MARK = object()
-_ARRAY_TYPES = {
-    **dict.fromkeys(("u1", "|u1", "uint8", "B"), np.dtype(np.uint8)),
-    **dict.fromkeys(("b1", "|b1", "bool", "?"), np.dtype(np.bool_)),
+_BYTE_TYPES = {
+    **dict.fromkeys(("uint8", "B"), np.dtype(np.uint8)),
+    **dict.fromkeys(("bool", "?"), np.dtype(np.bool_)),
+}
+_ARRAY_TYPES = _BYTE_TYPES | {
+    f"{order}{name}": np.dtype(name)
+    for name in (*("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"), *("f2", "f4", "f8"))
+    for order in ("", "|" if name.endswith("1") else "<")
 }
 
 
 def load_closed_pickle(file: BinaryIO, where: str) -> Any:
-    """Read one pickle made of lists, tuples, bytes, text, bools, integers and uint8 arrays.
+    """Read one pickle made of lists, tuples, bytes, text, bools, numbers and arrays of them.
 
     Args:
         file: The pickle, from its present position to its end.
         where: What to call it in messages: its path.
 
     Returns:
-        What was pickled. Byte strings of Python 2 and bytearrays come as `bytes`, arrays as
-        read-only uint8 or bool arrays, NumPy scalars as int and bool.
+        What was pickled. Byte strings of Python 2 and bytearrays come as `bytes`, arrays read-only,
+        NumPy scalars as int, float and bool.
 
     Raises:
         FacedistillError: If the pickle is cut short or damaged, larger than `MAX_FILE_BYTES`, or
@@ -121,7 +126,8 @@ class ClosedUnpickler:
 
     def _refuse(self, what: str) -> NoReturn:
         self._fail(
-            f"asks for {what}: refused, only images (bytes, uint8 arrays) and bools are read"
+            f"asks for {what}: refused, only images (bytes, uint8 arrays) and labels (bools, "
+            "numbers) are read"
         )
 
     def _spend(self, count: int) -> None:
@@ -183,26 +189,28 @@ class ClosedUnpickler:
 
     def _build(self) -> None:
         state = self._pop(tuple)
-        target = self._pop((np.ndarray, np.dtype))
-        # A dtype's state is about byte order and fields: nothing for types of single bytes.
+        target = self._pop((np.ndarray, _ArrayType))
+        if isinstance(target, _ArrayType) and len(state) > 1 and state[1] in (">", b">"):
+            target.dtype = target.dtype.newbyteorder(">")
         if isinstance(target, np.ndarray):
             if len(state) != 5 or target.size:
                 self._fail("is damaged: an array is filled with what is no array's content")
             _, shape, dtype, fortran, data = state
             self._check_array(data, dtype, shape)
             # NumPy takes a plain bool here and refuses the NumPy bool that its stub asks for.
-            target.__setstate__((1, shape, dtype, fortran is True, data))  # type: ignore[arg-type]
+            content = (1, shape, dtype.dtype, fortran is True, data)
+            target.__setstate__(content)  # type: ignore[arg-type]
             target.setflags(write=False)
         self._push(target)
 
     def _check_array(self, data: Any, dtype: Any, shape: Any) -> None:
-        if not isinstance(data, bytes) or not isinstance(dtype, np.dtype):
+        if not isinstance(data, bytes) or not isinstance(dtype, _ArrayType):
             self._refuse(f"an array of {_printable(type(data).__name__)}")
         if not isinstance(shape, tuple) or len(shape) > _MAX_AXES:
             self._fail("is damaged: an array's shape is none")
         if not all(type(side) is int and 0 <= side <= self.size for side in shape):
             self._fail("is damaged: an array's shape does not fit in the file")
-        if math.prod(shape) != len(data):
+        if math.prod(shape) * dtype.dtype.itemsize != len(data):
             self._fail(f"is damaged: an array of shape {shape} over {len(data):,} bytes")
         self._spend(len(data))
 
@@ -226,12 +234,12 @@ class ClosedUnpickler:
             return text
         return self._encode(text, encoding, *rest)
 
-    def _dtype(self, name: Any, *_: Any) -> np.dtype:
+    def _dtype(self, name: Any, *_: Any) -> _ArrayType:
         if isinstance(name, bytes):
             name = name.decode("latin-1")
         if not isinstance(name, str) or name not in _ARRAY_TYPES:
             self._refuse(f"numpy.dtype({_printable(repr(name))})")
-        return _ARRAY_TYPES[name]
+        return _ArrayType(_ARRAY_TYPES[name])
 
     def _empty_array(self, kind: Any, *_: Any) -> np.ndarray:
         """Stand for `_reconstruct`: the array gets its shape and content from BUILD."""
@@ -243,15 +251,25 @@ class ClosedUnpickler:
         """Stand for `_frombuffer`, by which NumPy writes arrays in protocol 5."""
         shape = shape if isinstance(shape, tuple) else (shape,)
         self._check_array(data, dtype, shape)
-        return np.ndarray(shape, dtype, data, order="F" if order == "F" else "C")
+        return np.ndarray(shape, dtype.dtype, data, order="F" if order == "F" else "C")
 
-    def _scalar(self, dtype: Any, data: Any, *_: Any) -> bool | int:
-        if not isinstance(dtype, np.dtype) or not isinstance(data, bytes) or len(data) != 1:
-            self._refuse("a NumPy scalar of more than one byte")
-        return bool(data[0]) if dtype == np.bool_ else data[0]
+    def _scalar(self, dtype: Any, data: Any, *_: Any) -> bool | int | float:
+        if not isinstance(dtype, _ArrayType) or not isinstance(data, bytes):
+            self._refuse("a NumPy scalar of another type")
+        if len(data) != dtype.dtype.itemsize:
+            self._fail(f"is damaged: a NumPy scalar of {len(data):,} bytes")
+        value: bool | int | float = np.frombuffer(data, dtype.dtype).item()
+        return value
 
     def _uncallable(self, *_: Any) -> NoReturn:
         self._refuse("a call of numpy.ndarray")
+
+
+@dataclass
+class _ArrayType:
+    """A type of arrays; its byte order comes later, when others may have recalled it already."""
+
+    dtype: np.dtype
 
 
 @dataclass(frozen=True)
@@ -288,6 +306,7 @@ _INSTRUCTIONS: dict[str, _Instruction] = {
     **dict.fromkeys(
         (
             *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"),
+            *("FLOAT", "BINFLOAT"),
             *("STRING", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
             *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
         ),

@@ -10,6 +10,7 @@ Distances here are squared Euclidean distances of L2-normalised embeddings, d = 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -96,9 +97,27 @@ def contiguous_folds(pairs: int, folds: int = 10) -> np.ndarray:
     if folds < 2:
         raise FacedistillError(f"{folds} folds: verification needs at least 2")
     if pairs < folds:
-        raise FacedistillError(f"{pairs} pairs cannot fill {folds} folds: ask for fewer folds")
+        raise FacedistillError(f"{pairs} pairs cannot fill {folds} folds")
     short, longer = divmod(pairs, folds)
     return np.repeat(np.arange(folds), np.where(np.arange(folds) < longer, short + 1, short))
+
+
+def most_folds(folds: int, pairs: int, name: str) -> int:
+    """Return the number of folds that pairs can fill, with a warning where these are fewer.
+
+    Args:
+        folds: How many were asked for.
+        pairs: Number of pairs.
+        name: What to call them.
+    """
+    if pairs >= folds:
+        return folds
+    warnings.warn(
+        f"{name}: {pairs} pairs do not fill {folds} folds: each is a fold of its own, and an "
+        "accuracy over so few says little",
+        stacklevel=3,
+    )
+    return pairs
 
 
 def verification(

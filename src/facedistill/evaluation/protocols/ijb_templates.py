@@ -6,6 +6,7 @@ once, or never where the embeddings are there already.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -214,8 +215,8 @@ def check_ijb(files: IjbFiles) -> None:
     """Refuse protocol files that contradict themselves, before any face is embedded.
 
     Raises:
-        FacedistillError: If there is nothing to measure, a template has no media, a pair is listed
-            twice or joins a template to itself, or all pairs are of one kind.
+        FacedistillError: If there is nothing to measure, a template has no media, or all pairs are
+            of one kind. Pairs that are listed again are measured, with a warning.
     """
     known = np.unique(files.templates)
     if files.pairs is None and not (files.galleries and files.probes is not None):
@@ -229,19 +230,16 @@ def check_ijb(files: IjbFiles) -> None:
         return
     rows = template_rows(known, files.pairs, f"{files.name} pairs").astype(np.int64)
     low, high = rows.min(axis=1), rows.max(axis=1)
-    itself = np.flatnonzero(low == high)
-    if len(itself):
-        raise FacedistillError(
-            f"{files.name}: pair {itself[0]} joins template {files.pairs[itself[0], 0]} to itself: "
-            "remove it"
-        )
-    keys = np.sort(low * len(known) + high)
-    again = np.flatnonzero(keys[1:] == keys[:-1])
-    if len(again):
-        left, right = divmod(int(keys[again[0]]), len(known))
-        raise FacedistillError(
-            f"{files.name}: the pair of templates {known[left]} and {known[right]} is listed more "
-            f"than once ({len(again):,} such lines): list each pair once"
+    keys = low * len(known) + high
+    order = np.argsort(keys, kind="stable")
+    again = order[1:][keys[order[1:]] == keys[order[:-1]]]
+    repeated = np.union1d(again, np.flatnonzero(low == high))
+    if len(repeated):
+        warnings.warn(
+            f"{files.name}: {len(repeated):,} of {len(rows):,} pairs of templates repeat an "
+            f"earlier one or show one template twice (first line {repeated[0] + 1}); they are "
+            "measured as listed",
+            stacklevel=2,
         )
     if files.same.all() or not files.same.any():
         missing = "two identities" if files.same.all() else "one identity"

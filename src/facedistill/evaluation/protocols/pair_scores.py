@@ -9,7 +9,12 @@ import numpy as np
 
 from facedistill.core.estimate import Estimate
 from facedistill.evaluation.image_pairs import resampleable
-from facedistill.evaluation.metrics.kfold import KFoldRule, check_kfold_rule, verification
+from facedistill.evaluation.metrics.kfold import (
+    KFoldRule,
+    check_kfold_rule,
+    most_folds,
+    verification,
+)
 from facedistill.evaluation.metrics.roc import (
     FARS,
     area_under_curve,
@@ -45,7 +50,7 @@ def report_scores(
         scores: (P,) cosines.
         same: (P,) bool.
         protocol: Headline protocol.
-        folds: Their number, or each pair's fold.
+        folds: Their number, fewer where pairs are, or each pair's fold.
         identities: (P, 2) identities of each pair, or None.
         fars: False accept rates at which to report.
         flip: What to note about the embeddings.
@@ -55,6 +60,8 @@ def report_scores(
     """
     check_kfold_rule(protocol)
     scores, same = check_scores(scores, same)
+    if isinstance(folds, int):
+        folds = most_folds(folds, len(same), name)
     identities = resampleable(identities, same)
     results = {
         each: verification(

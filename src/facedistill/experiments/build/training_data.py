@@ -15,6 +15,7 @@ from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.group_table import read_groups
 from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.pair_drawing import most_pairs
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.online import NetworkTeacher
@@ -23,6 +24,13 @@ from facedistill.experiments.build.teacher import check_views
 from facedistill.experiments.measurement import TestSet
 from facedistill.faces.landmarks import FIVE
 from facedistill.recipe.schema import PairsRecipe, Recipe
+
+_LAST = (
+    "the last weights are taken for the best (data.validation_identities: 0 asks for that without "
+    "this warning)"
+)
+_FEWEST_TO_SPLIT = 4
+"""Identities, of which two are split off and two trained on."""
 
 SPLIT_SEED = 0
 """Of the validation identities: the same for every seed of an experiment."""
@@ -60,19 +68,50 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
         return Subset(faces, training), Subset(faces, held_out)
     if data.validation_identities and not identities:
         warnings.warn(
-            f"{faces.name} has no labels: no identities are split off to validate on, the last "
-            "weights are taken for the best (data.validation_identities: 0 asks for that)",
+            f"{faces.name} has no labels: no identities are split off to validate on, {_LAST}",
             stacklevel=2,
         )
     if not data.validation_identities or not identities:
         return faces, None
-    training, held_out = split_identities(faces.labels, data.validation_identities, SPLIT_SEED)
+    count = _identities_split_off(faces.name, data.validation_identities, identities)
+    if not count:
+        return faces, None
+    training, held_out = split_identities(faces.labels, count, SPLIT_SEED)
     validation = Subset(faces, held_out)
     if recipe.student.landmarks is not None:
         _require_landmarks(validation, "data.validation_identities: 0 leaves them out")
         return Subset(faces, training), validation
-    pairs = PairSet.from_dataset(validation, data.validation_pairs, SPLIT_SEED)
-    return Subset(faces, training), pairs
+    pairs = _pairs_drawn(validation, count, data.validation_pairs)
+    if not pairs:
+        return faces, None
+    return Subset(faces, training), PairSet.from_dataset(validation, pairs, SPLIT_SEED)
+
+
+def _identities_split_off(name: str, wanted: int, identities: int) -> int:
+    """Return how many identities are split off: as many as wanted, or a fifth of a small set."""
+    if wanted < identities:
+        return wanted
+    few = max(2, identities // 5) if identities >= _FEWEST_TO_SPLIT else 0
+    what = f"{few:,} are split off to validate on" if few else f"none is split off, {_LAST}"
+    warnings.warn(
+        f"{name} has {identities:,} identities, data.validation_identities is {wanted:,}: {what}",
+        stacklevel=3,
+    )
+    return few
+
+
+def _pairs_drawn(validation: FaceDataset, identities: int, wanted: int) -> int:
+    """Return how many pairs are drawn: as many as wanted, or all that a small set gives."""
+    most = most_pairs(validation.labels)
+    if most >= wanted:
+        return wanted
+    what = f"{most:,} are drawn" if most else f"the identities are trained on, {_LAST}"
+    warnings.warn(
+        f"{identities:,} identities split off give {most:,} pairs, half of them mated, and "
+        f"data.validation_pairs is {wanted:,}: {what}",
+        stacklevel=3,
+    )
+    return most
 
 
 def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
@@ -120,7 +159,8 @@ def create_order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -
     training, images = recipe.training, recipe.data.images_per_person
     rank, world = accelerator.process_index, accelerator.num_processes
     if images is None:
-        return Order(len(faces), training.batch_size, recipe.seed, rank, world)
+        batch = _batch_of(len(faces), training.batch_size, training.accumulate * world)
+        return Order(len(faces), batch, recipe.seed, rank, world)
     return IdentityOrder(
         len(faces),
         training.batch_size,
@@ -131,6 +171,19 @@ def create_order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -
         images=images,
         accumulate=training.accumulate,
     )
+
+
+def _batch_of(images: int, wanted: int, shares: int) -> int:
+    """Return the batch size: as wanted, or the largest that a small set and its shares give."""
+    whole = images // shares * shares
+    if wanted <= images or whole < 2 * shares:
+        return wanted
+    warnings.warn(
+        f"{images:,} images to train on do not fill a batch of {wanted:,} (training.batch_size): "
+        f"{whole:,} are taken",
+        stacklevel=3,
+    )
+    return whole
 
 
 def open_loader(

@@ -14,7 +14,7 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.open import dataset_summary, open_dataset
-from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.data.pairs.open_pairs import PAIRS_FILES, open_pairs
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.bank.bank import Bank
 from facedistill.export.target import read_metadata, stored_bytes, suffixes, target_of
@@ -66,7 +66,7 @@ def inspect_source(
     if (path / "bank.json").exists():
         _refuse(sheet, False, f"{source} is a bank")
         return _describe_bank(Bank(path), verify)
-    if path.suffix.lower() == ".bin" or (path / "pairs.txt").exists():
+    if path.suffix.lower() == ".bin" or any((path / name).exists() for name in PAIRS_FILES):
         _refuse(None, verify, f"{source} holds pairs")
         return _describe_pairs(open_pairs(source), sheet)
     dataset = open_dataset(source, root=root)
