@@ -13,10 +13,10 @@ def test_every_architecture_keeps_its_promises():
     assert "mobilefacenet" in registry.names()
     for name in registry.names():
         with torch.device("meta"):  # shapes without values: no time, even for the largest
-            backbone = registry.create_backbone(name, embedding_size=24, input_size=32)
+            backbone = registry.create_backbone(name, embedding_size=24, input_size=96)
         backbone.to("meta").eval()
         assert isinstance(backbone, Backbone)
-        images = torch.empty(2, 3, 32, 32, device="meta")
+        images = torch.empty(2, 3, 96, 96, device="meta")
         with torch.no_grad():
             features = backbone.forward_features(images)
             embedding = backbone.forward_head(features)

@@ -184,6 +184,14 @@ def test_the_colour_is_asked_for_where_trainers_differ(tmp_path):
         load_foreign(tmp_path / "ir.pth")
 
 
+def test_a_network_without_its_last_norm_is_refused(tmp_path):
+    weights = random_weights(public_shapes(plain_unit, (1, 1, 1, 1)))
+    del weights["output_layer.4.running_mean"]
+    torch.save(weights, tmp_path / "ir.pth")
+    with pytest.raises(FacedistillError, match=r"3 missing: output_layer\.4\.bias"):
+        load_foreign(tmp_path / "ir.pth", input=RGB32)
+
+
 @pytest.mark.parametrize("lost", ["body.1.res_layer.1.weight", "output_layer.3.weight"])
 def test_half_a_network_is_of_no_family(tmp_path, lost):
     weights = random_weights(public_shapes(plain_unit, (1, 1, 1, 1)))
