@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ _SILENT = 4
 """Severity of what ends the process: all else comes as an exception."""
 
 _LONGEST_REASON = 300
+
+_PREFIX = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(cc|h):\d+ ([^()]*::[\w~]+\([^()]*\)( const)? )?"
+)
+"""What comes before a reason: a code; the place in its source, with or without the function."""
 
 
 class Session:
@@ -109,7 +115,7 @@ def _refused(path: Path, error: Exception, version: str) -> FacedistillError:
 def _reason(error: Exception) -> str:
     """Return what went wrong, without the places in its own code that ONNX Runtime names first."""
     text = " ".join(str(error).split()) or type(error).__name__
-    reason = text.rpartition("Status Message: ")[2].removeprefix("[ONNXRuntimeError] : ")
+    reason = _PREFIX.sub("", text.rpartition("Status Message: ")[2]) or text
     if len(reason) > _LONGEST_REASON:
         return f"{reason[:_LONGEST_REASON]}..."
     return reason

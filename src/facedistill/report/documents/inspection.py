@@ -21,6 +21,7 @@ from facedistill.export.target import read_metadata, stored_bytes, suffixes, tar
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.open_network import open_network
+from facedistill.models.onnx.bounded_trial import try_opening
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.report.sheet import contact_sheet, pair_sheet, save_sheet
 
@@ -57,6 +58,8 @@ def inspect_source(
     path = Path(source)
     if is_network(path):
         _refuse(sheet, verify, f"{source} is a model")
+        if path.suffix.lower() == ".onnx" and path.is_file():
+            try_opening(path, output)
         return _describe_model(open_network(path, output=output))
     if output is not None:
         raise FacedistillError(f"{source} is no ONNX file: leave out --output")
