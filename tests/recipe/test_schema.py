@@ -83,6 +83,10 @@ def test_values_that_contradict_each_other_are_refused(write_recipe):
     assert "evaluation.marked.mask is for pairs" in refused(path, *masked)
     grouped = ("student.landmarks=5", "evaluation.marked={pairs: list.txt, groups: groups.csv}")
     assert "evaluation.marked.groups is for pairs" in refused(path, *grouped)
+    across = ("student.landmarks=5", "evaluation.marked={pairs: list.txt, all_pairs: true}")
+    assert "evaluation.marked.all_pairs is for pairs" in refused(path, *across)
+    both = "evaluation.own={pairs: own.bin, groups: groups.csv, all_pairs: true}"
+    assert "groups are compared on listed pairs: leave all_pairs out" in refused(path, both)
 
 
 def test_evaluation_pairs_have_a_short_and_a_long_form(write_recipe):
@@ -119,6 +123,7 @@ CHOICES = {
     "model": ["a.onnx"],
     "init": ["a.safetensors"],
     "of": ["classes"],
+    "root": ["photos"],
     "jpeg_quality": [[1, 2]],
 }
 

@@ -60,6 +60,13 @@ def compare(
         list[str] | None,
         typer.Option(metavar="[NAME=]PAIRS", help="What all rows are measured on; repeatable."),
     ] = None,
+    all_pairs: Annotated[
+        bool,
+        typer.Option(
+            "--all-pairs",
+            help="Measure each set by all pairs of its images across folds too: TAR at low FAR.",
+        ),
+    ] = False,
     against: Annotated[
         list[str] | None,
         typer.Option(metavar="ROW", help="Row to compare the others with; repeatable."),
@@ -82,6 +89,7 @@ def compare(
         pairs=pairs or (),
         against=against or (),
         latency=latency,
+        all_pairs=all_pairs,
     )
     plan(comparison, out)  # What is wrong in a recipe is refused before torch is imported.
 

@@ -19,6 +19,7 @@ from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.evaluate import Evaluation, evaluate
 from facedistill.evaluation.image_pairs import pair_identities, resampleable
 from facedistill.evaluation.options import EvaluationOptions
+from facedistill.evaluation.protocols.all_pairs import AcrossFoldsProtocol
 from facedistill.evaluation.protocols.base import Protocol
 from facedistill.evaluation.protocols.landmark_localisation import LandmarkProtocol
 from facedistill.evaluation.protocols.pair_verification import PairProtocol
@@ -29,6 +30,8 @@ from facedistill.recipe.schema import PairsRecipe
 
 TestSet = PairSet | FaceDataset
 """What is measured on: pairs, or for a landmark network faces with landmarks."""
+
+_NONE = np.empty(0)
 
 _SAMPLED = 64
 """Images that distinguish one set from another of the same layout."""
@@ -101,16 +104,15 @@ def measure(
     if known is not None:
         return known
     evaluation = evaluate_best(folder, tests, recipe, device)
-    report = evaluation.report
-    assert report.values is not None
-    assert report.items is not None
-    figures = evaluation.to_dict()
+    report, figures = evaluation.report, evaluation.to_dict()
+    # All pairs are too many to keep.
+    scores, items = (_NONE if each is None else each for each in (report.values, report.items))
     document = {"model": model_hash(folder), "tests": mark, "report": figures}
     with (
         atomic_path(measurement_path(folder, name)) as temporary,
         temporary.open("wb") as file,
     ):
-        np.savez(file, document=json.dumps(document), scores=report.values, items=report.items)
+        np.savez(file, document=json.dumps(document), scores=scores, items=items)
     return Measured(figures, report.items)
 
 
@@ -131,11 +133,13 @@ def evaluate_best(
         groups=read_groups(recipe.groups) if recipe and recipe.groups else None,
         device=device,
     )
-    return evaluate(network, protocol_of(tests), options)
+    return evaluate(network, protocol_of(tests, recipe), options)
 
 
-def protocol_of(tests: TestSet) -> Protocol:
+def protocol_of(tests: TestSet, recipe: PairsRecipe | None = None) -> Protocol:
     """Return the protocol by which pairs, or faces with landmarks, are measured."""
+    if recipe and recipe.all_pairs and isinstance(tests, PairSet):
+        return AcrossFoldsProtocol(tests)
     return PairProtocol(tests) if isinstance(tests, PairSet) else LandmarkProtocol(tests)
 
 
@@ -147,7 +151,7 @@ def read_measurement(folder: Path, name: str, mark: str) -> Measured | None:
             items = stored["items"]
         if document["model"] != model_hash(folder) or document["tests"] != mark:
             return None
-        return Measured(document["report"], items)
+        return Measured(document["report"], items if len(items) else None)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None  # It is measured anew.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.grid import GridRecipe, row_name
 from facedistill.recipe.keys import first_problem
 from facedistill.recipe.loading import first_sentence, load_recipe, read_text, read_tree
+from facedistill.recipe.named_pairs import NAME, named_pairs, with_all_pairs
 from facedistill.recipe.overrides import Override
 from facedistill.recipe.recipe_section import PathText, Section
 from facedistill.recipe.schema import PairsRecipe, Recipe
@@ -27,7 +27,6 @@ PLAIN = "plain"
 REFERENCES = (PLAIN, "fcd")
 """Rows that others are compared with where a comparison does not say."""
 
-_ROW_NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,79}")
 
 _SHIPPED = Path(__file__).parent / "shipped_comparisons"
 
@@ -100,7 +99,7 @@ class Comparison(Section):
     @model_validator(mode="after")
     def _known_rows(self) -> Comparison:
         for name in self.rows:
-            if not _ROW_NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 raise ValueError(f"row '{name}': a name is letters, digits and . _ + -")
         for name in self.against or ():
             if name not in self.rows:
@@ -157,6 +156,7 @@ def load_comparison(
     pairs: Sequence[str] = (),
     against: Sequence[str] = (),
     latency: bool = False,
+    all_pairs: bool = False,
 ) -> Comparison:
     """Describe a comparison by recipes, or by one file that holds it.
 
@@ -169,6 +169,8 @@ def load_comparison(
         pairs: `SOURCE` or `NAME=SOURCE` of pairs, beside the file's.
         against: Instead of the file's.
         latency: Whether to time the rows' networks, whatever the file says.
+        all_pairs: Whether to measure every set of pairs by all pairs of its images too, which then
+            stand first.
 
     Raises:
         FacedistillError: If the file is no comparison, or a key, a row, an objective or a value is
@@ -180,7 +182,9 @@ def load_comparison(
     if seeds:
         tree["seeds"] = list(seeds)
     if pairs:
-        tree["evaluation"] = {**(tree.get("evaluation") or {}), **_named_pairs(pairs)}
+        tree["evaluation"] = {**(tree.get("evaluation") or {}), **named_pairs(pairs)}
+    if all_pairs:
+        tree["evaluation"] = with_all_pairs(tree.get("evaluation") or {})
     if against:
         tree["against"] = list(against)
     if latency:
@@ -263,18 +267,6 @@ def _named_recipe(source: str) -> tuple[str, str]:
     if named and not Path(source).is_file():
         return row, recipe
     return Path(source).stem, source
-
-
-def _named_pairs(sources: Sequence[str]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for source in sources:
-        name, _, rest = source.partition("=")
-        if not rest or not _ROW_NAME.fullmatch(name):  # procedural:identities=9 names none
-            name, rest = source.partition(":")[0] if ":" in source else Path(source).stem, source
-        if name in named:
-            raise FacedistillError(f"two sets of pairs are called '{name}': write NAME={source}")
-        named[name] = rest
-    return named
 
 
 def _overrides(comparison: Comparison, name: str) -> list[Override]:

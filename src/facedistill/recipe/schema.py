@@ -277,20 +277,34 @@ class PairsRecipe(Section):
         "threshold, FMR 1e-2 over all pairs, in `summary.json` and the model card",
     )
 
+    all_pairs: bool = Field(
+        False,
+        description="compare all images of different folds in place of the listed pairs (.bin, "
+        "folder with pairs.txt), see evaluation.md",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"pairs": value} if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _groups_are_of_listed_pairs(self) -> PairsRecipe:
+        if self.groups and self.all_pairs:
+            raise ValueError("groups are compared on listed pairs: leave all_pairs out")
+        return self
+
     @model_serializer(mode="wrap")
-    def _groups_where_there_are_some(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Runs from before this key was known are to be known again by their hash.
-        return {k: v for k, v in dump(self).items() if k != "groups" or v is not None}
+    def _newer_keys_where_they_are_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs from before these keys were known are to be known again by their hash.
+        newer = ("groups", "all_pairs")
+        return {k: v for k, v in dump(self).items() if k not in newer or v}
 
     @property
     def for_pairs_only(self) -> str | None:
         """A key that is set and means nothing for faces with landmarks; None without one."""
-        return "mask" if self.mask else "groups" if self.groups else None
+        keys = ("mask", "groups", "all_pairs")
+        return next((key for key in keys if getattr(self, key)), None)
 
 
 class Recipe(Section):

@@ -83,6 +83,17 @@ def test_figures_of_pairs_and_of_anything_else():
     assert figures_of(other) == {"nme": Estimate(0.1, None), "failures@0.08": Estimate(0.2, None)}
 
 
+def test_of_all_pairs_the_rate_at_one_in_a_thousand_comes_first():
+    points = {"1e-2": 0.9, "1e-3": 0.7, "1e-4": None}
+    report = {
+        "protocol": "all_pairs",
+        "auc": 0.99,
+        "eer": 0.02,
+        "tar_at_far": {far: {"tar": tar, "interval": None} for far, tar in points.items()},
+    }
+    assert list(figures_of(report)) == ["tar@1e-3", "tar@1e-2", "auc", "eer"]
+
+
 def run(seed, right, seconds=None, error=None):
     if error:
         return RunResult(seed, error)

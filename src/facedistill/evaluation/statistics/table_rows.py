@@ -12,6 +12,13 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
 from facedistill.evaluation.statistics.bootstrap import bootstrap_mean, mean_interval
+from facedistill.evaluation.statistics.seed_differences import SeedDifference, seed_difference
+
+ALL_PAIRS = "all_pairs"
+"""What `AllPairsReport.to_dict` calls its protocol."""
+
+HEADLINE_RATE = "tar@1e-3"
+"""Of all pairs the figure by which rows are ranked."""
 
 Figures = dict[str, Estimate]
 """A network's figures on one set, by name."""
@@ -82,7 +89,8 @@ class Row:
         teacher_licence: Licence of its teacher's weights; None without a teacher.
         data_licence: Licence of its training data.
         figures: By set and figure, mean over the finished seeds and 95 % interval.
-        differences: By set and reference row, of the headline figure.
+        differences: By set and reference row, of the headline figure on the same pairs or faces.
+        seed_differences: By set, reference row and figure, paired by seed.
         step_ratio: Time of a step over that of the first reference row.
         milliseconds: Median time of a face as `training.latency` measures it; None where rows were
             not timed.
@@ -96,6 +104,9 @@ class Row:
     data_licence: str = "unknown"
     figures: Mapping[str, Figures] = field(default_factory=dict)
     differences: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    seed_differences: Mapping[str, Mapping[str, Mapping[str, SeedDifference]]] = field(
+        default_factory=dict
+    )
     step_ratio: float | None = None
     milliseconds: Estimate | None = None
     file_bytes: int | None = None
@@ -131,22 +142,30 @@ def figures_of(report: Mapping[str, Any]) -> Figures:
     """Return the figures of one run's report on one set, with its bootstrap intervals.
 
     Those of pairs are `accuracy` (headline protocol), `auc`, `eer` and `tar@FAR` for each rate that
-    is measurable; of anything else every `{value, interval}`, `name@key` being one in a mapping.
+    is measurable, of all pairs the same without an accuracy, `tar@1e-3` first; of anything else
+    every `{value, interval}`, `name@key` being one in a mapping.
     """
+    if report.get("protocol") == ALL_PAIRS:
+        rates = _true_accept_rates(report)
+        first = {name: rate for name, rate in rates.items() if name == HEADLINE_RATE}
+        return {**first, **rates, **_overall_rates(report)}
     if "verification" not in report:
         return dict(_estimates(report))
     headline = report["verification"][report["protocol"]]
-    figures = {
-        "accuracy": _estimate({"value": headline["accuracy"], "interval": headline["interval"]}),
-        "auc": _estimate(report["auc"]),
-        "eer": _estimate(report["eer"]),
+    accuracy = _estimate({"value": headline["accuracy"], "interval": headline["interval"]})
+    return {"accuracy": accuracy, **_overall_rates(report), **_true_accept_rates(report)}
+
+
+def _overall_rates(report: Mapping[str, Any]) -> Figures:
+    return {name: _estimate(report[name]) for name in ("auc", "eer")}
+
+
+def _true_accept_rates(report: Mapping[str, Any]) -> Figures:
+    return {
+        f"tar@{far}": _estimate({"value": point["tar"], "interval": point.get("interval")})
+        for far, point in report["tar_at_far"].items()
+        if point["tar"] is not None
     }
-    for far, point in report["tar_at_far"].items():
-        if point["tar"] is not None:
-            figures[f"tar@{far}"] = _estimate(
-                {"value": point["tar"], "interval": point.get("interval")}
-            )
-    return figures
 
 
 def over_seeds(figures: Sequence[Figures]) -> Figures:
@@ -239,6 +258,14 @@ def assemble(
                 }
                 for name, truth in truths.items()
             },
+            seed_differences={
+                name: {
+                    other.name: _seed_differences(row, other, name)
+                    for other in known
+                    if other.name != row.name
+                }
+                for name in truths
+            },
             step_ratio=row.step_seconds / unit if unit and row.step_seconds else None,
         )
         for row in rows
@@ -248,6 +275,26 @@ def assemble(
 def _by_set(row: Row) -> dict[str, list[RunResult]]:
     names = dict.fromkeys(name for run in row.finished for name in run.measured)
     return {name: [run for run in row.finished if name in run.measured] for name in names}
+
+
+def _seed_differences(row: Row, other: Row, name: str) -> dict[str, SeedDifference]:
+    """Return every figure on a set less that of the other row, paired by seed."""
+    own, reference = _by_figure(row, name), _by_figure(other, name)
+    found = {
+        figure: seed_difference(own[figure], reference[figure])
+        for figure in own
+        if figure in reference
+    }
+    return {figure: each for figure, each in found.items() if each is not None}
+
+
+def _by_figure(row: Row, name: str) -> dict[str, dict[int, float]]:
+    """Return each figure on a set by seed."""
+    values: dict[str, dict[int, float]] = {}
+    for run in _by_set(row).get(name, []):
+        for figure, estimate in figures_of(run.measured[name].report).items():
+            values.setdefault(figure, {})[run.seed] = estimate.value
+    return values
 
 
 def _decided(row: Row, name: str) -> list[np.ndarray]:

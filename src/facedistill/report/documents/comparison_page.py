@@ -16,11 +16,14 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.estimate import Estimate
 from facedistill.evaluation.statistics.table_rows import Row, RunResult, figures_of
 from facedistill.report.documents.comparison_table import (
+    PAIRED,
     cells_of,
     columns_of,
     crashes,
     explanation,
     licences_of,
+    paired_cells,
+    paired_columns,
     to_csv,
     to_dict,
     to_markdown,
@@ -53,6 +56,12 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
         unknown=UNKNOWN,
         explanation=explanation(rows),
         crashes=crashes(rows),
+        paired=PAIRED,
+        paired_columns=[column.title for column in paired_columns(rows)],
+        paired_rows=[
+            [column.text(cells.get(column.key)) for column in paired_columns(rows)]
+            for cells in paired_cells(rows)
+        ],
         pareto=drawing_uri(pareto) if pareto else None,
         curves=drawing_uri(learning) if learning else None,
         columns=[column.title for column in columns],

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from facedistill.evaluation.statistics.seed_differences import SeedDifference
 from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.report.documents.model_card import marked_licence
 from facedistill.report.table import Column, figure_column, markdown_table
@@ -63,6 +64,52 @@ def cells_of(row: Row) -> dict[str, Any]:
     done, wanted = len(row.finished), len(row.runs)
     cells["seeds"] = str(done) if done == wanted else f"{done} of {wanted}, crashed"
     return cells
+
+
+PAIRED = (
+    "A figure of a row less that of another, paired by seed: mean, 95 % Student-t interval, and "
+    "the least difference that so many seeds find with 80 % chance. An interval around 0 says "
+    "nothing of smaller differences than that."
+)
+"""What the table of differences by seed shows."""
+
+
+def paired_columns(rows: Sequence[Row], headlines: bool = False) -> list[Column]:
+    """Return the columns of the differences paired by seed; none where no two rows share seeds.
+
+    Args:
+        rows: The table's.
+        headlines: Whether only the first figure of every set is wanted.
+    """
+    sets = _names(row.seed_differences for row in rows)
+    figures = [
+        Column(f"{name}|{figure}", (f"{name}: " if len(sets) > 1 else "") + _title(figure))
+        for name in sets
+        for figure in _names(row.figures.get(name, {}) for row in rows)[: 1 if headlines else None]
+    ]
+    return [Column("row"), Column("less"), Column("seeds"), *figures] if paired_cells(rows) else []
+
+
+def paired_cells(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the differences paired by seed, one mapping for each two rows, by `paired_columns`."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        for name, references in row.seed_differences.items():
+            for other, differences in references.items():
+                for figure, each in differences.items():
+                    if each.estimate.interval is None:
+                        continue
+                    cells = found.setdefault((row.name, other), {"row": row.name, "less": other})
+                    cells["seeds"] = each.estimate.interval.units
+                    cells[f"{name}|{figure}"] = _paired_text(figure, each)
+    return list(found.values())
+
+
+def _paired_text(figure: str, found: SeedDifference) -> str:
+    column = figure_column(figure, figure)
+    digits, scale = column.digits, 100.0 if column.percent else 1.0
+    least = "" if found.least is None else f"; least {scale * found.least:.{digits}f}"
+    return found.estimate.text(digits, scale=scale, signed=True) + least
 
 
 def explanation(rows: Sequence[Row]) -> list[str]:
@@ -119,6 +166,19 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
     console.print(table)
     for line in [*explanation(rows), *crashes(rows)]:
         console.print(line, highlight=False, markup=False)
+    if columns := paired_columns(rows, headlines=True):
+        _print_paired(rows, columns, console)
+
+
+def _print_paired(rows: Sequence[Row], columns: Sequence[Column], console: Console) -> None:
+    table = Table(title="paired by seed, in points where figures are in %", title_justify="left")
+    for column in columns:
+        justify = "left" if column.key in ("row", "less") else "right"
+        table.add_column(escape(column.title), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for cells in paired_cells(rows):
+        table.add_row(*(escape(column.text(cells.get(column.key))) for column in columns))
+    console.print(table)
+    console.print(PAIRED, highlight=False, markup=False)
 
 
 def to_markdown(name: str, rows: Sequence[Row]) -> str:
@@ -128,6 +188,8 @@ def to_markdown(name: str, rows: Sequence[Row]) -> str:
         markdown_table([cells_of(row) for row in rows], columns_of(rows)),
         " ".join(explanation(rows)),
     ]
+    if columns := paired_columns(rows):
+        parts += ["## Paired by seed", markdown_table(paired_cells(rows), columns), PAIRED]
     if crashes(rows):
         parts.append("\n".join(f"- {line}" for line in crashes(rows)))
     licences = "\n".join(_licence_lines(rows))
@@ -152,6 +214,13 @@ def to_dict(name: str, rows: Sequence[Row]) -> dict[str, Any]:
                 "row": row.name,
                 "figures": {k: _plain(v) for k, v in row.figures.items()},
                 "differences": {k: _plain(v) for k, v in row.differences.items()},
+                "seed_differences": {
+                    name: {
+                        other: {figure: found.to_dict() for figure, found in each.items()}
+                        for other, each in references.items()
+                    }
+                    for name, references in row.seed_differences.items()
+                },
                 "step_ratio": row.step_ratio,
                 "step_seconds": row.step_seconds,
                 "parameters": row.parameters,
