@@ -52,6 +52,20 @@ def test_a_block_equals_the_block_place_by_place(side, shifted, prompts):
     assert (q is None) == (prompts == 0)
 
 
+def test_a_flat_head_sees_place_after_place():
+    network = tiny(flat=True).double().eval()
+    randomise(network)
+    w = network.state_dict()
+    features = torch.randn(2, 8, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        embeddings = network.forward_head(features)
+    for image, embedding in zip(features, embeddings, strict=True):
+        kernel = w["linear.weight"].reshape(6, 8, 8, 8)
+        y = torch.einsum("dijc,cij->d", kernel, image) + w["linear.bias"]
+        y = (y - w["bn.running_mean"]) / (w["bn.running_var"] + 1e-5).sqrt()
+        torch.testing.assert_close(embedding, y * w["bn.weight"] + w["bn.bias"])
+
+
 def test_prompts_are_fresh_in_every_stage():
     network = tiny(input_size=56, patch=4).double().eval()  # 14 x 14, then 7 x 7
     for parameter in network.parameters():

@@ -204,6 +204,7 @@ class Swin(TokenBackbone):
             that in equal steps from 0 at the first block.
         checkpointing: Compute each block again in the backward pass instead of keeping what it
             needs: less memory for more time, and the same gradients.
+        flat: Embed all places side by side, as FaceX-Zoo does, instead of their weighted mean.
     """
 
     def __init__(
@@ -217,6 +218,7 @@ class Swin(TokenBackbone):
         patch: int,
         drop_path: float,
         checkpointing: bool,
+        flat: bool = False,
     ) -> None:
         super().__init__()
         self.embedding_size = embedding_size
@@ -228,9 +230,12 @@ class Swin(TokenBackbone):
         self.layers = _stages(depths, widths, heads, input_size // patch, drop_path)
         self.norm = nn.LayerNorm(widths[-1])
         side = stage_sides(input_size // patch, len(depths))[-1]
-        # Starts as the mean over the places.
-        self.pool = nn.Parameter(torch.full((widths[-1], side * side), 1 / side**2))
-        self.linear = nn.Linear(widths[-1], embedding_size, bias=False)
+        self.pool: nn.Parameter | None = None
+        if not flat:
+            # Starts as the mean over the places.
+            self.pool = nn.Parameter(torch.full((widths[-1], side * side), 1 / side**2))
+        inputs = widths[-1] * (side * side if flat else 1)
+        self.linear = nn.Linear(inputs, embedding_size, bias=flat)
         self.bn = nn.BatchNorm1d(embedding_size)
         self.apply(initialise_linear)
 
@@ -248,7 +253,10 @@ class Swin(TokenBackbone):
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Return (B, D) of (B, C, H, W)."""
-        return self.bn(self.linear((features.flatten(2) * self.pool).sum(2)))
+        places = features.flatten(2)
+        if self.pool is None:
+            return self.bn(self.linear(places.transpose(1, 2).flatten(1)))
+        return self.bn(self.linear((places * self.pool).sum(2)))
 
 
 def _stages(
@@ -309,9 +317,12 @@ def swin_tiny(
     patch: Patch = 2,
     drop_path: DropPathRate = 0.2,
     checkpointing: bool = False,
+    flat: bool = False,
 ) -> Swin:
     """Build Swin-T: 27.95 M parameters, 4.5 G multiply-adds with patches of 2."""
-    return _published("swin_tiny", embedding_size, input_size, patch, drop_path, checkpointing)
+    return _published(
+        "swin_tiny", embedding_size, input_size, patch, drop_path, checkpointing, flat
+    )
 
 
 @register
@@ -321,9 +332,12 @@ def swin_small(
     patch: Patch = 2,
     drop_path: DropPathRate = 0.3,
     checkpointing: bool = False,
+    flat: bool = False,
 ) -> Swin:
     """Build Swin-S: 49.27 M parameters, 8.7 G multiply-adds with patches of 2."""
-    return _published("swin_small", embedding_size, input_size, patch, drop_path, checkpointing)
+    return _published(
+        "swin_small", embedding_size, input_size, patch, drop_path, checkpointing, flat
+    )
 
 
 @register
@@ -333,9 +347,12 @@ def swin_base(
     patch: Patch = 2,
     drop_path: DropPathRate = 0.5,
     checkpointing: bool = False,
+    flat: bool = False,
 ) -> Swin:
     """Build Swin-B: 87.31 M parameters, 15.4 G multiply-adds with patches of 2."""
-    return _published("swin_base", embedding_size, input_size, patch, drop_path, checkpointing)
+    return _published(
+        "swin_base", embedding_size, input_size, patch, drop_path, checkpointing, flat
+    )
 
 
 def _published(
@@ -345,6 +362,7 @@ def _published(
     patch: int,
     drop_path: float,
     checkpointing: bool,
+    flat: bool,
 ) -> Swin:
     depths, first = SIZES[name]
     widths = [first * 2**stage for stage in range(len(depths))]
@@ -357,4 +375,5 @@ def _published(
         patch=patch,
         drop_path=drop_path,
         checkpointing=checkpointing,
+        flat=flat,
     )

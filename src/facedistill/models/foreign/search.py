@@ -22,7 +22,7 @@ _DEEPEST = 6
 _MOST_MAPPINGS = 10_000
 _LONGEST_NAME = 80
 _AVERAGED = re.compile(r"(^|[^a-z])(ema|averaged?|swa)([^a-z]|$)")
-_NOTHING = (KeyError, IndexError, ValueError, ZeroDivisionError, TypeError)
+_NOTHING = (LookupError, ValueError, ZeroDivisionError, TypeError, StopIteration)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""Microsoft's Swin Transformer, and timm's."""
+"""Swin Transformers of Microsoft, timm and FaceX-Zoo."""
 
 from __future__ import annotations
+
+import math
 
 from facedistill.models.backbones.swin import SIZES
 from facedistill.models.foreign.layout import (
@@ -13,6 +15,10 @@ from facedistill.models.foreign.layout import (
     register,
 )
 
+_FLAT = "output_layer.2.weight"
+_OUTPUT = {"output_layer.0": "norm", "output_layer.2": "linear", "output_layer.3": "bn"}
+"""What FaceX-Zoo calls the last layers, and what they are here."""
+
 MARK = "layers.0.blocks.0.attn.relative_position_bias_table"
 
 
@@ -20,14 +26,16 @@ MARK = "layers.0.blocks.0.attn.relative_position_bias_table"
 class SwinLayout(Layout):
     """Swin-T, -S and -B, with a linear layer to the embedding or without."""
 
-    trainers = "Microsoft and timm Swin-T, Swin-S, Swin-B (fine-tuned here: no embedding layer)"
-    feeds = "the input is asked for"
+    trainers = "FaceX-Zoo Swin-T, Swin-S, Swin-B; Microsoft's and timm's with an embedding layer"
+    feeds = "FaceX-Zoo BGR and 128; of others the input is asked for"
     mark = MARK
 
     def recognise(self, shapes: Shapes, place: str) -> Recognised | None:
         """Return the network of these depths and this width."""
         depths = tuple(count(shapes, f"layers.{n}.blocks.", ".norm1.weight") for n in range(4))
         channels, _, patch, _ = shapes["patch_embed.proj.weight"]
+        if _FLAT in shapes:
+            return _facex_zoo(shapes, (depths, channels), patch)
         size = shapes["linear.weight"][0] if "linear.weight" in shapes else 512
         custom = CustomaryInput(None, None)
         if depths == (2, 2, 4, 0):
@@ -46,5 +54,14 @@ class SwinLayout(Layout):
             stage, inside, rest = key.removeprefix("layers.").partition(".downsample.")
             if late and inside and stage.isdigit():
                 key = f"layers.{int(stage) - 1}.downsample.{rest}"
-            named[key] = tensor
+            layer, dot, rest = key.rpartition(".")
+            named[f"{_OUTPUT.get(layer, layer)}{dot}{rest}"] = tensor
         return named
+
+
+def _facex_zoo(shapes: Shapes, sizes: tuple[tuple[int, ...], int], patch: int) -> Recognised:
+    size, flat = shapes[_FLAT]
+    side = math.isqrt(flat // shapes["output_layer.0.weight"][0])
+    name = next(name for name in SIZES if SIZES[name] == sizes)
+    arguments = {"embedding_size": size, "patch": patch, "flat": True}
+    return Recognised(name, arguments, CustomaryInput(8 * side * patch, "BGR", std=128.0))
