@@ -331,7 +331,7 @@ def test_a_run_does_not_go_on_with_another_teacher_in_its_teachers_place(
 
 def test_what_cannot_be_prompted_or_compared_is_refused(tmp_path, recipe, swin):
     network = load_model(swin)
-    export_network(network, tmp_path / "teacher.onnx")
+    export_network(FaceNetwork.create("standin", InputSpec(size=32)), tmp_path / "teacher.onnx")
     embed_teacher(network, open_dataset(DATA), tmp_path / "bank")
     onnx, bare = f"teacher.model={tmp_path / 'teacher.onnx'}", "teacher.prompts=null"
     plain = (bare, "objectives.prompt_preservation=null")
