@@ -1,10 +1,14 @@
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.experiments.folder import claim, figures_of
+from facedistill.experiments.run import run
+from tests.child_process import call_command
+from tests.engine.standin import tiny_recipe
 
 
 def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path):
@@ -51,34 +55,25 @@ def test_a_process_that_a_killed_one_forked_holds_nothing(tmp_path):
         assert process.stdout.read() == b""  # only now has the child ended
 
 
-def test_a_second_command_on_a_folder_in_use_is_refused_by_name(tmp_path):
-    settings = [
-        "data.train=procedural:identities=8,images=4,size=32",
-        "data.validation_identities=0",
-        "data.workers=1",
-        "student.arguments={width: 0.25}",
-        "student.input.size=32",
-        "training.batch_size=8",
-        "training.steps=1000000",
-        "training.device=cpu",
-    ]
-    command = [
-        sys.executable, "-m", "facedistill", "train", "arcface", "--out", str(tmp_path / "run"),
-        *(part for setting in settings for part in ("--set", setting)),
-    ]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
-        try:
-            assert "1,000,000 steps" in first.stdout.readline()
-            second = subprocess.run(command, capture_output=True, text=True)
-            assert first.poll() is None
-        finally:
-            first.kill()
-    assert second.returncode == FacedistillError.exit_code
-    assert second.stdout == ""
-    assert second.stderr == (
+def test_a_second_command_on_a_folder_in_use_is_refused_by_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` changes it.
+    codes = []
+
+    def begin_a_second(line):
+        with pytest.raises(SystemExit) as end:
+            call_command("train", "arcface", "--out", str(tmp_path / "run"))
+        codes.append(end.value.code)
+
+    monkeypatch.setattr(sys, "argv", [])  # `call_command` changes it.
+    run(tiny_recipe("training.steps=1"), tmp_path / "run", begin_a_second)
+    assert codes
+    assert set(codes) == {FacedistillError.exit_code}
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert set(written.err.splitlines()) == {
         f"error: {tmp_path / 'run'} is in use by another facedistill: wait for it, or choose "
-        "another --out\n"
-    )
+        "another --out"
+    }
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
