@@ -16,19 +16,20 @@ from facedistill.models.files.model_file import save_model
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
+from tests.engine import standin  # noqa: F401 - registers a tiny network
 
 FEW = EvaluationOptions(resamples=20)
 FACES = "procedural:identities=6,images=4,size=32"
 TINY = [
     f"data.train={FACES}", "data.validation_identities=0", "data.workers=0",
-    "student.arguments.width=0.25", "student.embedding_size=16", "student.input.size=32",
-    "training.steps=2", "training.batch_size=8",
+    "student.network=standin", "student.arguments={}", "student.embedding_size=16",
+    "student.input.size=32", "training.steps=2", "training.batch_size=8",
 ]  # fmt: skip
 
 
 @pytest.fixture
 def network():
-    return FaceNetwork.create("mobilefacenet", InputSpec(size=32), embedding_size=16, width=0.25)
+    return FaceNetwork.create("standin", InputSpec(size=32), embedding_size=16)
 
 
 def test_the_whole_job(network, tmp_path):
@@ -65,9 +66,7 @@ def test_settings_are_those_of_a_file(tmp_path):
 
 
 def test_landmarks_are_evaluated_too():
-    network = FaceNetwork.create(
-        "mobilefacenet", InputSpec(size=32), embedding_size=16, landmarks=5, width=0.25
-    )
+    network = FaceNetwork.create("standin", InputSpec(size=32), landmarks=5)
     found = facedistill.evaluate(network, f"{FACES},loose=1", EvaluationOptions(resamples=0))
     assert "NME" in found.line()
 
@@ -82,16 +81,11 @@ def test_importing_the_package_imports_no_torch():
 def test_a_room_and_the_function_of_its_name_live_together(order):
     code = f"""{order}
 import facedistill
-from facedistill.core.errors import FacedistillError
 from facedistill.export.target import TARGETS
 assert facedistill.export.target.TARGETS is TARGETS
-try:
-    facedistill.export("missing.safetensors", "a.onnx")
-except FacedistillError as error:
-    print(error)
+assert callable(facedistill.export)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "missing.safetensors" in done.stdout
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", ["load", "embed", "evaluate"])
