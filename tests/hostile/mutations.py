@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 
-MUTATIONS = int(os.environ.get("FACEDISTILL_MUTATIONS", "1000"))
+MUTATIONS = int(os.environ.get("FACEDISTILL_MUTATIONS", "400"))
 """Mutations of each reader."""
 MEMORY = 128 << 20
 """Bytes that reading a damaged file of a few kilobytes may take, images not yet decoded."""

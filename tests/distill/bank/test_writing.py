@@ -1,12 +1,10 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 import threading
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -16,6 +14,8 @@ from facedistill.distill.bank import writing as bank_writing
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import read_info, shard_path
 from facedistill.distill.bank.writing import import_bank
+from tests import child_process
+from tests.child_process import Child
 from tests.distill.conftest import DIMENSION, Faces, embed, embed_bank, info_of
 
 
@@ -81,27 +81,25 @@ def test_a_broken_off_embed_goes_on_to_the_same_bytes(faces, tmp_path, unbroken,
     assert content(folder) == unbroken
 
 
+def ten_faces():
+    return Faces(range(10), labels=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+
+
+def embed_and_die(folder):
+    calls = count(1)
+
+    def killed(images):
+        if next(calls) == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return embed(images)
+
+    faces = ten_faces()
+    embed_bank(killed, faces, folder, info=info_of(faces), batch_size=2)
+
+
 def test_a_killed_process_goes_on_to_the_same_bytes(faces, tmp_path, unbroken):
-    program = dedent("""
-        import os, signal, sys
-        from pathlib import Path
-        from distill.conftest import Faces, embed, embed_bank, info_of
-        faces, calls = Faces(range(10), labels=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0]), 0
-        def killed(images):
-            global calls
-            calls += 1
-            if calls == 7:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return embed(images)
-        embed_bank(killed, faces, sys.argv[1], info=info_of(faces), batch_size=2)
-    """)
-    tests = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])}
     folder = tmp_path / "b"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], env=environment, check=False
-    )
-    assert done.returncode == -signal.SIGKILL
+    assert child_process.run(embed_and_die, folder).code == -signal.SIGKILL
     assert len(list(folder.glob("rows-*"))) == 1
     with pytest.raises(FacedistillError, match="unfinished"):
         Bank(folder)
@@ -128,45 +126,35 @@ def test_two_at_once_do_not_harm_each_other(faces, tmp_path, unbroken):
     assert content(tmp_path / "b") == unbroken
 
 
-# Embeds in step with its parent: a line out, a line in, before every batch of images.
-IN_STEP = """
-    import sys
-    from distill.conftest import Faces, embed, embed_bank, info_of
-    faces = Faces(range(10), labels=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+def embed_in_step(folder, parent):
+    """Send the parent a word before every batch of images, and wait for its own."""
+
     def in_step(images):
-        print("batch", flush=True)
-        sys.stdin.readline()
+        parent.send("batch")
+        parent.recv()
         return embed(images)
-    embed_bank(in_step, faces, sys.argv[1], info=info_of(faces), batch_size=2)
-"""
+
+    faces = ten_faces()
+    embed_bank(in_step, faces, folder, info=info_of(faces), batch_size=2)
 
 
 @pytest.mark.parametrize("killed_at", [None, 5])
 def test_two_processes_at_once_do_not_harm_each_other(tmp_path, unbroken, killed_at):
     folder = tmp_path / "b"
-    command = [sys.executable, "-c", dedent(IN_STEP), str(folder)]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]),
-    }
-
-    def start():
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        return subprocess.Popen(command, env=environment, text=True, **pipes)
-
-    with start() as first, start() as second:
-        both = [first, second]
-        for batch in range(10):  # five, plain and flipped: each waits for the other
-            for process in both:
-                assert process.stdout.readline() == "batch\n"
-            if batch == killed_at:
-                both.remove(second)
-                second.kill()
-            for process in both:
-                process.stdin.write("\n")
-                process.stdin.flush()
-    assert first.returncode == 0
-    assert second.returncode == (0 if killed_at is None else -signal.SIGKILL)
+    pipes = [child_process.CONTEXT.Pipe() for _ in range(2)]
+    first, second = (Child(embed_in_step, folder, theirs) for _, theirs in pipes)
+    both = [ours for ours, _ in pipes]
+    for batch in range(10):  # five, plain and flipped: each waits for the other
+        for pipe in both:
+            assert pipe.poll(60)
+            assert pipe.recv() == "batch"
+        if batch == killed_at:
+            both.pop()
+            second.process.kill()
+        for pipe in both:
+            pipe.send("go on")
+    assert first.end().code == 0
+    assert second.end().code == (0 if killed_at is None else -signal.SIGKILL)
     assert content(folder) == unbroken
 
 

@@ -14,13 +14,13 @@ from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.input_spec import InputSpec
+from tests.engine import standin  # noqa: F401 - registers a tiny network
 
 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    spec = InputSpec(size=32)
-    network = FaceNetwork.create("mobilefacenet", spec, width=0.25, embedding_size=8)
+    network = FaceNetwork.create("standin", InputSpec(size=32), embedding_size=8)
     network.metadata = ModelMetadata(name="one", thresholds={"1e-2": 0.2, "1e-3": 0.3})
     return network.eval()
 
