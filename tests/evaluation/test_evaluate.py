@@ -48,8 +48,9 @@ def test_pairs_have_figures_difference_and_groups(tmp_path):
         group_far=0.2,
         resamples=50,
     )
-    first, second, third, fourth = done.line().splitlines()
+    first, health, second, third, fourth = done.line().splitlines()
     assert first.startswith("procedural:") or "accuracy" in first
+    assert "embeddings: mean of unit length" in health
     assert "difference: accuracy" in second
     assert "by parity at cosine" in third
     assert "by half at cosine" in fourth

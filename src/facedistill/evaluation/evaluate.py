@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,8 @@ class Evaluation:
     def line(self) -> str:
         """Return the figures as text, one line per protocol, comparison and attribute."""
         lines = [self.report.line()]
+        if self.report.health is not None:
+            lines.append(f"{self.report.name}, {self.report.health.line()}")
         if self.difference is not None:
             lines.append(self.difference.line())
         lines += [f"{self.report.name} by {groups.line()}" for groups in self.fairness]
@@ -53,6 +56,8 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain values for JSON."""
         document = self.report.to_dict()
+        if self.report.health is not None:
+            document["health"] = self.report.health.to_dict()
         if self.difference is not None:
             document["difference"] = self.difference.to_dict()
         if self.fairness:
@@ -117,6 +122,8 @@ def evaluate(
     options = options or EvaluationOptions()
     protocol.check(options, () if against is None else ("against",))
     report = protocol.evaluate(embedder, options)
+    for problem in report.health.problems() if report.health else ():
+        warnings.warn(f"{report.name}: {problem}", stacklevel=2)
     difference = None
     if against is not None:
         other = protocol.evaluate(against, replace(options, resamples=0, robustness=None))

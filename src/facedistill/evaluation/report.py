@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from facedistill.evaluation.metrics.embedding_health import EmbeddingHealth
 
 
 @dataclass(frozen=True)
@@ -16,9 +18,11 @@ class Report(ABC):
 
     Attributes:
         name: What was measured on.
+        health: How the embeddings lie, where a protocol looks at them.
     """
 
     name: str
+    health: EmbeddingHealth | None = field(default=None, kw_only=True)
 
     @property
     def title(self) -> str:

@@ -103,7 +103,7 @@ def test_loss_is_against_the_pairs_as_they_are():
 
 def test_the_table_is_part_of_an_evaluation_of_pairs():
     done = evaluate(pixels, PairProtocol(drawn()), EvaluationOptions(robustness="both", **SETTINGS))
-    assert done.line().count("\n") == 7
+    assert done.line().count("\n") == 8
     assert len(done.to_dict()["robustness"]["conditions"]) == 8
     with pytest.raises(FacedistillError, match="a mask is one condition"):
         evaluate(pixels, PairProtocol(drawn()), EvaluationOptions(robustness="both", mask="one"))

@@ -28,6 +28,7 @@ from facedistill.data.open import open_dataset
 from facedistill.data.pairs.fold_faces import fold_faces
 from facedistill.data.pairs.open_pairs import is_pair_list, open_pairs
 from facedistill.data.pairs.pair_set import PairSet
+from facedistill.evaluation.metrics.embedding_health import embedding_health
 from facedistill.evaluation.metrics.exhaustive import AllPairScores, ScoredPair, compare_all
 from facedistill.evaluation.metrics.roc import (
     area_under_curve,
@@ -244,6 +245,7 @@ def report_all_pairs(
         points=points,
         intervals=intervals,
         comparison=_numbered(compared, labelled),
+        health=embedding_health(probes),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.image_pairs import ImagePairs, check_pairs, pair_identities
+from facedistill.evaluation.metrics.embedding_health import embedding_health
 from facedistill.evaluation.metrics.roc import FARS
 from facedistill.evaluation.metrics.similarity import pair_similarities
 from facedistill.evaluation.options import EvaluationOptions
@@ -93,7 +95,8 @@ class PairProtocol(Protocol):
             description=self.name,
         )
         scores = pair_similarities(embeddings, rows.reshape(-1, 2))
-        return self._report(pairs, scores, options, options.flip)
+        report = self._report(pairs, scores, options, options.flip)
+        return replace(report, health=embedding_health(embeddings))
 
     def evaluate_stored(self, stored: StoredEmbeddings, options: EvaluationOptions) -> PairReport:
         """Compare embeddings that are already there.
@@ -102,8 +105,10 @@ class PairProtocol(Protocol):
             FacedistillError: If embeddings do not fit the pairs, or either is unusable.
         """
         check_pairs(self.pairset)
-        scores = pair_similarities(stored.summed(), stored_rows(stored, self.pairset))
-        return self._report(self.pairset, scores, options, stored.flip)
+        embeddings = stored.summed()
+        scores = pair_similarities(embeddings, stored_rows(stored, self.pairset))
+        report = self._report(self.pairset, scores, options, stored.flip)
+        return replace(report, health=embedding_health(embeddings))
 
     def _report(
         self, pairs: ImagePairs, scores: np.ndarray, options: EvaluationOptions, flip: bool
