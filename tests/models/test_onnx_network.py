@@ -279,7 +279,7 @@ def test_bytes_cannot_be_normalised_before(path, key):
         ({"shape": ("b", 3 * SIDE * SIDE)}, "neither"),
         ({"shape": ("b", 3, SIDE, SIDE + 1)}, "not square"),
         ({"shape": ("b", 3, 16, 16)}, "side 16, not 8"),
-        ({"dtype": TensorProto.INT64}, "neither float, half nor uint8"),
+        ({"dtype": TensorProto.INT64}, "neither float, half, double nor uint8"),
     ],
 )
 def test_graphs_of_other_shape(path, options, message):

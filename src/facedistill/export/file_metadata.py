@@ -21,7 +21,8 @@ The document is JSON with these keys:
 - `name`, `architecture`, `teacher`, `recipe_hash`, `library_version`.
 
 It is an entry `facedistill` of the file's own metadata where the format has such entries, and else
-a file beside it whose name has `.json` added.
+a file beside it whose name has `.json` added. ONNX, OpenVINO and LiteRT files end in a digest of
+their bytes (`runtime.file_digest`), and are opened only with it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 from facedistill.runtime.file_digest import check_digest, require_digest
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 
@@ -52,9 +53,9 @@ class Session:
 
     def __init__(self, path: Path, threads: int, providers: Sequence[str] = CPU) -> None:
         self.path = path
+        require_regular(path)
         if not path.is_file():
-            missing = "is not a regular file" if path.exists() else "does not exist"
-            raise FacedistillError(f"{path} {missing}")
+            raise FacedistillError(f"{path} does not exist")
         # Before the runtime sees it: what is damaged may ask for any memory, or end the process.
         whole = check_digest(path)
         options = onnxruntime.SessionOptions()

@@ -1,5 +1,7 @@
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 
 from facedistill.core.errors import FacedistillError
 from facedistill.models.onnx.embedding_output import find_embedding
@@ -49,6 +51,25 @@ def test_outputs_that_nothing_tells_apart_must_be_named(path):
         find(path)
     assert find(path, "two").name == "two"
     with pytest.raises(FacedistillError, match="no output 'three'; it has one, two"):
+        find(path, "three")
+
+
+def test_whole_numbers_are_no_embedding(path):
+    linear(path, {"m": 16})
+    model = onnx.load(path)
+    model.graph.node.append(node("Cast", "m", "out", to=TensorProto.INT64))
+    model.graph.output[0].name = "out"
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, path)
+    with pytest.raises(FacedistillError, match="its outputs are none of floats"):
+        find(path)
+
+
+def test_of_many_outputs_a_message_names_some(path):
+    linear(path, {f"output{index}": 64 for index in range(13)})
+    with pytest.raises(FacedistillError, match=r"output9 \(2, 64\) and 3 more$"):
+        find(path)
+    with pytest.raises(FacedistillError, match=r"output9 and 3 more$"):
         find(path, "three")
 
 

@@ -65,5 +65,5 @@ def test_weights_beside_the_graph_are_found(path):
 def test_a_pipe_is_no_network(path):
     pipe = path.with_name("pipe.onnx")
     os.mkfifo(pipe)
-    with pytest.raises(FacedistillError, match="is not a regular file"):
+    with pytest.raises(FacedistillError, match="is a pipe, not a file"):
         OnnxNetwork(pipe)

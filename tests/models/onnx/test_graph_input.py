@@ -24,6 +24,7 @@ def read(path, shape, dtype=TensorProto.FLOAT):
     ("shape", "dtype", "expected"),
     [
         (("b", 3, SIDE, SIDE), TensorProto.FLOAT, (np.float32, None, SIDE, False)),
+        (("b", 3, SIDE, SIDE), TensorProto.DOUBLE, (np.float64, None, SIDE, False)),
         ((2, 3, "h", "w"), TensorProto.FLOAT16, (np.float16, 2, None, False)),
         ((1, SIDE, SIDE, 3), TensorProto.UINT8, (np.uint8, 1, SIDE, True)),
         (("b", 3, SIDE, SIDE), TensorProto.UINT8, (np.uint8, None, SIDE, False)),

@@ -39,15 +39,15 @@ def open_network(
     """
     path = best_of(path)
     suffix = path.suffix.lower()
-    if is_network(path):
-        check_is_weights(path)
-    if suffix == ".onnx":
-        return OnnxNetwork(path, input=input, output=output)
-    if output is not None:
+    if output is not None and suffix != ".onnx":
         raise FacedistillError(
             f"{path} is no ONNX file and has no output {output!r}: leave out --output, or "
             "teacher.output in a recipe"
         )
+    if is_network(path):
+        check_is_weights(path)
+    if suffix == ".onnx":
+        return OnnxNetwork(path, input=input, output=output)
     if suffix == ".safetensors" and not is_plain(path):
         network = load_model(path)
         wanted = StatedInput.of(input).over(network.input)

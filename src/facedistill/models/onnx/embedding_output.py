@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -28,6 +28,9 @@ _USUAL_STEP, _LARGEST_USUAL = 32, 4096
 
 _FEW = 8
 """Faces of a fixed batch; more are not run only to see the shapes that the graph declares."""
+
+_SHOWN = 10
+"""Outputs that a message names."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,7 @@ def find_embedding(
     """
     names = [output.name for output in session.outputs]
     if wanted is not None and wanted not in names:
-        raise FacedistillError(
-            f"{session.path} has no output {wanted!r}; it has {', '.join(names)}"
-        )
+        raise FacedistillError(f"{session.path} has no output {wanted!r}; it has {_some(names)}")
     if entry.batch is not None:
         shapes = _shapes(session, entry, entry.batch, side)
         return _chosen(session, shapes, entry.batch, wanted, entry.batch)
@@ -104,7 +105,7 @@ def _shapes(session: Session, entry: GraphInput, count: int, side: int) -> Shape
         shape and all(isinstance(size, int) and size > 0 for size in shape)
         for shape in declared.values()
     )
-    if count > _FEW and known:
+    if not declared or (count > _FEW and known):
         return declared
     given = session.run(list(declared), entry.black(count, side))
     return {name: np.shape(each) for name, each in zip(declared, given, strict=True)}
@@ -134,7 +135,7 @@ def _chosen(
     session: Session, shapes: Shapes, count: int, wanted: str | None, batch: int | None
 ) -> EmbeddingOutput:
     sizes = _candidates(shapes, count, wanted)
-    described = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none of floats"
+    described = _some([f"{name} {shape}" for name, shape in shapes.items()]) or "none of floats"
     if not sizes:
         what = f"output {wanted!r} is not" if wanted else "no output is"
         raise FacedistillError(
@@ -154,6 +155,12 @@ def _chosen(
             stacklevel=5,
         )
     return EmbeddingOutput(name, sizes[name], batch)
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first few of a graph's outputs, for a message."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _likeliest(sizes: Mapping[str, int]) -> str | None:

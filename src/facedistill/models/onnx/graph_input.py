@@ -13,6 +13,7 @@ from facedistill.runtime.session import Session
 FLOATS: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
 }
 _TYPES = {**FLOATS, "tensor(uint8)": np.uint8}
 
@@ -23,7 +24,7 @@ class GraphInput:
 
     Attributes:
         name: Its name in the graph.
-        dtype: float32, float16 or uint8.
+        dtype: float32, float16, float64 or uint8.
         batch: The fixed number of faces, or None where the graph declares any.
         side: The fixed side in pixels, or None.
         channels_last: Whether it is (batch, side, side, 3), else (batch, 3, side, side).
@@ -81,7 +82,7 @@ def _only_input(session: Session) -> Any:
     entry = session.inputs[0]
     if entry.type not in _TYPES:
         raise FacedistillError(
-            f"{session.path}: input {entry.name} is {entry.type}, which is neither float, half nor "
-            "uint8"
+            f"{session.path}: input {entry.name} is {entry.type}, which is neither float, half, "
+            "double nor uint8"
         )
     return entry

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.core.files import require_regular
 from facedistill.core.process import usable_cpus
 from facedistill.export.conversion.exported_graph import ExportedGraph
 from facedistill.export.conversion.quiet import quiet
@@ -75,6 +76,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
+    require_regular(path)
     if not path.is_file():
         raise FacedistillError(f"{path} does not exist")
     with path.open("rb") as file:

@@ -22,6 +22,7 @@ import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.files import require_regular
 from facedistill.core.version import __version__
 from facedistill.export.conversion.exported_graph import ExportedGraph
 from facedistill.export.conversion.quiet import quiet
@@ -64,6 +65,7 @@ def open_engine(path: Path, *, threads: int | None = None) -> Engine:
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
+    require_regular(path)
     if not path.is_file():
         raise FacedistillError(f"{path} does not exist")
     whole = check_digest(path)

@@ -23,6 +23,7 @@ import numpy as np
 import openvino
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 from facedistill.core.process import usable_cpus
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
@@ -53,6 +54,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
+    require_regular(path)
     if not path.is_file():
         raise FacedistillError(f"{path} does not exist")
     whole = check_digest(path, [path.with_suffix(".bin")])
