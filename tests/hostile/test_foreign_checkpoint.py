@@ -123,6 +123,13 @@ def test_dictionaries_within_themselves(weights, tmp_path):
     assert load_foreign(saved(tmp_path / "circle.pt", content), input=SPEC)
 
 
+def test_modules_within_themselves(weights, tmp_path):
+    module = torch.nn.Module()
+    module.inner = torch.nn.Module()
+    module.inner.outer = module
+    refused(saved(tmp_path / "circle.pt", module), "no state dict")
+
+
 def test_containers_a_hundred_thousand_deep(tmp_path):
     deep = b"\x80\x02" + b"}X\x01\x00\x00\x00a" * 100_000 + b"}" + b"s" * 100_000 + b"."
     with zipfile.ZipFile(tmp_path / "deep.pt", "w") as archive:
@@ -153,6 +160,15 @@ def test_a_deflated_bomb_is_not_inflated(weights, tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in records.items():
             archive.writestr(name, bytes(1 << 28) if name.endswith("/data/0") else content)
+    refused(path, "compressed")
+
+
+def test_a_record_of_two_sizes_does_not_ask_for_memory(weights, tmp_path):
+    path = saved(tmp_path / "sizes.pt", weights)
+    damaged = bytearray(path.read_bytes())
+    entry = damaged.rindex(b"PK\x01\x02")
+    damaged[entry + 20 : entry + 24] = b"\0\0\0\xf0"  # bytes that it takes in the file
+    path.write_bytes(damaged)
     refused(path, "compressed")
 
 

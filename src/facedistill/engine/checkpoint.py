@@ -15,15 +15,13 @@ from torch.amp.grad_scaler import GradScaler
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.zip_directory import check_directory
 from facedistill.engine.metrics_log import Averages
 
 CHECKPOINT = "checkpoint.pt"
 """Its name in a run's folder."""
 
 FORMAT = 1
-_FOLDER = 0x10
-"""Bit of a ZIP entry's attributes, from MS-DOS."""
-
 _DAMAGE = (
     OSError,
     RuntimeError,
@@ -214,14 +212,9 @@ def load_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Compare the checksums in the file, which torch does not, so that no weight is read wrong.
-
-    What the directory calls a folder torch does not read at all, and leaves memory as it was.
-    """
+    """Compare the checksums in the file, which torch does not, so that no weight is read wrong."""
     with zipfile.ZipFile(path) as archive:
-        folders = [each.filename for each in archive.infolist() if each.external_attr & _FOLDER]
-        if folders:
-            raise ValueError(f"{folders[0]} is called a folder")
+        check_directory(archive, path.stat().st_size)
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"wrong checksum of {damaged}")

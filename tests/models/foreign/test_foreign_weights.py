@@ -68,7 +68,7 @@ def test_an_input_that_is_not_stated_is_assumed_aloud_or_asked_for(
     path = tmp_path / "foreign.pth"
     torch.save(weights_of(name, **arguments), path)
     if color is None:
-        with pytest.raises(FacedistillError, match="state size, color"):
+        with pytest.raises(FacedistillError, match="state --color RGB or BGR"):
             load_foreign(path)
         return
     with pytest.warns(UserWarning, match=f"assuming {color}"):
@@ -180,10 +180,31 @@ def test_pickled_code_is_not_run(tmp_path, monkeypatch, protocol, zipped):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_whole_modules_are_refused_with_the_remedy(tmp_path):
+class Wrapped(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.inner = module
+        self.register_buffer("unsaved", torch.zeros(2), persistent=False)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda m: m, torch.nn.DataParallel, lambda m: {"net": Wrapped(m)}]
+)
+def test_modules_that_were_saved_whole_are_read_without_their_class(tmp_path, wrap):
+    backbone = create_backbone("mobilefacenet", input_size=32, width=0.25)
     path = tmp_path / "module.pt"
-    torch.save(create_backbone("mobilefacenet", input_size=16, width=0.25), path)
-    refused(path, "save its state dict alone")
+    torch.save(wrap(backbone), path)
+    network = load_foreign(path, input=RGB32)
+    for key, tensor in network.backbone.state_dict().items():
+        assert torch.equal(tensor, backbone.state_dict()[key]), key
+
+
+def test_modules_of_no_family_are_named(tmp_path):
+    path = tmp_path / "module.pt"
+    torch.save(torch.nn.Linear(2, 2), path)
+    refused(path, "no known family: its 2 weights are bias, weight")
+    torch.save(torch.nn.ReLU(), path)
+    refused(path, "only torch.nn.modules.activation.ReLU; pickled code is never run")
 
 
 @pytest.mark.parametrize("keep", [10, 1000, -100])
@@ -288,6 +309,13 @@ def test_not_finite_weights(tmp_path):
     path = tmp_path / "nan.pt"
     torch.save(weights, path)
     refused(path, r"linear\.weight has values that are not finite")
+
+
+def test_a_size_that_cannot_be(tmp_path):
+    weights = weights_of() | {"conv_6_dw.conv.weight": torch.zeros(1, 1, 9999, 1)}
+    torch.save(weights, tmp_path / "wide.pt")
+    with pytest.raises(FacedistillError, match=r"wide\.pt: input size must be whole pixels"):
+        load_foreign(tmp_path / "wide.pt")
 
 
 def test_nonsense_shapes(tmp_path):

@@ -180,7 +180,7 @@ def test_its_trainer_tells_what_it_is_fed(tmp_path, unit, wrap, color, std):
 
 def test_the_colour_is_asked_for_where_trainers_differ(tmp_path):
     torch.save(random_weights(public_shapes(plain_unit, (1, 1, 1, 1))), tmp_path / "ir.pth")
-    with pytest.raises(FacedistillError, match=r"state size, color.*AdaFace .* BGR"):
+    with pytest.raises(FacedistillError, match=r"state --color RGB or BGR.*AdaFace .* BGR"):
         load_foreign(tmp_path / "ir.pth")
 
 

@@ -2,10 +2,12 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.export.file_metadata import read_beside, write_beside
 from facedistill.export.target import TARGETS, Runtime, Target
+from facedistill.models.registry import create_backbone
 from facedistill.report.documents.inspection import inspect_source
 
 RUNTIME = Runtime("Fake", "fake_runtime", "fake-runtime")
@@ -45,3 +47,13 @@ def test_files_without_or_with_a_damaged_document_are_refused(student, tmp_path)
 def test_an_exported_file_has_no_sheet(student, tmp_path):
     with pytest.raises(FacedistillError, match="is an exported network: it has no faces"):
         inspect_source(str(student), sheet=tmp_path / "sheet.png")
+
+
+def test_a_checkpoint_is_described_without_what_it_is_fed(tmp_path):
+    weights = create_backbone("resnet50", width_divisor=8, embedding_size=12).state_dict()
+    torch.save(weights, tmp_path / "resnet.pth")
+    description = inspect_source(str(tmp_path / "resnet.pth"))
+    assert description["architecture"] == "resnet50"
+    assert description["embedding_size"] == 12
+    assert "must be stated" in description["input"]
+    assert "fingerprint" not in description

@@ -27,6 +27,10 @@ from facedistill.runtime.input_spec import InputSpec, StatedInput
 _FEWEST_MATCHED = 0.5
 
 
+class UnstatedInput(FacedistillError):
+    """A checkpoint whose input must be stated before it can be used."""
+
+
 def load_foreign(
     path: str | Path,
     *,
@@ -51,6 +55,7 @@ def load_foreign(
         The network on the CPU, in eval mode.
 
     Raises:
+        UnstatedInput: If the family has no custom and the colour order is not stated.
         FacedistillError: If the file does not load safely, its family is unknown or not the one
             asked for, or its weights do not fit.
     """
@@ -78,11 +83,15 @@ def _input(path: Path, found: Found, stated: StatedInput) -> InputSpec:
     """Return what the network is fed: what is stated, and else what is customary."""
     recognised = found.recognised
     if recognised.input.color is None and stated.color is None:
-        raise FacedistillError(
-            f"{path} is a {recognised.architecture}, whose input has no custom: state size, color, "
-            f"mean and std (its trainers' input: {found.layout.feeds})"
+        raise UnstatedInput(
+            f"{path} is of the family {recognised.architecture}, whose trainers do not agree on "
+            "the order of colours: state --color RGB or BGR, or teacher.input.color in a recipe "
+            f"(what they feed: {found.layout.feeds})"
         )
-    spec = stated.over(recognised.input.spec())
+    try:
+        spec = stated.over(recognised.input.spec())
+    except FacedistillError as error:
+        raise FacedistillError(f"{path}: {error}") from None
     if not stated.given():
         warnings.warn(
             f"{path} does not say what it is fed: assuming {spec.color}, (x - {MEAN}) / "

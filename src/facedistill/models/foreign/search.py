@@ -16,6 +16,7 @@ from typing import Any
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.models.foreign.layout import LAYOUTS, Layout, Recognised, Stored
 from facedistill.models.foreign.pickle_reading import Opaque
+from facedistill.models.foreign.pickled_module import module_weights
 from facedistill.models.foreign.stored_tensor import OddTensor, StoredTensor
 
 _DEEPEST = 6
@@ -121,7 +122,9 @@ def _mappings(content: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     for _ in range(_DEEPEST):
         inner: list[tuple[str, Any]] = []
         for place, value in level:
-            mapping = value.items if isinstance(value, Opaque) else value
+            mapping = value
+            if isinstance(value, Opaque):
+                mapping = module_weights(value) or value.items
             if not isinstance(mapping, dict) or id(mapping) in seen or len(seen) >= _MOST_MAPPINGS:
                 continue
             seen.add(id(mapping))

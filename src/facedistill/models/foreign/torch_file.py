@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.zip_directory import check_directory
 from facedistill.models.foreign.pickle_reading import Bounded, Name, Opaque, read_pickle
 from facedistill.models.foreign.stored_tensor import OddTensor, StoredTensor
 
@@ -29,8 +30,6 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """What the first pickle of the format before PyTorch 1.6 is."""
 
 _MOST_DIMENSIONS = 8
-_ENCRYPTED = 0x1
-"""Bit of a ZIP record's flags."""
 _DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -51,7 +50,14 @@ _ODD = {
     "_rebuild_qtensor": "quantised",
     "_rebuild_wrapper_subclass": "distributed",
 }
-_DAMAGE = (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, struct.error)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
 """What reading a damaged file raises, on its way through zipfile."""
 
 
@@ -207,7 +213,7 @@ class _Archive:
         if len(pickles) != 1:
             raise OtherFormat("it is a ZIP archive, but none that torch.save wrote")
         self._root = pickles[0].removesuffix("data.pkl")
-        _check_directory(archive, size)
+        check_directory(archive, size)
 
     def content(self) -> Any:
         order = f"{self._root}byteorder"
@@ -224,19 +230,6 @@ class _Archive:
         except KeyError:
             raise StorageError(f"storage {storage.key} is missing") from None
         return _from_bytes(raw, storage)
-
-
-def _check_directory(archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse a directory whose records would take more memory than the file is large."""
-    entries = archive.infolist()
-    if len({entry.filename for entry in entries}) < len(entries):
-        raise StorageError("two of its records have one name")
-    if any(entry.flag_bits & _ENCRYPTED for entry in entries):
-        raise StorageError("its records are encrypted")
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise StorageError("its records are compressed, as torch.save never leaves them")
-    if sum(entry.file_size for entry in entries) > size:
-        raise StorageError("its records are together larger than the file")
 
 
 class _Legacy:

@@ -21,9 +21,11 @@ from facedistill.export.target import read_metadata, stored_bytes, suffixes, tar
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.open_network import open_network
+from facedistill.models.foreign.foreign_weights import UnstatedInput
 from facedistill.models.onnx.bounded_trial import try_opening
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.report.sheet import contact_sheet, pair_sheet, save_sheet
+from facedistill.runtime.input_spec import StatedInput
 
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
 
@@ -60,7 +62,10 @@ def inspect_source(
         _refuse(sheet, verify, f"{source} is a model")
         if path.suffix.lower() == ".onnx" and path.is_file():
             try_opening(path, output)
-        return _describe_model(open_network(path, output=output))
+        try:
+            return _describe_model(open_network(path, output=output))
+        except UnstatedInput:
+            return _describe_unstated(path)
     if output is not None:
         raise FacedistillError(f"{source} is no ONNX file: leave out --output")
     if path.suffix.lower() in suffixes():
@@ -155,6 +160,13 @@ def _describe_bank(bank: Bank, verify: bool) -> dict[str, Any]:
         bank.verify()
         description["checksums"] = "all rows are as they were written"
     return description
+
+
+def _describe_unstated(path: Path) -> dict[str, Any]:
+    """Describe a checkpoint whose input is not known, which changes nothing of what else it is."""
+    description = _describe_model(open_network(path, input=StatedInput(color="RGB")))
+    del description["fingerprint"]  # which is of weights and input
+    return description | {"input": "must be stated: no custom of the family, no word in the file"}
 
 
 def _describe_model(network: FaceNetwork | OnnxNetwork) -> dict[str, Any]:
