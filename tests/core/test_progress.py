@@ -48,3 +48,10 @@ def test_a_terminal_sees_count_unit_and_note(monkeypatch):
     assert "4/4" in shown
     assert "shard 2" in shown
     assert "images/s" in shown
+
+
+def test_a_description_is_neither_markup_nor_a_command(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert list(track([1], "[/red]\x1b[2J\udcff", 1, "images")) == [1]
+    assert r"[/red]\x1b[2J\udcff" in terminal.getvalue()

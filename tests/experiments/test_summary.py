@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from facedistill.core.errors import FacedistillError
@@ -36,9 +38,18 @@ def test_a_run_cut_off_before_its_summary_only_measures(tmp_path, monkeypatch):
 
 def test_a_damaged_summary_is_named(tmp_path):
     train(tmp_path)
-    (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(FacedistillError, match=r"summary\.json is damaged"):
-        train(tmp_path)
+    path = tmp_path / "summary.json"
+    whole = json.loads(path.read_text())
+    for damage, place in (
+        ("{}", "recipe"),
+        ("[", "the file"),
+        (json.dumps({**whole, "steps": "6"}), "steps"),
+        (json.dumps({**whole, "skipped": [1]}), r"skipped\.0"),
+        (json.dumps({**whole, "evaluation": {"lfw": 0.5}}), r"evaluation\.lfw"),
+    ):
+        path.write_text(damage)
+        with pytest.raises(FacedistillError, match=rf"summary\.json is damaged \({place}: "):
+            train(tmp_path)
 
 
 def test_another_recipe_is_refused_by_its_first_difference_before_anything_changes(tmp_path):

@@ -9,7 +9,7 @@ from tests.recipe.full_recipe import FULL, leaves, refused
 
 def test_missing_files_and_unknown_names(tmp_path):
     assert "No such file" in refused(tmp_path / "none.yaml")
-    assert "Is a directory" in refused(make_folder(tmp_path / "folder.yaml"))
+    assert "is a folder, not a file" in refused(make_folder(tmp_path / "folder.yaml"))
     assert "did you mean 'arcface'" in refused("arcfase")
     assert "cannot read" in refused("nul\0.yaml")
 

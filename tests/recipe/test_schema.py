@@ -132,6 +132,8 @@ def changed(place, value):
     """Another value that the key takes."""
     if place == ("schedule", "name"):
         return "constant"
+    if place == ("data", "root"):
+        return "elsewhere"
     if place[0] == "evaluation" and place[-1] == "mask":
         return "one"
     if place[-1] in CHOICES:

@@ -32,3 +32,9 @@ def test_markdown_cells_stay_on_one_line():
 
 def test_table_without_rows_is_a_header():
     assert markdown_table([], ["a", "b"]) == "| a | b |\n| --- | --- |"
+
+
+def test_cells_are_no_html_and_say_nothing_to_a_terminal():
+    table = markdown_table([{"a<b": "<script>&amp;\x1b[0m"}], ["a<b"])
+    assert table.splitlines()[0] == "| a&lt;b |"
+    assert table.splitlines()[2] == r"| &lt;script>&amp;amp;\x1b[0m |"

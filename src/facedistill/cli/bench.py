@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from facedistill.cli.options.arguments import AsJson, EmbeddingOutput
+from facedistill.cli.output import echo
+from facedistill.core.json_text import json_text
 
 EXAMPLES = ("facedistill bench teacher.onnx student.onnx --threads 1 --batch 1",)
 
@@ -44,4 +45,4 @@ def bench(
     report = measure(
         models, threads=threads or (), batches=batch or BATCHES, calls=calls, output=output
     )
-    typer.echo(json.dumps(bench_dict(report), indent=2) if as_json else bench_text(report))
+    echo(json_text(bench_dict(report)) if as_json else bench_text(report))

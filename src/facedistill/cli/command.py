@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from typer.core import TyperCommand
+
+from facedistill.core.files import require_no_device
 
 
 class Command(TyperCommand):
@@ -21,6 +24,14 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Expand `~` in `--option=~/path`, which the shell leaves as it is."""
         return super().parse_args(ctx, [_with_home(word) for word in args])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Refuse pipes, devices and sockets in place of files, before anything is opened."""
+        for value in ctx.params.values():
+            for each in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(each, str | Path):
+                    require_no_device(each)
+        return super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, then the examples as they are typed, unwrapped."""

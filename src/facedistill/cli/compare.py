@@ -8,6 +8,7 @@ import typer
 
 from facedistill.cli.command import Command
 from facedistill.cli.options.arguments import Out
+from facedistill.cli.output import echo
 
 EXAMPLES = (
     "facedistill compare arcface fcd coupleface --seeds 0 1 2 --set teacher.bank=bank --out table",
@@ -97,14 +98,14 @@ def compare(
     from facedistill.report.documents.comparison_page import write_comparison
     from facedistill.report.documents.comparison_table import print_comparison
 
-    rows = run_comparison(comparison, out, jobs=jobs, say=lambda line: typer.echo(line, err=True))
+    rows = run_comparison(comparison, out, jobs=jobs, say=lambda line: echo(line, err=True))
     print_comparison(comparison.name, rows)
     for path in write_comparison(comparison.name, rows, out):
-        typer.echo(f"wrote {path}")
+        echo(f"wrote {path}")
     if comparison.grids:
         from facedistill.report.documents.grid_tables import write_grids
 
         grids = write_grids(comparison.grids, rows, out)
-        typer.echo(f"{grids.read_text('utf-8')}wrote {grids}")
+        echo(f"{grids.read_text('utf-8')}wrote {grids}")
     if any(row.errors for row in rows):
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.options.arguments import Out
+from facedistill.cli.output import echo
 
 EXAMPLES = ("facedistill demo --quick --out demo",)
 
@@ -19,5 +20,5 @@ def demo(
     """The whole story on built-in procedural faces: teacher, student, table, ONNX file."""
     from facedistill.experiments.demo import run_demo
 
-    if not run_demo(out, quick=quick, say=typer.echo):
+    if not run_demo(out, quick=quick, say=echo):
         raise typer.Exit(1)

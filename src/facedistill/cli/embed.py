@@ -20,6 +20,7 @@ from facedistill.cli.options.arguments import (
     Skip,
 )
 from facedistill.cli.options.network import opened_network
+from facedistill.cli.output import echo
 from facedistill.cli.stopping import AGAIN, stopped_as
 from facedistill.core.errors import FacedistillError
 from facedistill.core.imported_modules import import_modules
@@ -105,7 +106,7 @@ def embed(
                 workers=workers,
                 licence=licence,
             )
-    typer.echo(
+    echo(
         f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions, "
         f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"
     )

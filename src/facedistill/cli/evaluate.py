@@ -20,9 +20,11 @@ from facedistill.cli.options.arguments import (
     Prompts,
 )
 from facedistill.cli.options.network import opened_network
+from facedistill.cli.output import echo
 from facedistill.cli.stopping import AGAIN, stopped_as
 from facedistill.core.atomic import watch
 from facedistill.core.errors import FacedistillError
+from facedistill.core.json_text import json_text
 
 EXAMPLES = (
     "facedistill evaluate runs/student/best.safetensors lfw.bin agedb_30.bin --report report",
@@ -201,9 +203,9 @@ def evaluate(
     other = open_faces(against, against_output) if against else None
     done = [measure(faces, opened, options, against=other) for opened in protocols]
     if as_json:
-        typer.echo(json.dumps([evaluation.to_dict() for evaluation in done], indent=2))
+        echo(json_text([evaluation.to_dict() for evaluation in done]))
     else:
-        typer.echo("\n".join(evaluation.line() for evaluation in done))
+        echo("\n".join(evaluation.line() for evaluation in done))
     written: list[Path] = []
     if figures:
         from facedistill.report.figures.landmark_figures import write_landmark_figures
@@ -223,10 +225,10 @@ def evaluate(
             mask_seed=options.mask_seed,
         )
     if written:
-        typer.echo(f"wrote {', '.join(map(str, written))}", err=as_json)
+        echo(f"wrote {', '.join(map(str, written))}", err=as_json)
     if save_thresholds:
         thresholds = save_decision_thresholds(model, done)
-        typer.echo(f"thresholds of {model}: {json.dumps(thresholds)}", err=as_json)
+        echo(f"thresholds of {model}: {json.dumps(thresholds)}", err=as_json)
 
 
 def _check_sources(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from facedistill.cli.options.arguments import AsJson, Out
+from facedistill.cli.output import echo
 from facedistill.cli.stopping import stopped_as, written_or_not
+from facedistill.core.json_text import json_text
 
 EXAMPLES = (
     "facedistill export runs/student/best.safetensors --out student.onnx",
@@ -85,4 +86,4 @@ def export(
         calibration=calibration,
         pairs=open_pairs(pairs) if pairs else None,
     )
-    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.line())
+    echo(json_text(report.to_dict()) if as_json else report.line())

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, Root, Skip
-from facedistill.cli.output import print_mapping
+from facedistill.cli.output import echo, print_mapping
 from facedistill.core.errors import FacedistillError
+from facedistill.core.json_text import json_text
 
 EXAMPLES = (
     "facedistill inspect faces --sheet sheet.png",
@@ -49,7 +49,7 @@ def inspect(
         from facedistill.report.documents.confusion import inspect_confusion
 
         confusion = inspect_confusion(source, data, sheet=sheet, same_above=same, far_below=far)
-        typer.echo(json.dumps(confusion.to_dict(), indent=2) if as_json else confusion.text())
+        echo(json_text(confusion.to_dict()) if as_json else confusion.text())
         return
     if data is not None:
         raise FacedistillError("--data goes with --neighbours; to inspect faces, name them alone")

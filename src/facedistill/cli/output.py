@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import typer
+
+from facedistill.core.errors import escaped
+from facedistill.core.json_text import json_text
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print text; names in it that hold control characters are escaped."""
+    typer.echo(escaped(text), err=err)
 
 
 def print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:
     """Print a line for each key, or JSON."""
     if as_json:
-        typer.echo(json.dumps(mapping, indent=2))
+        echo(json_text(mapping))
         return
     width = max(map(len, mapping))
     for key, value in mapping.items():
-        typer.echo(f"{key:<{width}}  {value}")
+        echo(f"{key:<{width}}  {value}")
 
 
 def print_lists(lists: dict[str, dict[str, str]], as_json: bool = False) -> None:
     """Print names with their descriptions, a heading before each list, or JSON."""
     if as_json:
-        typer.echo(json.dumps(lists, indent=2))
+        echo(json_text(lists))
         return
     for heading, described in lists.items():
-        typer.echo(f"{heading}:")
+        echo(f"{heading}:")
         width = max(map(len, described), default=0)
         for name, description in described.items():
-            typer.echo(f"  {name:<{width}}  {description}".rstrip())
+            echo(f"  {name:<{width}}  {description}".rstrip())

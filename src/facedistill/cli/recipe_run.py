@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
+from facedistill.cli.output import echo
 from facedistill.core.errors import FacedistillError
 from facedistill.core.signals import stoppable
 
@@ -30,5 +29,5 @@ def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: boo
         raise FacedistillError(f"recipe {recipe} has a teacher: use `facedistill distill`")
     from facedistill.experiments.run import run  # only now: it imports torch
 
-    summary = run(loaded, out, say=typer.echo)
-    typer.echo(f"wrote {summary.model}")
+    summary = run(loaded, out, say=echo)
+    echo(f"wrote {summary.model}")

@@ -15,6 +15,7 @@ from facedistill.cli.options.arguments import (
     InputStd,
 )
 from facedistill.cli.options.network import opened_network
+from facedistill.cli.output import echo
 
 EXAMPLES = ("facedistill verify one.png other.png --model student.onnx",)
 
@@ -36,4 +37,4 @@ def verify(
     from facedistill.evaluation.verify_images import verify_images
 
     network = opened_network(model, color, size, mean, std, output=output)
-    typer.echo(verify_images(network, first, second, threshold).line())
+    echo(verify_images(network, first, second, threshold).line())

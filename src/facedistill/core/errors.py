@@ -8,14 +8,24 @@ MAX_MESSAGE = 1000
 _CUT = " [...] "
 
 
+def escaped(text: str) -> str:
+    """Return text whose lines say nothing to a terminal: what does not print is escaped."""
+    return "\n".join(_escaped(line) for line in text.split("\n"))
+
+
+def _escaped(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
 def printable(text: str, limit: int = MAX_MESSAGE) -> str:
     """Return text as one line of at most `limit` characters that says nothing to a terminal.
 
     Names that come out of files may hold anything: what does not print is escaped, and the middle
     of a long text is left out.
     """
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in _shortened(text, limit))
-    return _shortened(text, limit)
+    return _shortened(_escaped(_shortened(text, limit)), limit)
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -31,6 +31,16 @@ def require_regular(path: str | Path) -> None:
         return
 
 
+def require_no_device(path: str | Path) -> None:
+    """Refuse a pipe, a device or a socket; a folder, a file or nothing passes.
+
+    Raises:
+        FacedistillError: If it is one.
+    """
+    if not os.path.isdir(path):  # noqa: PTH112 (takes any text for a path)
+        require_regular(path)
+
+
 def read_regular(path: str | Path, limit: int | None = None) -> bytes:
     """Return a regular file's bytes.
 

@@ -21,6 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from facedistill.core.errors import escaped
+
 T = TypeVar("T")
 
 Say = Callable[[str], None]
@@ -56,7 +58,7 @@ def progress_bar(unit: str) -> Iterator[Progress]:
     """
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(unit),
@@ -70,7 +72,7 @@ def progress_bar(unit: str) -> Iterator[Progress]:
 def track(items: Iterable[T], description: str, total: int, unit: str) -> Iterator[T]:
     """Iterate over `items` with a progress bar of `total` `unit`s."""
     with progress_bar(unit) as progress:
-        task = progress.add_task(description, total=total, note="")
+        task = progress.add_task(escaped(description), total=total, note="")
         for item in items:
             yield item
             progress.advance(task)

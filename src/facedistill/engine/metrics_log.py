@@ -12,6 +12,7 @@ import torch
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.core.json_text import json_text
 
 METRICS = "metrics.jsonl"
 """Its name in a run's folder."""
@@ -75,7 +76,7 @@ class MetricsLog:
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Append one record."""
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.write(json_text({"step": step, **values}, indent=None) + "\n")
         self.file.flush()
         if self.board is not None:
             for name, value in values.items():
@@ -91,7 +92,7 @@ class MetricsLog:
     def _forget_after(self, step: int) -> None:
         kept = [record for record in read_metrics(self.path) if record["step"] <= step]
         with atomic_path(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            temporary.write_text("".join(json_text(record, indent=None) + "\n" for record in kept))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
+from facedistill.core.json_text import json_text
 from facedistill.core.progress import Say, track
 from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.experiments.measurement import model_hash
@@ -95,7 +96,7 @@ def _write(
         },
     }
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        temporary.write_text(json_text(document) + "\n", "utf-8")
 
 
 def _read(path: Path, weights: Mapping[str, str]) -> dict[str, Cost] | None:

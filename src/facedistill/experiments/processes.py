@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from facedistill.core.errors import Interrupted
+from facedistill.core.errors import Interrupted, escaped
 from facedistill.core.progress import Say, progress_bar
 from facedistill.core.signals import (
     STOP_SIGNALS,
@@ -124,7 +124,7 @@ def _child(job: Job, threads: int) -> None:
         try:
             with stoppable(lambda: f"stopped, {standing(job.trial.folder)}"):
                 take_signals()
-                attempt(job, lambda line: print(line, flush=True))
+                attempt(job, lambda line: print(escaped(line), flush=True))
         except Interrupted as stop:
             print(stop, flush=True)
             sys.exit(stop.exit_code)

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.json_text import json_text
 from facedistill.distill.bank.format import info_path
 from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.experiments.folder import LAST, RECIPE, SUMMARY
@@ -120,6 +123,25 @@ def changed_origin(folder: Path, recipe: Recipe) -> str | None:
     return next((key for key, each in now.items() if made_with.get(key, each) != each), None)
 
 
+class _Stored(BaseModel):
+    """A `summary.json` as it is read; its origins are compared apart."""
+
+    recipe: str
+    steps: int = Field(ge=0)
+    validation_accuracy: float | None
+    validation_nme: float | None = None
+    evaluation: dict[str, dict[str, Any]]
+    skipped: list[str]
+    images_per_second: float
+    seconds_per_step: float = 0.0
+    receptive_fields: dict[str, float] = {}
+
+    @property
+    def validation(self) -> float | None:
+        """Accuracy, or of a landmark network the NME."""
+        return self.validation_accuracy if self.validation_nme is None else self.validation_nme
+
+
 def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
     """Return what an earlier call finished; None where there is training or measuring to do.
 
@@ -130,8 +152,8 @@ def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
     if not path.exists() or not (folder / BEST).exists():
         return None
     try:
-        content = json.loads(path.read_text("utf-8"))
-        if content["recipe"] != recipe.hash:
+        content = _Stored.model_validate_json(path.read_bytes(), strict=True)
+        if content.recipe != recipe.hash:
             return None
         if key := changed_origin(folder, recipe):
             raise FacedistillError(
@@ -141,17 +163,20 @@ def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
         return Summary(
             folder,
             folder / BEST,
-            content["steps"],
-            content.get("validation_nme", content["validation_accuracy"]),
-            content["evaluation"],
-            content["skipped"],
-            content["images_per_second"],
-            content.get("seconds_per_step", 0.0),
-            content.get("receptive_fields", {}),
+            content.steps,
+            content.validation,
+            content.evaluation,
+            content.skipped,
+            content.images_per_second,
+            content.seconds_per_step,
+            content.receptive_fields,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
         raise FacedistillError(
-            f"{path} is damaged ({error}): delete it to measure the finished run again"
+            f"{path} is damaged ({place}: {first['msg']}): delete it to measure the finished run "
+            "again"
         ) from error
 
 
@@ -173,4 +198,4 @@ def write_summary(summary: Summary, recipe: Recipe) -> None:
     if summary.receptive_fields:
         content["receptive_fields"] = summary.receptive_fields
     with atomic_path(summary.folder / SUMMARY) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        temporary.write_text(json_text(content) + "\n", "utf-8")

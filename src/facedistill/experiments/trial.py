@@ -12,6 +12,7 @@ import torch
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.json_text import json_text
 from facedistill.core.progress import Say
 from facedistill.core.signals import stoppable
 from facedistill.data.open import open_dataset
@@ -127,7 +128,7 @@ def note_error(folder: Path, line: str, trace: str = "") -> None:
     """Write down why a run has no result."""
     with atomic_path(folder / ERROR) as temporary:
         document = {"error": " ".join(line.split()), "traceback": trace}
-        temporary.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        temporary.write_text(json_text(document) + "\n", "utf-8")
 
 
 def read_error(folder: Path) -> str | None:

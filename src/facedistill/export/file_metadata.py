@@ -27,11 +27,11 @@ their bytes (`runtime.file_digest`), and are opened only with it.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.json_text import json_text
 from facedistill.core.version import __version__
 from facedistill.export.target import ExportOptions, InputKind
 from facedistill.models.face_network import FaceNetwork
@@ -75,7 +75,7 @@ def exported_metadata(
 
 def write_beside(path: Path, document: dict[str, Any]) -> None:
     """Write the document beside the file at `path`: `student.param.json`."""
-    _beside(path).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    _beside(path).write_text(json_text(document) + "\n", "utf-8")
 
 
 def read_beside(path: Path) -> dict[str, Any] | None:

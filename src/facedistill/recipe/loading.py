@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.keys import first_problem
 from facedistill.recipe.overrides import Override
@@ -94,6 +95,7 @@ def read_text(source: str | Path) -> str:
                 "(or give the path of a .yaml file)"
             )
         return (_SHIPPED / f"{source}.yaml").read_text("utf-8")
+    require_regular(path)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

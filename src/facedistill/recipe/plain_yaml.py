@@ -37,12 +37,19 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1 reads 3e-3 as text; a number is meant.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+# YAML 1.1 reads 3e-3 as text, and 1:59:59.0, 017 and 2001-01-01 as numbers and a date: a number is
+# what anybody reads as one.
+_INTEGER, _FLOAT, _DATE = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+_Loader.yaml_implicit_resolvers = {
+    first: [each for each in known if each[0] not in (_INTEGER, _FLOAT, _DATE)]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _form in (
+    (_INTEGER, r"[-+]?(0|[1-9][0-9]*)$"),
+    (_FLOAT, r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)$|[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    (_FLOAT, r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(_form), list("-+.0123456789"))
 
 
 def parse_yaml(text: str, what: str) -> Any:
@@ -84,9 +91,9 @@ def check_plain(value: Any, depth: int = 0) -> None:
             check_plain(item, depth + 1)
     elif isinstance(value, str):
         value.encode()
-    elif isinstance(value, int) and abs(value) >= 1 << 63:
-        raise ValueError("a number is too large")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is no number to use")
+    elif isinstance(value, int | float) and abs(value) >= 1 << 63:
+        raise ValueError("a number is too large")
     elif not isinstance(value, int | float | None):
         raise ValueError(f"{value} is neither text nor a number")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from facedistill.core.errors import escaped
 from facedistill.core.estimate import Estimate
 
 MISSING = "-"
@@ -49,7 +50,7 @@ class Column:
             return f"{value:,}"
         if isinstance(value, float | int):
             return f"{scale * value:.{self.digits}f}"
-        return str(value)
+        return escaped(str(value))
 
     def is_number(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Whether all values of the column, as far as they are there, are numbers."""
@@ -86,4 +87,9 @@ def _column(column: str | Column) -> Column:
 
 def _cell(text: str) -> str:
     """Return text that stays within one Markdown cell."""
-    return " ".join(text.replace("|", "\\|").split())
+    return " ".join(plain_markdown(text).replace("|", "\\|").split())
+
+
+def plain_markdown(text: str) -> str:
+    """Return text that no reader of Markdown takes for HTML, or a terminal for commands."""
+    return escaped(text).replace("&", "&amp;").replace("<", "&lt;")

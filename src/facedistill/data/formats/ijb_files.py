@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.runtime.alignment import align
 
@@ -209,6 +210,7 @@ def _header_lines(path: Path) -> int:
 
 
 def _readable(path: Path) -> Path:
+    require_regular(path)
     try:
         path.open("rb").close()
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 
 
 def open_npy(path: Path) -> np.ndarray:
@@ -23,6 +24,7 @@ def open_npy(path: Path) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no `.npy` of plain numbers, cut short or too long.
     """
+    require_regular(path)
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:

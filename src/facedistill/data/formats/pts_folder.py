@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 from facedistill.core.progress import track
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.formats.image_folder import IMAGE_SUFFIXES
@@ -79,6 +80,7 @@ def read_pts(path: str | Path) -> np.ndarray:
         FacedistillError: If the file is not of that form, or states another number of points.
     """
     path = Path(path)
+    require_regular(path)
     try:
         with path.open("rb") as file:
             text = file.read(PTS_BYTES + 1).decode("ascii")

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_regular
 from facedistill.data.pairs.pair_set import PairSet
 
 KEYS = ("identity", "image")
@@ -50,6 +51,7 @@ def read_groups(path: str | Path) -> GroupTable:
         FacedistillError: If it has no such header, a line does not fit it, or a name comes twice.
     """
     path = Path(path)
+    require_regular(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.files import require_no_device
 from facedistill.core.network_suffixes import NETWORKS, is_checkpoint, is_network
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
@@ -38,6 +39,7 @@ def open_network(
         FacedistillError: If the suffix is another, or the file is refused by its reader.
     """
     path = best_of(path)
+    require_no_device(path)
     suffix = path.suffix.lower()
     if output is not None and suffix != ".onnx":
         raise FacedistillError(

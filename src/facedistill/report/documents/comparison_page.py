@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.estimate import Estimate
+from facedistill.core.json_text import json_text
 from facedistill.evaluation.statistics.table_rows import Row, RunResult, figures_of
 from facedistill.report.documents.comparison_table import (
     PAIRED,
@@ -99,7 +99,7 @@ def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Pa
     texts = {
         "comparison.md": to_markdown(name, rows),
         "comparison.csv": to_csv(rows),
-        "comparison.json": json.dumps(to_dict(name, rows), indent=2, allow_nan=False) + "\n",
+        "comparison.json": json_text(to_dict(name, rows)) + "\n",
         "comparison.html": to_html(name, rows),
     }
     paths = [Path(out) / file for file in texts]

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from facedistill.core.errors import escaped
 from facedistill.evaluation.statistics.seed_differences import SeedDifference
 from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.report.documents.model_card import marked_licence
-from facedistill.report.table import Column, figure_column, markdown_table
+from facedistill.report.table import Column, figure_column, markdown_table, plain_markdown
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
@@ -154,7 +155,7 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
     columns = columns_of(rows)
     costs = ("macs", "milliseconds", "file")
     columns = columns[: 1 + max(i for i, column in enumerate(columns) if column.key in costs)]
-    table = Table(title=escape(name), title_justify="left")
+    table = Table(title=escape(escaped(name)), title_justify="left")
     for column in columns:
         justify = "left" if column.key == "row" else "right"
         table.add_column(escape(column.title), justify=justify, overflow="fold")  # type: ignore[arg-type]
@@ -165,7 +166,7 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
         table.add_row(*texts, style=style)
     console.print(table)
     for line in [*explanation(rows), *crashes(rows)]:
-        console.print(line, highlight=False, markup=False)
+        console.print(escaped(line), highlight=False, markup=False)
     if columns := paired_columns(rows, headlines=True):
         _print_paired(rows, columns, console)
 
@@ -184,15 +185,15 @@ def _print_paired(rows: Sequence[Row], columns: Sequence[Column], console: Conso
 def to_markdown(name: str, rows: Sequence[Row]) -> str:
     """Return the comparison as a Markdown document."""
     parts = [
-        f"# {name}",
+        plain_markdown(f"# {name}"),
         markdown_table([cells_of(row) for row in rows], columns_of(rows)),
-        " ".join(explanation(rows)),
+        plain_markdown(" ".join(explanation(rows))),
     ]
     if columns := paired_columns(rows):
         parts += ["## Paired by seed", markdown_table(paired_cells(rows), columns), PAIRED]
     if crashes(rows):
-        parts.append("\n".join(f"- {line}" for line in crashes(rows)))
-    licences = "\n".join(_licence_lines(rows))
+        parts.append(plain_markdown("\n".join(f"- {line}" for line in crashes(rows))))
+    licences = plain_markdown("\n".join(_licence_lines(rows)))
     return "\n\n".join([*parts, "## Licences", licences]) + "\n"
 
 

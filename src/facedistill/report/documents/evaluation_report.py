@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.json_text import json_text
 from facedistill.core.version import __version__
 from facedistill.distill.teachers.prompted import PromptedNetwork
 from facedistill.evaluation.evaluate import Evaluation
@@ -21,7 +21,7 @@ from facedistill.report.figures.curves import roc_points
 from facedistill.report.page import render_page
 from facedistill.report.sections.evaluation_section import evaluation_section
 from facedistill.report.sections.section import Gallery, Section
-from facedistill.report.table import markdown_table
+from facedistill.report.table import markdown_table, plain_markdown
 
 JSON, MARKDOWN, PAGE = "report.json", "report.md", "report.html"
 
@@ -65,7 +65,7 @@ def write_report(
     ]
     about = {"network": subject, **(facts or {}), "facedistill": __version__}
     texts = {
-        JSON: json.dumps(to_dict(about, evaluations, sections), indent=2, allow_nan=False) + "\n",
+        JSON: json_text(to_dict(about, evaluations, sections)) + "\n",
         MARKDOWN: to_markdown(about, sections),
         PAGE: render_page("evaluation.html", title=subject, about=about, sections=sections),
     }
@@ -125,14 +125,17 @@ def to_dict(
 
 def to_markdown(about: Mapping[str, str], sections: Sequence[Section]) -> str:
     """Return the report as a Markdown document; its figures are on the page."""
-    parts = [f"# {about['network']}", "\n".join(f"- {key}: {text}" for key, text in about.items())]
+    facts = "\n".join(f"- {key}: {text}" for key, text in about.items())
+    parts = [plain_markdown(f"# {about['network']}"), plain_markdown(facts)]
     for made in sections:
-        parts += [f"## {made.title}", *made.remarks]
+        parts += [plain_markdown(f"## {made.title}"), *map(plain_markdown, made.remarks)]
         for table in made.tables:
-            parts += [f"### {table.title}", markdown_table(table.rows, table.columns)]
-            parts += [table.remark] if table.remark else []
+            title = plain_markdown(f"### {table.title}")
+            parts += [title, markdown_table(table.rows, table.columns)]
+            parts += [plain_markdown(table.remark)] if table.remark else []
         for gallery in made.galleries:
-            parts += [f"### {gallery.title}", gallery.remark, _pairs(gallery)]
+            texts = [f"### {gallery.title}", gallery.remark]
+            parts += [*map(plain_markdown, texts), _pairs(gallery)]
         rules = [f"- {r.name}, version {r.version}: {r.meaning}" for r in made.rules]
         if made.data is not None:
             rules.append(f"- data: {made.data}")

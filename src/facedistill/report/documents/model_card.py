@@ -14,7 +14,7 @@ from facedistill.evaluation.statistics.table_rows import figures_of
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.report.sections.fairness_table import GROUP_COLUMNS, threshold_line
-from facedistill.report.table import Column, figure_column, markdown_table
+from facedistill.report.table import Column, figure_column, markdown_table, plain_markdown
 
 UNKNOWN = "unknown"
 """What a licence is called that is not stated."""
@@ -82,9 +82,12 @@ def model_card(
         "Network": _network(network),
         "Teacher": "None: it learned from labels alone."
         if about.teacher is None
-        else f"{about.teacher}. Licence of its weights: {marked_licence(about.teacher_licence)}.",
-        "Training data": f"`{about.training_data or UNKNOWN}`. Licence: "
-        f"{marked_licence(about.data_licence)}.",
+        else plain_markdown(
+            f"{about.teacher}. Licence of its weights: {marked_licence(about.teacher_licence)}."
+        ),
+        "Training data": plain_markdown(
+            f"`{about.training_data or UNKNOWN}`. Licence: {marked_licence(about.data_licence)}."
+        ),
         "Figures": _figures(about.metrics, reports),
         "Thresholds": _thresholds(about.thresholds, reports),
         "Fairness": _fairness(reports),
@@ -94,7 +97,7 @@ def model_card(
         "Recipe": f"Hash {about.recipe_hash}; of absolute paths only the last name.\n\n"
         f"```yaml\n{recipe.strip()}\n```",
     }
-    parts = [f"# {network.name}"]
+    parts = [plain_markdown(f"# {network.name}")]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items() if text]
     return "\n\n".join(parts) + "\n"
 
@@ -120,9 +123,8 @@ def _figures(metrics: Mapping[str, float], reports: Mapping[str, Mapping[str, An
         for figure, estimate in figures_of(report).items():
             column = figure_column(figure, figure)
             rows.append({"figure": column.title, "value, 95 %": column.text(estimate)})
-        parts.append(
-            f"On {name} ({_size(report)}):\n\n{markdown_table(rows, ['figure', 'value, 95 %'])}"
-        )
+        table = markdown_table(rows, ["figure", "value, 95 %"])
+        parts.append(f"On {plain_markdown(name)} ({_size(report)}):\n\n{table}")
     if metrics:
         metrics_text = ", ".join(f"{key} {value:.4f}" for key, value in sorted(metrics.items()))
         parts.append(
@@ -177,7 +179,8 @@ def _by_group(name: str, report: Mapping[str, Any]) -> str:
     table = markdown_table(rows, GROUP_COLUMNS)
     apart = "\n".join(f"- {_differential(report[rate])}" for rate in ("fmr", "fnmr"))
     setting = threshold_line(report["threshold"], report["target"])
-    return f"On {name}, by {report['attribute']}. {setting}.\n\n{table}\n\n{apart}"
+    what = plain_markdown(f"On {name}, by {report['attribute']}. {setting}.")
+    return f"{what}\n\n{table}\n\n{apart}"
 
 
 def _differential(apart: Mapping[str, Any]) -> str:
@@ -185,4 +188,6 @@ def _differential(apart: Mapping[str, Any]) -> str:
     if ratio is None:
         return f"{apart['rate']}: {apart['reason']}."
     times = Column("times", digits=2).text(ratio)
-    return f"{apart['rate']} of {apart['worst']} is {times} times that of {apart['best']}."
+    return plain_markdown(
+        f"{apart['rate']} of {apart['worst']} is {times} times that of {apart['best']}."
+    )
