@@ -11,6 +11,7 @@ from tests.models.foreign.foreign_file import (
     linear,
     norm,
     opened,
+    prefixed,
     random_weights,
 )
 
@@ -87,3 +88,10 @@ def test_equals_the_network_by_hand(tmp_path, head, color):
     torch.testing.assert_close(
         embedding_of(network, images), by_hand(weights, head, images), rtol=1e-5, atol=1e-5
     )
+
+
+def test_facex_zoo_divides_by_128(tmp_path):
+    weights = random_weights(public_shapes(""))
+    content = {"state_dict": prefixed(weights, "backbone."), "epoch": 3}
+    network, _ = opened(tmp_path / "mfn.pt", content)
+    assert network.input == InputSpec(SIDE, "BGR", std=(128.0,) * 3)

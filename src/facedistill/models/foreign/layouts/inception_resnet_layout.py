@@ -17,7 +17,7 @@ class InceptionResNetLayout(Layout):
     """With its classes, `logits`, or without."""
 
     trainers = "facenet-pytorch InceptionResnetV1 (vggface2, casia-webface)"
-    feeds = "RGB and 128, 160 px; trained on MTCNN's crops, which are not aligned"
+    feeds = "RGB / 128, 160 px; trained on MTCNN's crops, which are not aligned"
     mark = "conv2d_1a.conv.weight"
 
     def recognise(self, shapes: Shapes, place: str) -> Recognised | None:

@@ -29,7 +29,7 @@ class IrLayout(Layout):
     )
     feeds = (
         "AdaFace (a Lightning file, `model.`) BGR, CVLface (`net.`) RGB, FaceX-Zoo (`backbone.`) "
-        "BGR and 128; elsewhere the colour is asked for"
+        "BGR / 128; elsewhere the colour is asked for"
     )
     mark = "body.0.res_layer.1.weight"
 

@@ -11,6 +11,7 @@ from facedistill.models.foreign.layout import (
     register,
     with_unit_affine,
 )
+from facedistill.runtime.input_spec import Color
 
 _HEAD = "output_layer."
 
@@ -19,13 +20,14 @@ _HEAD = "output_layer."
 class MobileFaceNetLayout(Layout):
     """With the head beside the other layers."""
 
-    trainers = "FaceX-Zoo, InsightFace_Pytorch and their kin: MobileFaceNet"
-    feeds = "BGR"
+    trainers = "MobileFaceNet of FaceX-Zoo, InsightFace_Pytorch and others"
+    feeds = "BGR; FaceX-Zoo (`state_dict`, `backbone.`) / 128"
     mark = "conv2_dw.conv.weight"
 
     def recognise(self, shapes: Shapes, place: str) -> Recognised | None:
         """Return the network of this width."""
-        return _recognised(shapes, "", CustomaryInput(None, "BGR"))
+        std = 128.0 if place == "state_dict.backbone." else 127.5
+        return _recognised(shapes, "", "BGR", std)
 
 
 @register("mobilefacenet_output_layer")
@@ -38,7 +40,7 @@ class OutputLayerLayout(Layout):
 
     def recognise(self, shapes: Shapes, place: str) -> Recognised | None:
         """Return the network of this width."""
-        return _recognised(shapes, _HEAD, CustomaryInput(None, "RGB"))
+        return _recognised(shapes, _HEAD, "RGB")
 
     def renamed(self, weights: Stored) -> Stored:
         """Put the head beside the other layers."""
@@ -46,10 +48,10 @@ class OutputLayerLayout(Layout):
         return with_unit_affine(named, "bn")
 
 
-def _recognised(shapes: Shapes, head: str, custom: CustomaryInput) -> Recognised:
+def _recognised(shapes: Shapes, head: str, color: Color, std: float = 127.5) -> Recognised:
     arguments = {
         "embedding_size": shapes[f"{head}linear.weight"][0],
         "width": shapes["conv1.conv.weight"][0] / 64,
     }
     size = 16 * shapes[f"{head}conv_6_dw.conv.weight"][2]
-    return Recognised("mobilefacenet", arguments, CustomaryInput(size, custom.color))
+    return Recognised("mobilefacenet", arguments, CustomaryInput(size, color, std))

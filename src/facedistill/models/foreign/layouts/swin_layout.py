@@ -27,7 +27,7 @@ class SwinLayout(Layout):
     """Swin-T, -S and -B, with a linear layer to the embedding or without."""
 
     trainers = "FaceX-Zoo Swin-T, Swin-S, Swin-B; Microsoft's and timm's with an embedding layer"
-    feeds = "FaceX-Zoo BGR and 128; of others the input is asked for"
+    feeds = "FaceX-Zoo BGR / 128; of others the input is asked for"
     mark = MARK
 
     def recognise(self, shapes: Shapes, place: str) -> Recognised | None:
