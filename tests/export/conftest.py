@@ -16,7 +16,11 @@ def runtime(monkeypatch):
     made = FakeTarget()
     module = SimpleNamespace(write=made.write, open_engine=made.open_engine)
     monkeypatch.setitem(sys.modules, "fake_target", module)
-    fake = Target("fake", "Fake", "fake_target", ".fake", RUNTIME, defaults=ExportOptions(batch=2))
+    fake = Target(
+        *("fake", "Fake", "fake_target", ".fake", RUNTIME),
+        companions=(".bin",),
+        defaults=ExportOptions(batch=2),
+    )
     monkeypatch.setitem(TARGETS._entries, "fake", fake)
     return made
 

@@ -1,6 +1,7 @@
 import json
 import sys
 from dataclasses import replace
+from tempfile import gettempdir
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from tests.export.fake_target import SIDE, faces
 
 
 def test_a_file_is_published_with_its_companions_once_it_is_checked(network, runtime, tmp_path):
-    (tmp_path / "a.bin").write_text("old")
     report = export_network(network, tmp_path / "a.fake", "fake", faces=faces(40))
     assert runtime.left == []
     assert runtime.asked == ExportOptions(batch=2)
@@ -76,19 +76,63 @@ def test_folders_are_published_whole(network, runtime, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["fake_target"], "open_engine", lambda path, threads: runtime)
     (tmp_path / "a.fake").mkdir()
     (tmp_path / "a.fake" / "stale").touch()
-    report = export_network(network, tmp_path / "a.fake", "fake")
+    report = export_network(network, tmp_path / "a.fake", "fake", overwrite=True)
     assert report.bytes == len("weights")
     assert [file.name for file in (tmp_path / "a.fake").rglob("*")] == ["inner", "weights"]
 
 
-def test_a_full_disk_leaves_nothing(network, runtime, tmp_path, monkeypatch):
-    def write(network, path, options):
-        raise OSError(28, "No space left on device")
+def fail_for_space(*_):
+    raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sys.modules["fake_target"], "write", write)
-    with pytest.raises(FacedistillError, match=r"cannot write .*a\.fake: No space left"):
+
+@pytest.mark.parametrize(
+    ("module", "name", "place"),
+    [
+        ("fake_target", "write", f"to the temporary folder {gettempdir()}: No .*: set TMPDIR"),
+        ("shutil", "copyfile", r".*a\.fake: No space left"),
+    ],
+)
+def test_a_full_disk_is_named_and_leaves_nothing(
+    network, runtime, tmp_path, monkeypatch, module, name, place
+):
+    monkeypatch.setattr(sys.modules[module], name, fail_for_space)
+    with pytest.raises(FacedistillError, match=f"^cannot write {place}"):
         export_network(network, tmp_path / "a.fake", "fake")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("there", ["a.fake", "a.bin"])
+def test_nothing_that_is_there_is_written_over_unasked(network, runtime, tmp_path, there):
+    (tmp_path / there).write_text("old")
+    with pytest.raises(FacedistillError, match=rf"{there} is there already: .*--overwrite"):
+        export_network(network, tmp_path / "a.fake", "fake")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {there: "old"}
+    assert runtime.asked is None
+    export_network(network, tmp_path / "a.fake", "fake", overwrite=True)
+    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert found == {"a.fake": "graph", "a.bin": "weights"}
+
+
+def test_what_appears_meanwhile_is_not_written_over(network, runtime, tmp_path, monkeypatch):
+    write = sys.modules["fake_target"].write
+
+    def write_beside(*arguments):
+        write(*arguments)
+        (tmp_path / "a.fake").write_text("another's")
+
+    monkeypatch.setattr(sys.modules["fake_target"], "write", write_beside)
+    with pytest.raises(FacedistillError, match=r"a\.fake is there already"):
+        export_network(network, tmp_path / "a.fake", "fake")
+    assert (tmp_path / "a.fake").read_text() == "another's"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_weights_of_another_targets_file_stay(network, runtime, tmp_path, overwrite):
+    for name in ("a.xml", "a.bin"):
+        (tmp_path / name).write_text("OpenVINO's")
+    with pytest.raises(FacedistillError, match=r"a\.bin (belongs to .*a\.xml, which )?is there"):
+        export_network(network, tmp_path / "a.fake", "fake", overwrite=overwrite)
+    assert (tmp_path / "a.bin").read_text() == "OpenVINO's"
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,13 @@ from facedistill.cli.options.arguments import (
     InputMean,
     InputSize,
     InputStd,
+    Overwrite,
     Prompts,
 )
 from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import echo
 from facedistill.cli.stopping import AGAIN, stopped_as
-from facedistill.core.atomic import watch
+from facedistill.core.atomic import require_absent, watch
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 
@@ -149,6 +150,7 @@ def evaluate(
             help="Of landmarks: best, median, worst faces; cumulative curve.",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     prompts: Prompts = None,
     as_json: AsJson = False,
     color: InputColor = None,
@@ -165,6 +167,7 @@ def evaluate(
     _check_sources(model, sources, flipped, prompts, save_thresholds)
     _check_output("--output", output, model)
     _check_output("--against-output", against_output, against)
+    _check_written(report, figures, len(sources), overwrite)
     from facedistill.evaluation.evaluate import evaluate as measure
     from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
     from facedistill.evaluation.stored_embeddings import open_stored
@@ -255,6 +258,18 @@ def _check_sources(
 def _check_output(option: str, output: str | None, path: Path | None) -> None:
     if output and (path is None or path.suffix.lower() == ".npy"):
         raise FacedistillError(f"{option} names an output of a network, and there is none")
+
+
+def _check_written(report: Path | None, figures: Path | None, sets: int, overwrite: bool) -> None:
+    """Refuse to write over the files of another evaluation."""
+    if report is not None:
+        from facedistill.report.documents.evaluation_report import report_files
+
+        require_absent(*report_files(report), overwrite=overwrite, give="--report")
+    if figures is not None:
+        from facedistill.report.figures.landmark_figures import figure_files
+
+        require_absent(*figure_files(figures, sets), overwrite=overwrite, give="--pictures")
 
 
 def _options(groups: Path | None, variants: list[str] | None, **settings: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facedistill.cli.options.arguments import AsJson, Out
+from facedistill.cli.options.arguments import AsJson, Out, Overwrite
 from facedistill.cli.output import echo
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.json_text import json_text
@@ -63,6 +63,7 @@ def export(
     pairs: Annotated[
         str | None, typer.Option(help="Verification pairs to compare the accuracy on.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """A student as a file for the device, compared with torch before it is written."""
@@ -85,5 +86,6 @@ def export(
         faces=open_dataset(data, relabel=True) if data else None,
         calibration=calibration,
         pairs=open_pairs(pairs) if pairs else None,
+        overwrite=overwrite,
     )
     echo(json_text(report.to_dict()) if as_json else report.line())

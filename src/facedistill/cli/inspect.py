@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, Root, Skip
+from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, Overwrite, Root, Skip
 from facedistill.cli.output import echo, print_mapping
+from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 
@@ -41,8 +42,11 @@ def inspect(
         float, typer.Option(min=-1, max=1, help="Cosine similarity of an image likely mislabelled.")
     ] = 0.2,
     output: EmbeddingOutput = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """What is in this file? Counts, sizes, labels, parameters, metadata, a sheet of samples."""
+    if sheet:
+        require_absent(sheet, overwrite=overwrite, give="--sheet")
     if neighbours:
         if verify:
             raise FacedistillError("--neighbours and --verify are two questions: ask one at a time")

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from facedistill.cli.options.arguments import Out, Root, Skip
+from facedistill.cli.options.arguments import Out, Overwrite, Root, Skip
 from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import print_mapping
 from facedistill.cli.stopping import stopped_as, written_or_not
+from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError
 
 EXAMPLES = (
@@ -47,7 +48,7 @@ def prepare(
     ] = None,
     quality: Annotated[int, typer.Option(help="JPEG quality of images encoded anew.")] = 95,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
-    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a training set of photos: align loose crops, pack aligned ones into RecordIO."""
     if not pack and not align:
@@ -55,6 +56,9 @@ def prepare(
     if align != (model is not None) or (sheet and not align):
         raise FacedistillError("--align needs --model, a landmark network; --sheet goes with both")
     from facedistill.data.damage import naming_all_damaged, without_damaged
+
+    if sheet:
+        require_absent(sheet, overwrite=overwrite, give="--sheet")
     from facedistill.data.open import open_dataset
     from facedistill.data.packing import pack as pack_dataset
 

@@ -76,6 +76,23 @@ def _refused_as(target: Path) -> Iterator[None]:
         raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
 
 
+def require_absent(*targets: Path, overwrite: bool | None = None, give: str = "--out") -> None:
+    """Refuse to write over what is there, unless that is asked for.
+
+    Args:
+        targets: Files or folders that will be written.
+        overwrite: Whether it is asked for; None where it cannot be.
+        give: Option that names another place.
+
+    Raises:
+        FacedistillError: Naming the first that is there.
+    """
+    remedy = f"give another {give}" + ("" if overwrite is None else ", or --overwrite")
+    for target in targets:
+        if not overwrite and os.path.lexists(target):
+            raise FacedistillError(f"{target} is there already: {remedy}")
+
+
 def watch(target: str | Path) -> Callable[[], bool]:
     """Return what tells whether a file or folder has been written since this call."""
     target = Path(target)

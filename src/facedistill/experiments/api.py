@@ -169,6 +169,7 @@ def export(
     *,
     pairs: str | Path | PairSet | None = None,
     options: ExportOptions | None = None,
+    overwrite: bool = False,
 ) -> ExportReport:
     """Write a network as a file for the device, compared with torch before it is kept.
 
@@ -179,6 +180,7 @@ def export(
         data: Faces to compare on, and to calibrate integers with; random pixels by default.
         pairs: Verification pairs to compare the accuracy on.
         options: What the file takes and gives; the target's own choice by default.
+        overwrite: Replace an export of the same name.
 
     Returns:
         The parity check: cosine similarities face by face, accuracy on the pairs, file size.
@@ -197,6 +199,7 @@ def export(
         options,
         faces=None if data is None else _faces(data),
         pairs=open_pairs(pairs) if isinstance(pairs, str | Path) else pairs,
+        overwrite=overwrite,
     )
 
 

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.core.progress import Say
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.engine.metrics_log import METRICS, read_metrics
 from facedistill.evaluation.statistics.table_rows import Measured, Row, RunResult, assemble
 from facedistill.experiments.build.student import check_network
-from facedistill.experiments.comparison_latency import time_rows
+from facedistill.experiments.comparison_latency import LATENCY, time_rows
 from facedistill.experiments.folder import SUMMARY, claim, figures_of
 from facedistill.experiments.measurement import TestSet, fingerprint, read_measurement, truth_of
+from facedistill.experiments.ownership import check_owner
 from facedistill.experiments.processes import run_apart
-from facedistill.experiments.summary import changed_origin, check_owner
+from facedistill.experiments.summary import changed_origin
 from facedistill.experiments.trial import (
     Job,
     attempt,
@@ -31,9 +33,12 @@ from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.files.model_file import load_model
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.files.run_weights import BEST
-from facedistill.recipe.comparison import Comparison, Trial, plan
+from facedistill.recipe.comparison import RUNS, Comparison, Trial, plan
 from facedistill.recipe.schema import PairsRecipe, Recipe
+from facedistill.report.documents.comparison_page import TABLES
+from facedistill.report.documents.grid_tables import GRIDS
 from facedistill.report.documents.model_card import UNKNOWN
+from facedistill.report.documents.pareto_panels import PARETO
 
 VALIDATION = "validation people"
 """Name, also on disk, of the pairs where none are named: they chose the weights too."""
@@ -82,6 +87,7 @@ def run_comparison(
     """
     out = Path(out)
     trials = plan(comparison, out)
+    _check_folder(out)
     for trial in trials:
         check_owner(trial.folder, trial.recipe)
     tasks = open_tasks(comparison, trials)
@@ -90,6 +96,13 @@ def run_comparison(
         _run_missing(comparison.name, trials, tasks, jobs, say)
         rows = _rows(comparison, trials, tasks)
         return time_rows(rows, out, say=say) if comparison.latency else rows
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder with files of the names of the tables, and no runs that they are of."""
+    if not (out / RUNS).is_dir():
+        names = (*TABLES, PARETO, GRIDS, LATENCY)
+        require_absent(*(out / name for name in names))
 
 
 def _run_missing(

@@ -68,7 +68,7 @@ def _exported(runs: Mapping[str, Path], say: Say) -> dict[str, Path]:
     files = {}
     for name, folder in track(runs.items(), "exporting", total=len(runs), unit="networks"):
         try:
-            export_network(load_model(folder / BEST), folder / EXPORTED)
+            export_network(load_model(folder / BEST), folder / EXPORTED, overwrite=True)
         except FacedistillError as error:
             say(f"{name}: no latency: {error}")
             continue

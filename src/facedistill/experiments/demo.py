@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facedistill.core.atomic import atomic_path
+from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import Say
 from facedistill.data.open import open_dataset
 from facedistill.data.packing import pack
@@ -123,6 +124,7 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> bool:
         Whether every row of the comparison has a result; one that crashed is named.
     """
     out, scale, started = Path(out), QUICK if quick else Scale(), time.monotonic()
+    _check_folder(out)
     say(f"faces: {scale.images} images of each of {scale.identities} synthetic identities")
     faces = _draw(out / "faces", scale.identities, scale.images)
     settings = _settings(faces, scale)
@@ -147,6 +149,12 @@ def run_demo(out: str | Path, *, quick: bool = False, say: Say = print) -> bool:
     whole = _compare(comparison, out, pairs, say)
     say(f"{(time.monotonic() - started) / 60:.1f} minutes; everything is in {out}")
     return whole
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that holds something, and no faces of a demo."""
+    if any(out.glob("[!.]*")) and not any(out.glob("faces-*/train.rec")):
+        raise FacedistillError(f"{out} is not empty and holds no demo: choose another --out")
 
 
 def _draw(folder: Path, identities: int, images: int, first: int = 0) -> Path:
@@ -238,7 +246,7 @@ def _measure(out: Path, pairs: PairSet) -> list[Row]:
     folders = [out / folder for folder in FOLDERS.values()]
     networks = [load_model(folder / "best.safetensors") for folder in folders]
     files = [
-        export_network(network, folder / "model.onnx")
+        export_network(network, folder / "model.onnx", overwrite=True)
         for network, folder in zip(networks, folders, strict=True)
     ]
     timed = bench([file.path for file in files], threads=[1], batches=[1]).rows

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from facedistill.core.atomic import folder_for
 from facedistill.core.errors import FacedistillError
 
 LAST = "last.safetensors"
@@ -42,28 +43,52 @@ def claim(folder: Path) -> Iterator[None]:
     """Hold a run's folder.
 
     The lock belongs to the process and to none that it forks, so a killed one leaves no stale claim
-    behind.
+    behind. A folder that was made for it and is still empty goes away when the block fails.
 
     Raises:
         FacedistillError: If another process holds it, or it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise FacedistillError(f"cannot write to {folder}: {error.strerror}") from error
-    with lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise FacedistillError(
-                f"{folder} is in use by another facedistill: wait for it, or choose another --out"
-            ) from None
+            stack.enter_context(folder_for(folder))
+            lock = stack.enter_context(_locked(folder / ".lock"))
+        except OSError as error:
+            raise FacedistillError(f"cannot write to {folder}: {error.strerror}") from error
         _held.add(lock)
         try:
             yield
         finally:
             _held.discard(lock)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[TextIO]:
+    """Hold a lock file, which goes away with the lock."""
+    while True:
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FacedistillError(
+                    f"{path.parent} is in use by another facedistill: wait for it, or choose "
+                    "another --out"
+                ) from None
+            except OSError:
+                pass  # A file system without locks: nothing tells of the other process.
+            if not _is_at(lock, path):
+                continue  # Its holder has removed it before it was locked here.
+            try:
+                yield lock
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def figures_of(folder: Path) -> dict[str, Path]:

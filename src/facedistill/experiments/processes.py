@@ -26,7 +26,7 @@ from facedistill.core.signals import (
 )
 from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.engine.metrics_log import METRICS, read_metrics
-from facedistill.experiments.summary import standing
+from facedistill.experiments.ownership import standing
 from facedistill.experiments.trial import Job, attempt, has_result, note_error, read_error
 
 LOG = "log.txt"

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from facedistill.core.atomic import atomic_path
 from facedistill.core.process import keep_freed_memory
 from facedistill.core.progress import Say, say_nothing
 from facedistill.core.signals import stoppable
@@ -35,18 +34,13 @@ from facedistill.experiments.build.training_data import (
     split_data,
 )
 from facedistill.experiments.build.training_step import create_training_step
-from facedistill.experiments.folder import RECIPE, claim
+from facedistill.experiments.folder import claim
 from facedistill.experiments.measurement import evaluate_best, protocol_of
+from facedistill.experiments.ownership import begun, check_owner, standing
 from facedistill.experiments.run_card import write_run_card
 from facedistill.experiments.run_figures import write_figures
 from facedistill.experiments.run_metadata import run_metadata
-from facedistill.experiments.summary import (
-    Summary,
-    check_owner,
-    read_summary,
-    standing,
-    write_summary,
-)
+from facedistill.experiments.summary import Summary, read_summary, write_summary
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
 from facedistill.models.files.model_metadata import ModelMetadata
@@ -88,10 +82,9 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
             say(f"{recipe.name} is finished, {summary.steps:,} steps: {folder} holds the result")
             return summary
         accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            with atomic_path(folder / RECIPE) as temporary:
-                temporary.write_text(recipe.to_yaml(), "utf-8")
-        return Run(recipe, folder, accelerator, say).finish()
+        made = Run(recipe, folder, accelerator, say)
+        with begun(recipe, folder) if accelerator.is_main_process else nullcontext():
+            return made.finish()
 
 
 class Run:

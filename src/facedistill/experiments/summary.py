@@ -14,10 +14,8 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 from facedistill.distill.bank.format import info_path
-from facedistill.engine.checkpoint import CHECKPOINT
-from facedistill.experiments.folder import LAST, RECIPE, SUMMARY
+from facedistill.experiments.folder import SUMMARY
 from facedistill.models.files.run_weights import BEST, best_of
-from facedistill.recipe.loading import load_recipe
 from facedistill.recipe.schema import Recipe
 
 
@@ -49,45 +47,6 @@ class Summary:
     images_per_second: float = 0.0
     seconds_per_step: float = 0.0
     receptive_fields: dict[str, float] = field(default_factory=dict)
-
-
-def standing(folder: Path) -> str:
-    """Say what a run that was stopped has left in its folder, and what to do next."""
-    if (folder / SUMMARY).exists():
-        return f"{folder} keeps its result: run the same command to go on"
-    if (folder / CHECKPOINT).exists():
-        return f"{folder} keeps its checkpoint: run the same command to go on"
-    return f"no step is saved in {folder} yet: run the same command again"
-
-
-def check_owner(folder: Path, recipe: Recipe) -> None:
-    """Refuse a folder that holds what another recipe made, before anything in it is replaced.
-
-    Raises:
-        FacedistillError: Naming the first difference.
-    """
-    made = [name for name in (CHECKPOINT, BEST, LAST, SUMMARY) if (folder / name).exists()]
-    if not made or not (folder / RECIPE).exists():
-        return
-    owner = load_recipe(folder / RECIPE)
-    if owner.hash != recipe.hash:
-        raise FacedistillError(
-            f"{folder} holds a run of another recipe ({_difference(owner, recipe)}): choose "
-            "another --out, or give the same recipe and settings to go on"
-        )
-
-
-def _difference(one: Recipe, other: Recipe) -> str:
-    """Name the first key in which two recipes differ."""
-    first: Any = one.decisive()
-    second: Any = other.decisive()
-    place: list[str] = []
-    while isinstance(first, dict) and isinstance(second, dict):
-        keys = [*first, *(key for key in second if key not in first)]
-        key = next(key for key in keys if first.get(key, place) != second.get(key, place))
-        place.append(key)
-        first, second = first.get(key), second.get(key)
-    return f"its {'.'.join(place)} is {json.dumps(first)}, not {json.dumps(second)}"
 
 
 def origins(recipe: Recipe) -> dict[str, str]:

@@ -22,9 +22,9 @@ from facedistill.engine.accelerator import runs_on_cpu
 from facedistill.experiments.build.training_data import open_test_set, split_data
 from facedistill.experiments.folder import BANK, ERROR, SUMMARY
 from facedistill.experiments.measurement import TestSet, measure
+from facedistill.experiments.ownership import standing
 from facedistill.experiments.run import run
 from facedistill.experiments.run_card import write_run_card
-from facedistill.experiments.summary import standing
 from facedistill.models.files.model_file import load_model
 from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.comparison import Trial

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from facedistill.core.atomic import atomic_folder, atomic_path
+from facedistill.core.atomic import (
+    atomic_folder,
+    atomic_path,
+    require_absent,
+)
 from facedistill.core.errors import FacedistillError
+from facedistill.core.temporary import temporary_folder
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.data.views.selection import evenly_spaced
@@ -25,6 +28,7 @@ from facedistill.export.parity import (
     measure_accuracy_kept,
 )
 from facedistill.export.target import (
+    TARGETS,
     EngineUnavailable,
     ExportOptions,
     Target,
@@ -109,6 +113,7 @@ def export_network(
     faces: FaceDataset | np.ndarray | None = None,
     calibration: int | None = None,
     pairs: PairSet | None = None,
+    overwrite: bool = False,
 ) -> ExportReport:
     """Write a network as a target's file and check it with the target's own runtime.
 
@@ -125,15 +130,18 @@ def export_network(
         calibration: How many faces of a data set a target of whole numbers calibrates with; its
             own choice by default.
         pairs: Verification pairs to compare the accuracy on.
+        overwrite: Replace an export of the same name; files that belong to one of another target
+            stay all the same.
 
     Raises:
-        FacedistillError: If the target cannot be had, the network cannot be exported to it, the
-            file fails the parity check (mean cosine below the target's least), faces do not
-            fit, or the write is refused. No file is left then.
+        FacedistillError: If files of these names are there, the target cannot be had, the network
+            cannot be exported to it, the file fails the parity check (mean cosine below the
+            target's least), faces do not fit, or the write is refused. No file is left then.
     """
     path, chosen = Path(path), target_named(target)
     options = options or chosen.defaults
     _check_asked(network, path, chosen, calibration)
+    check_absent(path, chosen, overwrite)
     if isinstance(faces, FaceDataset):
         count = calibration or chosen.calibration
         faces, drawn = draw_faces(faces, network.input.size, calibration=count)
@@ -142,16 +150,15 @@ def export_network(
     # Copies: exporting must neither move the caller's network nor take it out of training mode,
     # and a target may rewrite what it is given.
     own = copy.deepcopy(network).cpu().eval()
-    with TemporaryDirectory(prefix="facedistill-") as folder:
-        written = Path(folder) / path.name
-        with _refused_as(path):
-            chosen.write(copy.deepcopy(own), written, options)
+    with temporary_folder() as folder:
+        written = folder / path.name
+        chosen.write(copy.deepcopy(own), written, options)
         try:
             parity, accuracy, unchecked = _check(own, chosen, written, options, compared, pairs)
         except FacedistillError as error:
             raise FacedistillError(f"not written: {path}: {error}") from None
-        with _refused_as(path):
-            _publish(written, path)
+        check_absent(path, chosen, overwrite)
+        _publish(written, path, overwrite)
         return ExportReport(
             path,
             target,
@@ -207,6 +214,23 @@ def _check_asked(network: FaceNetwork, path: Path, target: Target, calibration: 
         )
     if calibration and not target.calibration:
         raise FacedistillError(f"target {target.name} needs no calibration: leave that out")
+
+
+def check_absent(path: Path, target: Target, overwrite: bool) -> None:
+    """Refuse to write over what is there.
+
+    Raises:
+        FacedistillError: Naming a file or folder that is there and may not be replaced.
+    """
+    require_absent(*target.files(path), overwrite=overwrite)
+    for _, other in TARGETS.items():
+        shared = {*other.companions} & {*target.companions}
+        theirs = path.with_suffix(other.suffix)
+        if shared and other.suffix != target.suffix and theirs.exists():
+            raise FacedistillError(
+                f"{path.with_suffix(min(shared))} belongs to {theirs}, which is there already: "
+                "give another --out"
+            )
 
 
 def _faces(network: FaceNetwork, faces: np.ndarray | None) -> np.ndarray:
@@ -272,21 +296,14 @@ def _remark(parity: Parity | None, target: Target) -> str | None:
     )
 
 
-@contextmanager
-def _refused_as(path: Path) -> Iterator[None]:
-    """Say which file could not be written when the operating system refuses."""
-    try:
-        yield
-    except OSError as error:
-        raise FacedistillError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _publish(written: Path, path: Path) -> None:
+def _publish(written: Path, path: Path, overwrite: bool) -> None:
     """Put the file, and what lies beside it, where it was asked for; the file itself comes last."""
+    names = [file.name for file in written.parent.iterdir()]
+    require_absent(*(path.with_name(name) for name in names), overwrite=overwrite)
     if written.is_dir():
         with atomic_folder(path) as temporary:
             shutil.copytree(written, temporary, dirs_exist_ok=True)

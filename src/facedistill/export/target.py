@@ -225,6 +225,10 @@ class Target:
             opset=opset or own.opset,
         )
 
+    def files(self, path: Path) -> list[Path]:
+        """Return a file's path and those of the files that belong to it."""
+        return [path, *(path.with_name(path.stem + suffix) for suffix in self.companions)]
+
     def write(self, network: FaceNetwork, path: Path, options: ExportOptions) -> None:
         """Write a file: see `TargetModule.write`."""
         with self._extra_at_hand():
@@ -337,6 +341,5 @@ def stored_bytes(path: str | Path) -> int:
         FacedistillError: If the suffix is no target's.
     """
     path = Path(path)
-    files = [path, *path.rglob("*")]
-    files += [path.with_name(path.stem + suffix) for suffix in target_of(path).companions]
+    files = [*target_of(path).files(path), *path.rglob("*")]
     return sum(file.stat().st_size for file in files if file.is_file())

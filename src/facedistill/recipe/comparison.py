@@ -21,6 +21,9 @@ from facedistill.recipe.overrides import Override
 from facedistill.recipe.recipe_section import PathText, Section
 from facedistill.recipe.schema import PairsRecipe, Recipe
 
+RUNS = "runs"
+"""Folder of a comparison's runs, in its own."""
+
 PLAIN = "plain"
 """Name of the row that others are compared with: the student without a teacher."""
 
@@ -234,7 +237,7 @@ def _shipped(source: str) -> str | Path:
 
 def run_folder(out: Path, row: str, seed: int) -> Path:
     """Return where a row's run of a seed is."""
-    return out / "runs" / row / f"seed-{seed}"
+    return out / RUNS / row / f"seed-{seed}"
 
 
 def _read(sources: Sequence[str]) -> dict[str, Any]:

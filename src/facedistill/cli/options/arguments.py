@@ -17,6 +17,7 @@ Root = Annotated[
     typer.Option(metavar="FOLDER", help="Of a list: what its paths are relative to."),
 ]
 Skip = Annotated[bool, typer.Option("--skip", help="Leave damaged images out and name them.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

@@ -60,7 +60,7 @@ def embed_bank(
             teacher gives NaN, or an image does not decode.
     """
     folder = Path(folder)
-    _begin(folder, dataset, info)
+    info = _begin(folder, dataset, info)
     todo = [s for s in range(info.shards) if not _finished(folder, s, info)]
     with progress_bar("images") as progress:
         task = progress.add_task("embed", total=info.count, note="")
@@ -80,7 +80,7 @@ def embed_bank(
                 ):
                     _fill(table, batch, places)
                     progress.advance(task, len(batch.items))
-            _write_shard(folder, shard, table)
+            _write_shard(folder, shard, table, info)
     return Bank(folder)
 
 
@@ -115,7 +115,7 @@ def import_bank(
                 "image, in record order, is needed"
             )
     folder = Path(folder)
-    _begin(folder, dataset, info)
+    info = _begin(folder, dataset, info)
     with progress_bar("images") as progress:
         task = progress.add_task("import", total=info.count, note="")
         for shard in range(info.shards):
@@ -125,7 +125,7 @@ def import_bank(
                 require_uncut(values)
                 part = np.asarray(values[indices.start : indices.stop])
                 _store(table, slice(0, len(indices)), view, part, _Places(dataset, indices.start))
-            _write_shard(folder, shard, table)
+            _write_shard(folder, shard, table, info)
             progress.advance(task, len(indices))
     return Bank(folder)
 
@@ -141,25 +141,48 @@ class _Places:
         return f"sample {index} ({self.dataset.where(index)})"
 
 
-def _begin(folder: Path, dataset: FaceDataset, info: BankInfo) -> None:
-    """Write `bank.json`, or check that the one there says the same.
+def _begin(folder: Path, dataset: FaceDataset, info: BankInfo) -> BankInfo:
+    """Return what the bank will say of itself; say it anew where there are shards already.
 
-    A `bank.json` without a shard binds nobody: it is what a failed first attempt leaves.
+    A folder without a shard stays as it is: `bank.json` comes with the first one.
     """
     if info.count != len(dataset):
         raise ValueError(f"the bank is to have {info.count} rows, the data {len(dataset)} images")
+    info = _checked(folder, info)
+    if _has_shards(folder):
+        write_info(folder, info)
+    return info
+
+
+def _checked(folder: Path, info: BankInfo) -> BankInfo:
+    """Refuse a folder that holds something else; return `info` with the licence it may state.
+
+    A `bank.json` without a shard binds nobody.
+    """
+    path = info_path(folder)
     try:
-        there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        there = {each.name for each in folder.iterdir() if not each.name.startswith(".")}
     except FileNotFoundError:
-        there = set()
+        return info
     except OSError as error:
         raise FacedistillError(f"cannot write to {folder}: {error.strerror}") from error
-    name = info_path(folder).name
-    if there and name not in there:
+    if not there:
+        return info
+    if path.name not in there:
         raise FacedistillError(f"{folder} is not empty and holds no bank: choose another --out")
-    if there - {name}:
-        info = _continued(folder, info)
-    write_info(folder, info)
+    if there - {path.name}:
+        return _continued(folder, info)
+    try:
+        read_info(folder)
+    except FacedistillError as error:
+        raise FacedistillError(
+            f"{path} is there already and of no bank: choose another --out"
+        ) from error
+    return info
+
+
+def _has_shards(folder: Path) -> bool:
+    return any(folder.glob("rows-*.npy"))
 
 
 def _continued(folder: Path, info: BankInfo) -> BankInfo:
@@ -240,6 +263,10 @@ def _store(
     table[f"{view}_sum"][0, rows] = sums
 
 
-def _write_shard(folder: Path, shard: int, table: np.ndarray) -> None:
+def _write_shard(folder: Path, shard: int, table: np.ndarray, info: BankInfo) -> None:
+    # Another process may have begun another bank there meanwhile.
+    info = _checked(folder, info)
+    if not _has_shards(folder):
+        write_info(folder, info)
     with atomic_path(shard_path(folder, shard)) as temporary, temporary.open("wb") as file:
         np.save(file, table, allow_pickle=False)

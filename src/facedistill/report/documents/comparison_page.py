@@ -34,6 +34,8 @@ from facedistill.report.figures.curves import ACCURACY, LOSS, save_figure, serie
 from facedistill.report.page import drawing_uri, figure_uri, render_page
 from facedistill.report.table import figure_column
 
+TABLES = ("comparison.md", "comparison.csv", "comparison.json", "comparison.html")
+"""Files that a comparison is written to."""
 _VALIDATION = "validation."
 _STYLES = ("-", "--", ":", "-.")
 
@@ -96,14 +98,14 @@ def write_comparison(name: str, rows: Sequence[Row], out: str | Path) -> list[Pa
     Returns:
         The files written.
     """
-    texts = {
-        "comparison.md": to_markdown(name, rows),
-        "comparison.csv": to_csv(rows),
-        "comparison.json": json_text(to_dict(name, rows)) + "\n",
-        "comparison.html": to_html(name, rows),
-    }
-    paths = [Path(out) / file for file in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
+    texts = (
+        to_markdown(name, rows),
+        to_csv(rows),
+        json_text(to_dict(name, rows)) + "\n",
+        to_html(name, rows),
+    )
+    paths = [Path(out) / file for file in TABLES]
+    for path, text in zip(paths, texts, strict=True):
         with atomic_path(path) as temporary:
             temporary.write_text(text, "utf-8")
     if pareto := pareto_figure(rows):

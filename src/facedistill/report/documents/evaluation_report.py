@@ -72,7 +72,12 @@ def write_report(
     for name, text in texts.items():
         with atomic_path(out / name) as temporary:
             temporary.write_text(text, "utf-8")
-    return [out / name for name in texts]
+    return report_files(out)
+
+
+def report_files(out: Path) -> list[Path]:
+    """Return the files that `write_report` writes into a folder."""
+    return [out / name for name in (JSON, MARKDOWN, PAGE)]
 
 
 def facts_of(faces: Embedder) -> dict[str, str]:

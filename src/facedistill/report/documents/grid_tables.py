@@ -13,6 +13,7 @@ from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.recipe.grid import GridRecipe, row_name
 from facedistill.report.table import MISSING, Column, markdown_table
 
+GRIDS = "grids.md"
 HEADLINES = ("nme", "accuracy")
 """Figures that a cell shows: the first that its row has."""
 
@@ -69,7 +70,7 @@ def _teacher(
 
 def write_grids(grids: Mapping[str, GridRecipe], rows: Sequence[Row], out: str | Path) -> Path:
     """Write the tables of all grids to `out/grids.md` and return its path."""
-    path = Path(out) / "grids.md"
+    path = Path(out) / GRIDS
     content = "\n".join(grid_tables(name, grid, rows) for name, grid in grids.items())
     with atomic_path(path) as temporary:
         temporary.write_text(content, "utf-8")

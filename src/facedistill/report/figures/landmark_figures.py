@@ -124,14 +124,17 @@ def write_landmark_figures(
     Returns:
         The files written.
     """
-    folder = Path(folder)
-    written = [folder / "cumulative.png"]
-    plot_cumulative(reports, written[0])
-    for number, (report, faces) in enumerate(zip(reports, sets, strict=True), start=1):
-        path = folder / (f"faces{number}.png" if len(reports) > 1 else "faces.png")
+    curve, *sheets = figure_files(Path(folder), len(sets))
+    plot_cumulative(reports, curve)
+    for path, report, faces in zip(sheets, reports, sets, strict=True):
         save_sheet(path, face_sheet(report, faces))
-        written.append(path)
-    return written
+    return [curve, *sheets]
+
+
+def figure_files(folder: Path, sets: int) -> list[Path]:
+    """Return the files that `write_landmark_figures` writes into a folder."""
+    numbers = range(1, sets + 1) if sets > 1 else [""]
+    return [folder / "cumulative.png", *(folder / f"faces{number}.png" for number in numbers)]
 
 
 class AlignedCrops(Protocol):

@@ -22,7 +22,6 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ncnn
@@ -31,6 +30,7 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.extras import import_extra
 from facedistill.core.process import usable_cpus
+from facedistill.core.temporary import temporary_folder
 from facedistill.export.conversion.pixel_backbone import PixelBackbone
 from facedistill.export.file_metadata import exported_metadata, read_beside, write_beside
 from facedistill.export.target import ExportOptions
@@ -49,8 +49,8 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     document = exported_metadata(network, options, precision="float16")
     if options.input == "uint8":
         network.backbone = PixelBackbone(network.backbone, network.input)
-    with TemporaryDirectory() as folder:
-        source = Path(folder) / "network.onnx"
+    with temporary_folder() as folder:
+        source = folder / "network.onnx"
         write_as_built(network, source, replace(options, input="float"))
         text = _convert(source, path.with_suffix(".bin"), network)
     path.write_text(text, "utf-8")

@@ -23,13 +23,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.temporary import temporary_folder
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.int8.batch_norm_rewriting import rewrite_batch_norms
 from facedistill.export.int8.calibration import extents, observe
@@ -99,8 +99,8 @@ def _calibration_faces(options: ExportOptions, document: dict[str, Any], path: P
 
 def _floating_graph(network: FaceNetwork, options: ExportOptions) -> OnnxGraph:
     """Return the network in floating point, of dynamic batch for the calibration's sake."""
-    with TemporaryDirectory(prefix="facedistill-") as folder:
-        path = Path(folder) / "floating.onnx"
+    with temporary_folder() as folder:
+        path = folder / "floating.onnx"
         floating.write_as_built(network, path, replace(options, batch=None))
         return OnnxGraph(onnx.load(path))
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from xml.etree import ElementTree
 
@@ -25,6 +24,7 @@ import openvino
 from facedistill.core.errors import FacedistillError
 from facedistill.core.files import require_regular
 from facedistill.core.process import usable_cpus
+from facedistill.core.temporary import temporary_folder
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
 from facedistill.export.targets.onnx.onnx_file import write_as_built
@@ -36,8 +36,8 @@ from facedistill.runtime.header import HEADER_KEY, parse_exported
 
 def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
     """Write both files, unchecked: see `target.TargetModule.write`."""
-    with TemporaryDirectory() as folder:
-        source = Path(folder) / "network.onnx"
+    with temporary_folder() as folder:
+        source = folder / "network.onnx"
         write_as_built(network, source, options)
         try:
             # Not `openvino.convert_model`: that one reports its use to its makers.
