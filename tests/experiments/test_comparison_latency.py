@@ -57,7 +57,7 @@ def timed(monkeypatch):
         machine = replace(this_machine(), cpus=2, load=1.5)
         return BenchReport(machine, True, 20, rows)
 
-    def export_network(network, path):
+    def export_network(network, path, overwrite):
         path.write_bytes(bytes(network.embedding_size))
 
     monkeypatch.setattr(latency_module, "bench", bench)
@@ -108,7 +108,7 @@ def test_a_damaged_record_is_timed_anew(rows, tmp_path, timed, damage):
 def test_a_network_that_cannot_be_exported_has_no_time_and_is_named(
     rows, tmp_path, timed, monkeypatch
 ):
-    def refuse(network, path):
+    def refuse(network, path, overwrite):
         if network.embedding_size == 4:
             raise FacedistillError("no such operator")
         path.write_bytes(bytes(8))

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 import warnings
@@ -5,6 +6,7 @@ import warnings
 import pytest
 
 from facedistill.core.errors import FacedistillError
+from facedistill.experiments import folder as folder_module
 from facedistill.experiments.folder import claim, figures_of
 from facedistill.experiments.run import run
 from tests.child_process import call_command
@@ -16,6 +18,44 @@ def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path):
     with claim(folder), pytest.raises(FacedistillError, match="in use by another"), claim(folder):
         pass
     with claim(folder):
+        pass
+
+
+def test_a_claim_leaves_nothing_but_what_was_made_meanwhile(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(FacedistillError), claim(folder):
+        raise FacedistillError("no")
+    assert not list(tmp_path.iterdir())
+    with claim(folder):
+        (folder / "made").touch()
+    assert [path.name for path in folder.iterdir()] == ["made"]
+
+
+def test_a_lock_that_its_holder_removed_meanwhile_is_no_claim(tmp_path, monkeypatch):
+    """One opens the lock file, and its holder removes it before the one has it."""
+    lock, flock = tmp_path / ".lock", folder_module.fcntl.flock
+    calls = []
+
+    def overtaken(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            lock.unlink()
+        flock(*arguments)
+
+    monkeypatch.setattr(folder_module.fcntl, "flock", overtaken)
+    with claim(tmp_path):
+        monkeypatch.undo()
+        assert len(calls) == 2
+        with pytest.raises(FacedistillError, match="in use by another"), claim(tmp_path):
+            pass
+
+
+def test_a_file_system_without_locks_is_served(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(folder_module.fcntl, "flock", refuse)
+    with claim(tmp_path):
         pass
 
 

@@ -156,6 +156,7 @@ def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
 def test_a_folder_in_which_nothing_was_made_can_be_used_again(tmp_path):
     with pytest.raises(FacedistillError, match="no such file or folder"):
         train(tmp_path, "data.train=nowhere")
+    assert not list(tmp_path.iterdir())
     assert train(tmp_path).steps == 6
 
 
@@ -166,6 +167,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nonsense"])
 def test_a_damaged_checkpoint_is_one_error(tmp_path, content):
+    (tmp_path / "recipe.yaml").write_text(tiny_recipe().to_yaml())
     (tmp_path / "checkpoint.pt").write_bytes(content)
     with pytest.raises(FacedistillError, match=r"checkpoint .* is damaged .*: delete it"):
         train(tmp_path)

@@ -50,17 +50,3 @@ def test_a_damaged_summary_is_named(tmp_path):
         path.write_text(damage)
         with pytest.raises(FacedistillError, match=rf"summary\.json is damaged \({place}: "):
             train(tmp_path)
-
-
-def test_another_recipe_is_refused_by_its_first_difference_before_anything_changes(tmp_path):
-    train(tmp_path)
-    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-    with pytest.raises(FacedistillError, match=r"optimizer\.lr is 0\.1, not 0\.2\): choose anoth"):
-        train(tmp_path, "optimizer.lr=0.2")
-    with pytest.raises(FacedistillError, match=r"its teacher is null, not \{"):
-        train(tmp_path, "teacher.bank=bank")
-    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
-    # Without the recipe the checkpoint still names its run.
-    (tmp_path / "recipe.yaml").unlink()
-    with pytest.raises(FacedistillError, match="holds a run of another recipe"):
-        train(tmp_path, "optimizer.lr=0.2")

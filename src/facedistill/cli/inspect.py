@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, Overwrite, Root, Skip
-from facedistill.cli.output import echo, print_mapping
-from facedistill.core.atomic import require_absent
+from facedistill.cli.output import check_sheet, echo, print_mapping
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 
@@ -45,8 +44,7 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """What is in this file? Counts, sizes, labels, parameters, metadata, a sheet of samples."""
-    if sheet:
-        require_absent(sheet, overwrite=overwrite, give="--sheet")
+    check_sheet(sheet, overwrite)
     if neighbours:
         if verify:
             raise FacedistillError("--neighbours and --verify are two questions: ask one at a time")

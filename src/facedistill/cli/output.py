@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from facedistill.core.errors import escaped
+from facedistill.core.atomic import require_absent
+from facedistill.core.errors import FacedistillError, escaped
 from facedistill.core.json_text import json_text
 
 
 def echo(text: str, err: bool = False) -> None:
     """Print text; names in it that hold control characters are escaped."""
     typer.echo(escaped(text), err=err)
+
+
+def check_sheet(sheet: Path | None, overwrite: bool) -> None:
+    """Refuse to write a figure over what is there, unless that is asked for.
+
+    Raises:
+        FacedistillError: If the file is there, or a folder.
+    """
+    if sheet is None:
+        return
+    if sheet.is_dir():
+        raise FacedistillError(f"--sheet {sheet} is a folder: name the file in it")
+    require_absent(sheet, overwrite=overwrite, give="--sheet")
 
 
 def print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:

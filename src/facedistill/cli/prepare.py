@@ -10,9 +10,8 @@ import typer
 
 from facedistill.cli.options.arguments import Out, Overwrite, Root, Skip
 from facedistill.cli.options.network import opened_network
-from facedistill.cli.output import print_mapping
+from facedistill.cli.output import check_sheet, print_mapping
 from facedistill.cli.stopping import stopped_as, written_or_not
-from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError
 
 EXAMPLES = (
@@ -57,8 +56,7 @@ def prepare(
         raise FacedistillError("--align needs --model, a landmark network; --sheet goes with both")
     from facedistill.data.damage import naming_all_damaged, without_damaged
 
-    if sheet:
-        require_absent(sheet, overwrite=overwrite, give="--sheet")
+    check_sheet(sheet, overwrite)
     from facedistill.data.open import open_dataset
     from facedistill.data.packing import pack as pack_dataset
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.bank import writing as bank_writing
 from facedistill.distill.bank.bank import Bank
-from facedistill.distill.bank.format import read_info, shard_path
+from facedistill.distill.bank.format import read_info, shard_path, write_info
 from facedistill.distill.bank.writing import import_bank
 from tests import child_process
 from tests.child_process import Child
@@ -159,17 +158,18 @@ def test_two_processes_at_once_do_not_harm_each_other(tmp_path, unbroken, killed
 
 
 def test_two_teachers_at_once_never_make_one_bank(faces, tmp_path):
-    folder = tmp_path / "b"
+    folder, second = tmp_path / "b", info_of(faces, teacher="0" * 32)
 
-    def other(images):
-        # While the first is at work, a second has begun in the same moment: its bank.json won.
-        bank_writing.write_info(folder, info_of(faces, teacher="0" * 32))
+    def overtaken(images):
+        # While the first is at its first shard, a second begins and ends.
+        embed_bank(embed, faces, folder, info=second)
         return embed(images)
 
-    with pytest.raises(FacedistillError, match="of another bank"):
-        embed_bank(other, faces, folder, info=info_of(faces))
-    with pytest.raises(FacedistillError, match="of another bank"):
-        embed_bank(embed, faces, folder, info=info_of(faces, teacher="0" * 32))
+    with pytest.raises(FacedistillError, match=r"holds another bank, .* \(teacher is 0000"):
+        embed_bank(overtaken, faces, folder, info=info_of(faces))
+    assert Bank(folder).info.teacher == "0" * 32
+    embed_bank(embed, faces, tmp_path / "alone", info=second)
+    assert content(folder) == content(tmp_path / "alone")
 
 
 def test_a_temporary_file_of_a_killed_embed_is_no_obstacle(faces, tmp_path):
@@ -195,7 +195,12 @@ def test_a_first_attempt_that_failed_leaves_the_folder_free(faces, tmp_path):
         raise FacedistillError("no")
 
     with pytest.raises(FacedistillError, match="no"):
-        embed_bank(broken, faces, tmp_path, info=info_of(faces, teacher="0" * 32))
+        embed_bank(broken, faces, tmp_path / "b", info=info_of(faces, teacher="0" * 32))
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_bank_without_a_shard_binds_nobody(faces, tmp_path):
+    write_info(tmp_path, info_of(faces, teacher="0" * 32))
     assert embed_bank(embed, faces, tmp_path, info=info_of(faces)).info.teacher == "f" * 32
 
 
@@ -205,6 +210,10 @@ def test_a_folder_with_something_else_is_refused(faces, tmp_path):
         embed_bank(embed, faces, tmp_path, info=info_of(faces))
     with pytest.raises(FacedistillError, match="cannot write to"):
         embed_bank(embed, faces, tmp_path / "thesis.tex", info=info_of(faces))
+    (tmp_path / "thesis.tex").rename(tmp_path / "bank.json")
+    with pytest.raises(FacedistillError, match=r"bank\.json is there already and of no bank"):
+        embed_bank(embed, faces, tmp_path, info=info_of(faces))
+    assert content(tmp_path) == {"bank.json": b""}
 
 
 def test_names_are_renewed_and_a_stated_licence_stays(faces, tmp_path):
