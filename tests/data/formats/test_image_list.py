@@ -66,6 +66,7 @@ def test_unlabelled_and_relabelled(tmp_path: Path) -> None:
         ("a 0\na zero\na 1\n", "line 2: label 'zero'"),
         ("a -2\n", "line 1: label '-2'; labels are all whole numbers from 0"),
         ('path,label\n"a,0\n', "line 2"),
+        ("path,label\na,b,0\n", "line 2"),
         ("a 99999999999999999999\n", "line 1"),
         ("\t0\n", "line 1"),
         ("a\0b\t0\n", "line 1"),

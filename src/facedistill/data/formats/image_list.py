@@ -102,7 +102,7 @@ def read_rows(path: Path) -> list[ListRow]:
         FacedistillError: If the list cannot be read, or a line has no path or no label.
     """
     rows: list[ListRow] = []
-    columns: tuple[int, int] | None = None
+    columns: _Columns | None = None
     separator = ""
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip() or line.startswith("#"):
@@ -136,19 +136,28 @@ def split_line(line: str) -> tuple[str, str]:
     return path.strip(), label.strip()
 
 
-def _header_columns(cells: list[str]) -> tuple[int, int] | None:
-    """Return the places of path and label where a first line names its columns."""
+class _Columns(NamedTuple):
+    """Places of path and label in a line, and its number of fields."""
+
+    path: int
+    label: int
+    number: int
+
+
+def _header_columns(cells: list[str]) -> _Columns | None:
+    """Return the columns where a first line names them."""
     names = [cell.lower() for cell in cells]
     paths = [place for place, name in enumerate(names) if name in _PATH_COLUMNS]
     labels = [place for place, name in enumerate(names) if name in _LABEL_COLUMNS]
-    return (paths[0], labels[0]) if paths and labels else None
+    return _Columns(paths[0], labels[0], len(cells)) if paths and labels else None
 
 
-def _picked(line: str, separator: str, columns: tuple[int, int]) -> tuple[str, str]:
+def _picked(line: str, separator: str, columns: _Columns) -> tuple[str, str]:
+    """Return a line's (path, label); neither where it has other fields than its header names."""
     cells = _cells(line, separator)
-    if len(cells) <= max(columns):
+    if len(cells) != columns.number:
         return "", ""
-    return cells[columns[0]], cells[columns[1]]
+    return cells[columns.path], cells[columns.label]
 
 
 def _cells(line: str, separator: str) -> list[str]:
