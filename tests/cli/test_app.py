@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from facedistill import __version__
-from facedistill.cli.app import app, main
+from facedistill.cli.app import EXAMPLES, app, main
 from facedistill.models.files.open_network import open_network
 from tests.cli.calling import call
 
@@ -49,18 +49,16 @@ def test_help_needs_neither_torch_nor_numpy():
 COMMANDS = dict(typer.main.get_command(app).commands)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [None, *COMMANDS])
 def test_help_ends_with_examples_that_parse(name):
-    command = COMMANDS[name]
-    assert command.examples
-    output = CliRunner().invoke(app, [name, "--help"]).output
-    assert [line.strip() for line in output.rstrip().splitlines()[-len(command.examples) :]] == [
-        *command.examples
-    ]
-    for example in command.examples:
+    examples = COMMANDS[name].examples if name else EXAMPLES
+    output = CliRunner().invoke(app, [*([name] if name else []), "--help"]).output
+    assert [line.strip() for line in output.rstrip().splitlines()[-len(examples) :]] == [*examples]
+    for example in examples:
         program, called, *words = shlex.split(example)
-        assert (program, called) == ("facedistill", name)
-        command.make_context(name, words)
+        assert program == "facedistill"
+        assert called == (name or called)
+        COMMANDS[called].make_context(called, words)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from tests.cli.calling import call
 
-KINDS = ("recipes", "comparisons", "networks", "objectives", "formats", "targets")
-ENTRIES = ("arcface", "methods", "mobilefacenet", "fcd", "recordio", "onnx")
+KINDS = ("recipes", "comparisons", "networks", "objectives", "formats", "layouts", "targets")
+ENTRIES = ("arcface", "methods", "mobilefacenet", "fcd", "recordio", "iresnet", "onnx")
 
 
 @pytest.fixture(scope="module")

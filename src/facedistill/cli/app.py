@@ -25,15 +25,25 @@ from facedistill.cli import (
     verify,
 )
 from facedistill.cli import list as listing
-from facedistill.cli.command import command_class
+from facedistill.cli.command import CommandGroup, command_class
 from facedistill.cli.options.imports import importing
 from facedistill.core.errors import FacedistillError, Interrupted, printable
 from facedistill.core.process import end_without_teardown
 from facedistill.core.signals import ended_by_second_interrupt, stoppable
 from facedistill.core.version import __version__
 
+EXAMPLES = (
+    "facedistill demo",
+    "facedistill prepare photos/ --pack --out faces",
+    "facedistill embed --teacher teacher.onnx --data faces --out bank",
+    "facedistill distill fcd --set data.train=faces --set teacher.bank=bank --out runs/student",
+    "facedistill evaluate runs/student lfw.bin --report report",
+    "facedistill export runs/student --out student.onnx",
+)
+
 app = typer.Typer(
     name="facedistill",
+    cls=command_class(EXAMPLES, CommandGroup),
     help="Distil a strong face-recognition network into a small one, measure it, export it.",
     no_args_is_help=True,
     add_completion=True,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from facedistill.core.files import require_no_device
 
@@ -36,7 +36,26 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, then the examples as they are typed, unwrapped."""
         super().format_help(ctx, formatter)
-        formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in self.examples))
+        _write_examples(formatter, self.examples)
+
+
+class CommandGroup(TyperGroup):
+    """The program: the list of its commands, too, ends with examples.
+
+    Attributes:
+        examples: Whole command lines.
+    """
+
+    examples: Sequence[str] = ()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, then the examples as they are typed, unwrapped."""
+        super().format_help(ctx, formatter)
+        _write_examples(formatter, self.examples)
+
+
+def _write_examples(formatter: Any, examples: Sequence[str]) -> None:
+    formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in examples))
 
 
 def _with_home(word: str) -> str:
@@ -46,6 +65,12 @@ def _with_home(word: str) -> str:
     return option + equals + os.path.expanduser(path)  # noqa: PTH111 - Path raises for ~nobody
 
 
-def command_class(examples: Sequence[str], base: type[Command] = Command) -> type[Command]:
-    """Return the class of a command that has these examples."""
+AnyCommand = TypeVar("AnyCommand", Command, CommandGroup)
+
+
+def command_class(
+    examples: Sequence[str],
+    base: type[AnyCommand] = Command,  # type: ignore[assignment]
+) -> type[AnyCommand]:
+    """Return the class of a command, or of the program, that has these examples."""
     return type(base.__name__, (base,), {"examples": tuple(examples)})

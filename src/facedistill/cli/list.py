@@ -23,6 +23,7 @@ class Kind(StrEnum):
     NETWORKS = "networks"
     OBJECTIVES = "objectives"
     FORMATS = "formats"
+    LAYOUTS = "layouts"
     TARGETS = "targets"
 
 
@@ -35,7 +36,7 @@ def list_names(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What there is: recipes, comparisons, networks, objectives, data formats, export targets."""
+    """What there is by name: recipes, networks, objectives, data formats, layouts, targets ..."""
     from facedistill.experiments.catalogue import describe
 
     if kind is not None and kind not in [*Kind]:

@@ -7,7 +7,7 @@ def describe(kind: str) -> dict[str, str]:
     """Return names and descriptions, in alphabetical order.
 
     Args:
-        kind: `recipes`, `comparisons`, `networks`, `objectives`, `formats` or `targets`.
+        kind: `recipes`, `comparisons`, `networks`, `objectives`, `formats`, `layouts` or `targets`.
     """
     if kind == "recipes":
         from facedistill.recipe.loading import describe_recipes
@@ -29,6 +29,10 @@ def describe(kind: str) -> dict[str, str]:
         from facedistill.data.dataset_format import FORMATS
 
         return FORMATS.descriptions()
+    if kind == "layouts":
+        from facedistill.models.foreign.layout import LAYOUTS
+
+        return {name: layout.trainers for name, layout in LAYOUTS.items()}
     from facedistill.export.target import TARGETS
 
     return TARGETS.descriptions()
