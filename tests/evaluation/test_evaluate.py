@@ -7,8 +7,12 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.group_table import read_groups
+from facedistill.evaluation.evaluate import (
+    check_saves_thresholds,
+    open_protocol,
+    save_decision_thresholds,
+)
 from facedistill.evaluation.evaluate import evaluate as measure
-from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
 from facedistill.evaluation.metrics.templates import Variant
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols import all_pairs
@@ -218,3 +222,21 @@ def test_what_a_data_set_has_not_is_refused(tmp_path):
         open_protocol("procedural:identities=5,images=1", distractors=LABELLED)
     with pytest.raises(FacedistillError, match="can be saved from one network"):
         save_decision_thresholds(tmp_path / "a.onnx", [evaluate(stored, whole, resamples=0)])
+
+
+@pytest.mark.parametrize(
+    ("model", "sets", "settings", "message"),
+    [
+        (None, 1, {}, "from one network on one set of pairs"),
+        ("a.onnx", 2, {}, "from one network on one set of pairs"),
+        ("a.onnx", 1, {"mask": "one"}, "from one network on one set of pairs"),
+        ("a.onnx", 1, {"flip": False}, "from one network on one set of pairs"),
+        ("a.pt", 1, {}, "a.pt cannot carry thresholds"),
+    ],
+)
+def test_thresholds_that_cannot_be_saved_are_refused_before_measuring(
+    model, sets, settings, message
+):
+    protocols = [open_protocol(FACES)] * sets
+    with pytest.raises(FacedistillError, match=message):
+        check_saves_thresholds(model, protocols, EvaluationOptions.of(**settings))

@@ -127,5 +127,5 @@ def test_figures_are_those_of_the_folder_whatever_objective_left_them(tmp_path):
         (tmp_path / name).touch()
     assert figures_of(tmp_path) == {
         "gain by class": tmp_path / "gain_by_class.png",
-        "where on the face the teacher's features are strong": tmp_path / "saliency.png",
+        "saliency": tmp_path / "saliency.png",
     }

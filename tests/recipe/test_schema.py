@@ -123,7 +123,6 @@ CHOICES = {
     "model": ["a.onnx"],
     "init": ["a.safetensors"],
     "of": ["classes"],
-    "root": ["photos"],
     "jpeg_quality": [[1, 2]],
 }
 
@@ -156,6 +155,19 @@ INDIFFERENT = {
     ("training", "checkpoint_minutes"),
     ("training", "tensorboard"),
 }
+
+
+def test_runs_of_earlier_versions_are_known_by_their_recipes_hash(write_recipe):
+    recipe = """
+        name: small
+        data: {train: faces, licence: own, validation_identities: 3}
+        teacher: {bank: bank, licence: own}
+        student: {network: mobilefacenet, embedding_size: 64}
+        objectives: {fcd: {}, margin_softmax: {weight: 0.01}}
+        training: {epochs: 2}
+        evaluation: {lfw: lfw.bin}
+    """
+    assert load_recipe(write_recipe(recipe)).hash == "ffebe1f8e9cf9765"
 
 
 def test_the_hash_changes_with_every_key_that_decides_the_result(write_recipe):

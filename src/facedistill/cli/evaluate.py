@@ -168,8 +168,12 @@ def evaluate(
     _check_output("--output", output, model)
     _check_output("--against-output", against_output, against)
     _check_written(report, figures, len(sources), overwrite)
+    from facedistill.evaluation.evaluate import (
+        check_saves_thresholds,
+        open_protocol,
+        save_decision_thresholds,
+    )
     from facedistill.evaluation.evaluate import evaluate as measure
-    from facedistill.evaluation.evaluate import open_protocol, save_decision_thresholds
     from facedistill.evaluation.stored_embeddings import open_stored
 
     options = _options(
@@ -196,6 +200,8 @@ def evaluate(
     ]
     for opened in protocols:
         opened.check(options, also)
+    if save_thresholds:
+        check_saves_thresholds(model, protocols, options)
 
     def open_faces(path: Path | None, output: str | None, prompts: Path | None = None) -> Any:
         if path and path.suffix.lower() == ".npy":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,18 @@ def usable_processors() -> list[int]:
 def usable_cpus() -> int:
     """Return how many logical processors this process may use."""
     return len(usable_processors())
+
+
+def exit_reason(code: int | None) -> str:
+    """Return how a process has ended, in words that follow its name.
+
+    Args:
+        code: Its exit code, below 0 for a signal; None where it is not known.
+    """
+    if code is None or code >= 0:
+        return f"has ended with code {code}"
+    memory = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-code).name}{memory}"
 
 
 def keep_freed_memory() -> bool:

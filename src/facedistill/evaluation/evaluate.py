@@ -22,7 +22,15 @@ from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.protocols.robustness import RobustnessReport
 from facedistill.evaluation.report import Report
 from facedistill.evaluation.statistics.paired_difference import ReportComparison
-from facedistill.models.files.decision_thresholds import write_thresholds
+from facedistill.models.files.decision_thresholds import (
+    check_carries_thresholds,
+    write_thresholds,
+)
+
+_SAVED_FROM = (
+    "thresholds can be saved from one network on one set of pairs, without --no-flip or --mask, as "
+    "`verify` compares faces"
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,25 @@ def evaluate(
     )
 
 
+def check_saves_thresholds(
+    model: str | Path | None, protocols: Sequence[Protocol], options: EvaluationOptions
+) -> None:
+    """Refuse what `save_decision_thresholds` would, before anything is measured.
+
+    Args:
+        model: The network's file; None where embeddings are measured.
+        protocols: What it is to be measured by.
+        options: How.
+
+    Raises:
+        FacedistillError: If that is no one set of pairs, compared as in use, or the file cannot
+            carry thresholds.
+    """
+    if model is None or len(protocols) != 1 or options.mask is not None or not options.flip:
+        raise FacedistillError(_SAVED_FROM)
+    check_carries_thresholds(model)
+
+
 def save_decision_thresholds(
     model: str | Path | None, evaluations: Sequence[Evaluation]
 ) -> dict[str, float]:
@@ -154,8 +181,5 @@ def save_decision_thresholds(
     """
     found = evaluations[0].report.file_thresholds if len(evaluations) == 1 else None
     if model is None or found is None:
-        raise FacedistillError(
-            "thresholds can be saved from one network on one set of pairs, without --no-flip or "
-            "--mask, as `verify` compares faces"
-        )
+        raise FacedistillError(_SAVED_FROM)
     return write_thresholds(model, dict(found))

@@ -40,7 +40,12 @@ class Locator(Protocol):
 
 
 def locate_faces(
-    network: Locator, faces: FaceDataset, *, batch_size: int = 64, workers: int = 2
+    network: Locator,
+    faces: FaceDataset,
+    *,
+    batch_size: int = 64,
+    workers: int = 2,
+    device: torch.device | str | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the landmarks that a network finds in square crops, and the true ones.
 
@@ -49,6 +54,7 @@ def locate_faces(
         faces: Loose crops.
         batch_size: Images a step.
         workers: How many images are read at a time.
+        device: Where the network goes, if it is a torch module; where it is by default.
 
     Returns:
         float32 (N, P, 2) found and (N, Q, 2) true, fractions of the sides; None for the latter
@@ -58,6 +64,8 @@ def locate_faces(
         FacedistillError: If the network finds no landmarks, or an image is damaged or not square.
     """
     check_locator(network)
+    if device is not None and isinstance(network, torch.nn.Module):
+        network.to(device)
     resized = Resized(faces, network.input.size)
     found, truth = [], []
     for samples, landmarks in infer_landmarks(

@@ -18,12 +18,6 @@ ERROR = "error.json"
 RECIPE = "recipe.yaml"
 BANK = "bank"
 
-_CAPTIONS = {
-    "receptive_fields.png": "what each local centre looks at in teacher and student",
-    "saliency.png": "where on the face the teacher's features are strong",
-}
-"""What known figures show; others are called by their file's name."""
-
 _held: set[TextIO] = set()
 """Locks of the folders that this process holds."""
 
@@ -92,8 +86,5 @@ def _is_at(file: TextIO, path: Path) -> bool:
 
 
 def figures_of(folder: Path) -> dict[str, Path]:
-    """Return the figures that objectives have left in a run's folder, by what they show."""
-    return {
-        _CAPTIONS.get(path.name, path.stem.replace("_", " ")): path
-        for path in sorted(folder.glob("*.png"))
-    }
+    """Return the figures that objectives have left in a run's folder, by what they are called."""
+    return {path.stem.replace("_", " "): path for path in sorted(folder.glob("*.png"))}

@@ -74,7 +74,7 @@ def _draw(
     drawn: RunFigures,
 ) -> None:
     # matplotlib takes its time, and most runs have nothing to draw.
-    from facedistill.report.figures import receptive_fields as report
+    from facedistill.report.figures import face_maps as report
 
     network = teacher.network
     size = max(student.input.size, network.input.size)
@@ -83,7 +83,7 @@ def _draw(
         figures = objective.figures(student, network, torch.from_numpy(shown).to(student.device))
     for name, maps in figures.maps.items():
         drawn.files.append(folder / f"{name}.png")
-        report.plot_receptive_fields(maps.student, maps.teacher, shown, drawn.files[-1])
+        report.plot_maps(maps.student, maps.teacher, shown, drawn.files[-1])
     for name, face_map in figures.face_maps.items():
         drawn.files.append(folder / f"{name}.png")
         report.plot_face_map(name, face_map, shown, drawn.files[-1])

@@ -34,7 +34,7 @@ class Summary:
         images_per_second: Training speed of this session, evaluations included.
         seconds_per_step: Median time of a step in this session, data and teacher included; 0 if it
             made none.
-        receptive_fields: Numbers of the figures that objectives leave, such as how alike student
+        figure_numbers: Numbers of the figures that objectives leave, such as how alike student
             and teacher look: `agreement` and `correlation`.
     """
 
@@ -46,7 +46,7 @@ class Summary:
     skipped: list[str] = field(default_factory=list)
     images_per_second: float = 0.0
     seconds_per_step: float = 0.0
-    receptive_fields: dict[str, float] = field(default_factory=dict)
+    figure_numbers: dict[str, float] = field(default_factory=dict)
 
 
 def origins(recipe: Recipe) -> dict[str, str]:
@@ -154,7 +154,7 @@ def write_summary(summary: Summary, recipe: Recipe) -> None:
         "seconds_per_step": round(summary.seconds_per_step, 6),
         "origins": origins(recipe),
     }
-    if summary.receptive_fields:
-        content["receptive_fields"] = summary.receptive_fields
+    if summary.figure_numbers:
+        content["receptive_fields"] = summary.figure_numbers
     with atomic_path(summary.folder / SUMMARY) as temporary:
         temporary.write_text(json_text(content) + "\n", "utf-8")

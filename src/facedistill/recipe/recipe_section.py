@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 
 def _expand_home(text: str) -> str:
@@ -20,9 +29,20 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A part of a recipe; unknown keys are errors, and so are yes and no for numbers."""
+    """A part of a recipe; unknown keys are errors, and so are yes and no for numbers.
+
+    Attributes:
+        newer: Keys that are written down only where they are set: runs from before these keys were
+            known are to be known again by their recipe's hash.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    newer: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _newer_keys_where_they_are_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key not in self.newer or value}
 
     @field_validator("*", mode="before")
     @classmethod

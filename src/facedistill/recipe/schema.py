@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 
@@ -33,6 +31,8 @@ MOST_PROMPTS = 1024
 
 class DataRecipe(Section):
     """Which faces, and how they reach the networks."""
+
+    newer = ("root",)
 
     train: PathText = Field(
         description="RecordIO folder or .rec, image folder, list of labels or of landmarks, folder "
@@ -103,6 +103,8 @@ class PromptsRecipe(Section):
 
 class TeacherRecipe(Section):
     """Where knowledge comes from: a bank (cached) or a model file (online)."""
+
+    newer = ("output",)
 
     bank: PathText | None = Field(None, description="folder made by `facedistill embed`")
     model: PathText | None = Field(
@@ -263,6 +265,8 @@ class TrainingRecipe(Section):
 class PairsRecipe(Section):
     """Verification pairs; `name: path` is short for `name: {pairs: path}`."""
 
+    newer = ("groups", "all_pairs")
+
     pairs: PathText = Field(
         description=".bin file, folder with pairs.txt, or `procedural:`; of a landmark network a "
         "landmark list, a folder with .pts files or `procedural:`"
@@ -293,12 +297,6 @@ class PairsRecipe(Section):
         if self.groups and self.all_pairs:
             raise ValueError("groups are compared on listed pairs: leave all_pairs out")
         return self
-
-    @model_serializer(mode="wrap")
-    def _newer_keys_where_they_are_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Runs from before these keys were known are to be known again by their hash.
-        newer = ("groups", "all_pairs")
-        return {k: v for k, v in dump(self).items() if k not in newer or v}
 
     @property
     def for_pairs_only(self) -> str | None:

@@ -76,6 +76,6 @@ def test_what_has_no_outputs_to_choose_from_is_refused(folder, monkeypatch, word
 def test_one_option_of_the_input_changes_that_alone(folder, tmp_path, option):
     linear(tmp_path / "net.onnx", {"out": 64})
     with pytest.warns(UserWarning, match="does not say what it is fed"):
-        said = call("verify", "--model", tmp_path / "net.onnx", "--threshold", "0", *option,
+        output = call("verify", "--model", tmp_path / "net.onnx", "--threshold", "0", *option,
                     folder / "0.png", folder / "1.png")  # fmt: skip
-    assert "cosine" in said
+    assert "cosine" in output

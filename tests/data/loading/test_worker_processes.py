@@ -37,7 +37,7 @@ def batch(seed):
         flipped=torch.tensor([True, False, True, False, True]),
         keys=rng.integers(0, 256, (5, 16), np.uint8),
         landmarks=torch.full((5, 5, 2), 0.25),
-        skipped=["picture 3"],
+        skipped=["image 3"],
     )
 
 
@@ -127,7 +127,7 @@ class Unpicklable(Exception):
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
-        (FacedistillError("picture 3 is broken"), FacedistillError, "picture 3 is broken"),
+        (FacedistillError("image 3 is broken"), FacedistillError, "image 3 is broken"),
         (KeyError("name"), KeyError, "name"),
         (Unpicklable("a", "b"), RuntimeError, "a and b"),
         (MemoryError(), FacedistillError, "memory has run out .* take fewer workers"),

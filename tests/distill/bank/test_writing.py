@@ -141,8 +141,8 @@ def embed_in_step(folder, parent):
 def test_two_processes_at_once_do_not_harm_each_other(tmp_path, unbroken, killed_at):
     folder = tmp_path / "b"
     pipes = [child_process.CONTEXT.Pipe() for _ in range(2)]
-    first, second = (Child(embed_in_step, folder, theirs) for _, theirs in pipes)
-    both = [ours for ours, _ in pipes]
+    first, second = (Child(embed_in_step, folder, worker_end) for _, worker_end in pipes)
+    both = [own_end for own_end, _ in pipes]
     for batch in range(10):  # five, plain and flipped: each waits for the other
         for pipe in both:
             assert pipe.poll(60)

@@ -78,6 +78,17 @@ def test_a_protocol_defined_by_a_user_refuses_what_it_has_not():
         evaluate(StoredEmbeddings("a.npy", np.ones((18, 4))), protocol)
 
 
+def test_options_without_effect_are_refused():
+    protocol = open_protocol(FACES)
+    for settings, message in (
+        ({"mask_seed": 3}, "--mask-seed has no effect without --mask or --robustness"),
+        ({"group_far": 0.01}, "--group-far has no effect without --groups"),
+    ):
+        with pytest.raises(FacedistillError, match=message):
+            protocol.check(EvaluationOptions.of(**settings))
+    protocol.check(EvaluationOptions.of(mask="one", mask_seed=3))
+
+
 def test_what_is_opened_names_its_protocol(tmp_path):
     write_ijb(tmp_path)
     kinds = {

@@ -281,10 +281,10 @@ def test_figures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
     # What is drawn is what is shipped: the averaged weights.
     shipped = load_model(folder / "last.safetensors").state_dict()
     assert all(torch.equal(w, shipped[k]) for k, w in students[0].state_dict().items())
-    assert set(summary.receptive_fields) == {"agreement", "correlation"}
-    assert 0 < summary.receptive_fields["agreement"] <= 1
+    assert set(summary.figure_numbers) == {"agreement", "correlation"}
+    assert 0 < summary.figure_numbers["agreement"] <= 1
     read = run(recipe("training.steps=2"), folder, silent)
-    assert read.receptive_fields == summary.receptive_fields
+    assert read.figure_numbers == summary.figure_numbers
     last = read_metrics(folder / "metrics.jsonl")[-2]
     assert 0 < last["urfm.agreement"] <= 1
 

@@ -64,7 +64,7 @@ def test_what_cannot_be_opened_is_refused_with_the_reason(tmp_path, apart):
     ("engine", "reason"),
     [
         ("Broken", "notes.txt does not run: ValueError: shape"),
-        ("Dying", "notes.txt: its process was ended by SIGKILL, as the system does"),
+        ("Dying", "notes.txt: the process that measures it was ended by SIGKILL, as"),
     ],
 )
 def test_what_does_not_run_is_refused_at_every_call(tmp_path, apart, engine, reason):
@@ -72,7 +72,7 @@ def test_what_does_not_run_is_refused_at_every_call(tmp_path, apart, engine, rea
     process.wait()
     with pytest.raises(FacedistillError, match=reason):
         process.warm_up(1, 1)
-    with pytest.raises(FacedistillError, match="its process"):
+    with pytest.raises(FacedistillError, match="the process that measures it"):
         process.time(1, 1)
 
 

@@ -173,9 +173,9 @@ def facex_zoo(weights):
 )
 def test_its_trainer_tells_what_it_is_fed(tmp_path, unit, wrap, color, std):
     weights = random_weights(public_shapes(unit, (1, 1, 1, 1)))
-    network, said = opened(tmp_path / "ir.ckpt", wrap(weights))
+    network, warned = opened(tmp_path / "ir.ckpt", wrap(weights))
     assert network.input == InputSpec(SIDE, color, std=(std,) * 3)
-    assert f"assuming {color}, (x - 127.5) / {std}" in said
+    assert f"assuming {color}, (x - 127.5) / {std}" in warned
 
 
 def test_the_colour_is_asked_for_where_trainers_differ(tmp_path):

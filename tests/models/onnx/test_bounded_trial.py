@@ -68,9 +68,9 @@ def test_endless_loops_and_huge_constants_are_refused_in_one_line(path, write, m
 
 
 def test_a_process_that_dies_is_told_from_one_without_end(path):
-    dead = bounded_trial._how_it_ended(path, 30, -signal.SIGSEGV)
+    dead = bounded_trial._refusal(path, 30, -signal.SIGSEGV)
     assert dead.startswith(f"{path} ended the process that opened it (code -11)")
-    assert "computes without end" in bounded_trial._how_it_ended(path, 30, -signal.SIGXCPU)
+    assert "computes without end" in bounded_trial._refusal(path, 30, -signal.SIGXCPU)
 
 
 def test_inspect_opens_apart_first(path, monkeypatch):

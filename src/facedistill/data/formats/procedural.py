@@ -166,7 +166,7 @@ register(
     Format(
         "procedural",
         "procedural faces",
-        f"`{PREFIX}identities=600,images=20`: drawn faces, identities without anybody behind them.",
+        f"`{PREFIX}identities=600,images=20`: faces drawn by a program, of no real person.",
         recognises=_is_procedural,
         open=_open,
         landmarks=lambda source: _is_procedural(source) and parse_procedural(source).loose > 0,

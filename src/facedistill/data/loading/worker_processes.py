@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
-import signal
 import time
 import traceback
 import warnings
@@ -30,7 +29,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.process import free_memory
+from facedistill.core.process import exit_reason, free_memory
 from facedistill.core.signals import leave_signals_to_parent, signals_blocked
 
 Job = TypeVar("Job")
@@ -141,7 +140,7 @@ class _Worker:
         except (EOFError, ConnectionError):
             self.process.join(_PATIENCE)
             raise WorkerLost(
-                f"a process that reads images {_how_it_ended(self.process.exitcode)}: take fewer "
+                f"a process that reads images {exit_reason(self.process.exitcode)}: take fewer "
                 "workers (data.workers, --workers), and run the same command again"
             ) from None
 
@@ -152,23 +151,16 @@ class _Raised(NamedTuple):
     error: Exception
 
 
-def _how_it_ended(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"has ended with code {code}"
-    memory = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(-code).name}{memory}"
-
-
 def _start(task: Callable[[Any], Any], wanted: int) -> list[_Worker]:
     """Start workers: as many as the system gives."""
     workers: list[_Worker] = []
     try:
         for _ in range(wanted):
-            ours, theirs = Pipe()
-            process = Process(target=_serve, args=(theirs, task), daemon=True)
-            with theirs, signals_blocked():
+            own_end, worker_end = Pipe()
+            process = Process(target=_serve, args=(worker_end, task), daemon=True)
+            with worker_end, signals_blocked():
                 process.start()
-            workers.append(_Worker(process, ours))
+            workers.append(_Worker(process, own_end))
     except OSError as error:
         warnings.warn(
             f"{len(workers)} of {wanted} processes that read images can be started "

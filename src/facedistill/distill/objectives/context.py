@@ -44,7 +44,7 @@ NEEDS: dict[str, str] = {
     "no teacher.bank",
     "run.saliency": "needs the teacher's saliency map and there is no online teacher: give "
     "teacher.model, or take position: relative",
-    "run.faces": "asks whose the training faces are, which the run does not say",
+    "run.faces": "asks for the name of the training faces, which the run does not say",
     "run.teacher": "asks what its teacher is, which the run does not say",
     "run.images_per_identity": "compares images of one identity, which batches drawn at random may "
     "not have: set data.images_per_person, to 4 say",

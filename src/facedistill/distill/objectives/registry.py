@@ -78,7 +78,7 @@ def create_objective(name: str, context: RunContext, **options: Any) -> Objectiv
 
 _OUTPUTS = [field.name for field in fields(Outputs)]
 _KNOWN = {
-    *(f"{whose}.{output}" for whose in ("student", "teacher") for output in _OUTPUTS),
+    *(f"{network}.{output}" for network in ("student", "teacher") for output in _OUTPUTS),
     *(f"batch.{field.name}" for field in fields(Batch)),
     *NEEDS,
 }

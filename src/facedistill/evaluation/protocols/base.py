@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 Embedder = Network | StoredEmbeddings
 """What is measured: a network, or the embeddings that it gave already."""
 
+_GO_WITH = {"mask_seed": ("mask", "robustness"), "group_far": ("groups",)}
+"""Options that mean nothing without one of others."""
+
 _EVERYWHERE = frozenset({"resamples", "seed", "batch_size", "workers", "device"})
 
 
@@ -81,6 +84,12 @@ class Protocol(ABC):
             raise FacedistillError(
                 f"{self.name}: not for {self.kind}: {', '.join(refused)}; leave that out"
             )
+        for name, others in _GO_WITH.items():
+            if name in options.given and all(getattr(options, each) is None for each in others):
+                raise FacedistillError(
+                    f"{flag(name)} has no effect without {' or '.join(map(flag, others))}: give "
+                    "that too, or leave it out"
+                )
 
     def evaluate(self, embedder: Embedder, options: EvaluationOptions) -> Report:
         """Measure a network, or stored embeddings.

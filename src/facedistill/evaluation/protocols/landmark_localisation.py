@@ -66,7 +66,11 @@ class LandmarkProtocol(Protocol):
         """
         locator = cast(Locator, network)  # locate_faces refuses what is none
         found, truth = locate_faces(
-            locator, self.faces, batch_size=options.batch_size, workers=options.workers
+            locator,
+            self.faces,
+            batch_size=options.batch_size,
+            workers=options.workers,
+            device=options.device,
         )
         if truth is None:
             raise FacedistillError(f"{self.name} has no landmarks: give a landmark list")

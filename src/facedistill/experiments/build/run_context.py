@@ -46,7 +46,7 @@ def run_context(
         recipe: Of the run.
         student: The network to train.
         faces: To train on.
-        teacher: Whom those objectives learn from.
+        teacher: The one that those objectives learn from.
         source: Its section of the recipe.
         device: Where to find out what they ask of teacher and faces.
     """

@@ -7,7 +7,6 @@ stay on its processors too.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.core.process import exit_reason
 from facedistill.core.signals import leave_signals_to_parent, signals_blocked
 from facedistill.export.bench.timing import time_calls
 
@@ -156,18 +156,11 @@ class Apart:
         except (EOFError, OSError):
             self._process.join()
             raise FacedistillError(
-                f"{self._path}: its process {_how_it_ended(self._process.exitcode or 0)}"
+                f"{self._path}: the process that measures it {exit_reason(self._process.exitcode)}"
             ) from None
         if error is not None:
             raise FacedistillError(error)
         return value
-
-
-def _how_it_ended(code: int) -> str:
-    if code >= 0:
-        return f"ended with code {code} while it was measured"
-    memory = ", as the system does to who takes too much memory" if code == -9 else ""
-    return f"was ended by {signal.Signals(-code).name}{memory}"
 
 
 def _serve(pipe: Connection, subject: Subject, threads: int, cpus: Sequence[int] | None) -> None:

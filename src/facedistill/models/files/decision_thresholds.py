@@ -35,7 +35,7 @@ def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[
     Raises:
         FacedistillError: If there are none, one is not a cosine, or the file is something else.
     """
-    path = best_of(path)
+    path = check_carries_thresholds(path)
     if not thresholds:
         raise FacedistillError(f"no threshold to write into {path}: no rate was measurable")
     for far, value in thresholds.items():
@@ -43,15 +43,25 @@ def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[
             raise FacedistillError(f"threshold {value} at FAR {far} is not a cosine")
     if path.suffix.lower() == ".onnx":
         return _write_onnx(path, thresholds)
-    if path.suffix != ".safetensors":
-        raise FacedistillError(
-            f"{path} cannot carry thresholds: give a .safetensors model file or an exported .onnx"
-        )
     network = load_model(path)
     merged = {**network.metadata.thresholds, **thresholds}
     metadata = network.metadata.model_copy(update={"thresholds": merged})
     save_model(network, path, metadata=metadata)
     return merged
+
+
+def check_carries_thresholds(path: str | Path) -> Path:
+    """Return the file that thresholds would be written into.
+
+    Raises:
+        FacedistillError: If it is of a kind that has no place for them.
+    """
+    path = best_of(path)
+    if path.suffix.lower() not in (".safetensors", ".onnx"):
+        raise FacedistillError(
+            f"{path} cannot carry thresholds: give a .safetensors model file or an exported .onnx"
+        )
+    return path
 
 
 def _write_onnx(path: Path, thresholds: Mapping[str, float]) -> dict[str, float]:

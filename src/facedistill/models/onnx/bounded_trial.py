@@ -52,7 +52,7 @@ def try_opening(
         refusal = receiving.recv() if receiving.poll(2 * seconds + 60) else _endless(path, seconds)
     except (EOFError, OSError):
         process.join()
-        refusal = _how_it_ended(path, seconds, process.exitcode or 0)
+        refusal = _refusal(path, seconds, process.exitcode or 0)
     finally:
         process.kill()
         process.join()
@@ -106,7 +106,7 @@ def _endless(path: Path, seconds: int) -> str:
     )
 
 
-def _how_it_ended(path: Path, seconds: int, code: int) -> str:
+def _refusal(path: Path, seconds: int, code: int) -> str:
     if code in (-getattr(signal, "SIGXCPU", 0), -getattr(signal, "SIGKILL", 0)):
         return _endless(path, seconds)
     return f"{path} ended the process that opened it (code {code}): it is damaged, or does harm"

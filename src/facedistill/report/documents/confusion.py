@@ -1,4 +1,4 @@
-"""Whom a teacher confuses: a report on label noise in words, JSON and a contact sheet."""
+"""Identities that a teacher confuses: label noise in words, JSON and a contact sheet."""
 
 from __future__ import annotations
 

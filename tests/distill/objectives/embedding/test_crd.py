@@ -37,7 +37,7 @@ def test_is_noise_contrastive_estimation(tau):
     of_student, of_teacher = both_outputs()
     loss, parts = objective(of_student, of_teacher, batch())
     assert loss.item() == pytest.approx(by_hand(objective, of_student, of_teacher, tau), rel=1e-6)
-    assert 0 <= parts["told"] <= 1
+    assert 0 <= parts["separated"] <= 1
 
 
 def test_the_constant_is_of_the_first_batch():

@@ -99,7 +99,7 @@ class ContrastiveRepresentation(Objective):
             memory.record(labels, unit(self.momentum * old + (1 - self.momentum) * new))
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
-        """Return the loss, and the share of pairs told from their negatives' mean odds."""
+        """Return the loss, and the share of pairs separated from their negatives' mean odds."""
         of_student, target = self.mapped(student, teacher)
         drawn = self._draw(len(self.students.rows), of_student.device)
         # Autocast would multiply in half precision.
@@ -117,7 +117,7 @@ class ContrastiveRepresentation(Objective):
         log_count = math.log(len(drawn)) + self.log_mean.to(own.dtype)
         positive = F.softplus(log_count[:, None] - own)
         negative = (F.softplus(sides - log_count[:, None, None]) * other).sum(dim=2)
-        parts = {"told": (own > log_count[:, None]).float().mean()}
+        parts = {"separated": (own > log_count[:, None]).float().mean()}
         return (positive + negative).sum(dim=0).mean(), parts
 
     def _draw(self, identities: int, device: torch.device) -> torch.Tensor:

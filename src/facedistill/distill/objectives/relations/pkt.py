@@ -1,4 +1,4 @@
-"""Probabilistic knowledge transfer: whom an image would choose as its neighbour."""
+"""Probabilistic knowledge transfer: how likely each image is to be the neighbour of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relation-aware distillation: tell apart, as the teacher does, whom it mixes up."""
+"""Relation-aware distillation: tell apart, as the teacher does, the identities nearest to each."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ class RelationAware(Objective):
         self._observed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
-        """Remember the embeddings for the banks."""
+        """Remember the embeddings for the memories."""
         of_student, target = (
             unit(embedding_of(outputs).detach()) for outputs in (student, teacher)
         )
         self._observed.append((batch.labels, of_student, target))
 
     def finish_step(self, gather: Gather) -> None:
-        """Overwrite the banks' rows of the identities of the whole batch."""
+        """Overwrite the memories' rows of the identities of the whole batch."""
         columns = zip(*self._observed, strict=True)
         labels, of_student, target = (gather(torch.cat(column)) for column in columns)
         self._observed.clear()
@@ -108,13 +108,14 @@ class RelationAware(Objective):
         of_student, target = unit(embedding_of(student)), unit(embedding_of(teacher))
         self.neighbours = self.neighbours.to(of_student.device)
         teachers, students = (
-            b.to_device(of_student.device) for b in (self.teachers, self.students)
+            each.to_device(of_student.device) for each in (self.teachers, self.students)
         )
         near = self.neighbours[batch.labels]
-        bank = students if self.reference == "student" else teachers
-        difference = relations(of_student, bank.rows, near) - relations(target, teachers.rows, near)
+        memory = students if self.reference == "student" else teachers
+        difference = relations(of_student, memory.rows, near)
+        difference = difference - relations(target, teachers.rows, near)
         cost = penalty(difference, self.q, self.two_sided, self.squared)
-        valid = bank.seen[near]
+        valid = memory.seen[near]
         # Of all processes, so that each relation counts alike, in whichever of them it is.
         count = mean_of_processes(valid.sum().to(cost.dtype)).clamp_min(_LEAST)
         cost = torch.where(valid, cost, 0)

@@ -20,7 +20,7 @@ def unit(embedding: torch.Tensor) -> torch.Tensor:
 
 
 def relations(units: torch.Tensor, rows: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Return R(units_i, rows_{indices_ik}): the cosine of each embedding with K rows of a bank.
+    """Return R(units_i, rows_{indices_ik}): the cosine of each embedding with K rows of a memory.
 
     Only the rows asked for are read, a few samples at a time, so that B x K x D numbers never
     exist together; the product with all M rows would cost M/K times as much.

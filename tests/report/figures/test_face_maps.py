@@ -8,11 +8,8 @@ from facedistill.distill.objectives.base import MapOfFace
 from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
 from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.face_network import FaceNetwork
-from facedistill.report.figures import receptive_fields
-from facedistill.report.figures.receptive_fields import (
-    plot_face_map,
-    plot_receptive_fields,
-)
+from facedistill.report.figures import face_maps
+from facedistill.report.figures.face_maps import plot_face_map, plot_maps
 from facedistill.runtime.input_spec import InputSpec
 from tests.distill.objectives.contexts import context
 
@@ -44,7 +41,7 @@ def test_maps_of_both_networks_come_on_their_own_grids(networks, tmp_path, centr
         teacher(torch.from_numpy(FACES), {"feature_map"}),
     )
     torch.testing.assert_close(seen[0].detach(), student_maps)
-    plot_receptive_fields(student_maps, teacher_maps, FACES, tmp_path / "fields.png")
+    plot_maps(student_maps, teacher_maps, FACES, tmp_path / "fields.png")
     assert cv2.imread(str(tmp_path / "fields.png")).std() > 10
 
 
@@ -52,14 +49,14 @@ def test_maps_of_both_networks_come_on_their_own_grids(networks, tmp_path, centr
     ("side", "axis"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (7, [1, 3, 5]), (8, [1, 4, 6])]
 )
 def test_the_centres_shown_one_by_one_are_spread(side, axis):
-    assert receptive_fields._spread(side) == [y * side + x for y in axis for x in axis]
+    assert face_maps._spread(side) == [y * side + x for y in axis for x in axis]
 
 
 def test_what_centres_look_at_is_bright_in_its_place():
     heat = torch.zeros(4, 4)
     heat[0, 3] = 1.0
     gray = np.full((32, 32, 3), 128, np.uint8)
-    drawn = receptive_fields._overlay(gray, heat).astype(int).sum(axis=2)
+    drawn = face_maps._overlay(gray, heat).astype(int).sum(axis=2)
     assert drawn[:8, 24:].mean() > drawn[16:, :16].mean() + 100
 
 
@@ -74,4 +71,4 @@ def test_saliency_is_drawn(tmp_path):
 def test_without_faces_there_is_nothing_to_draw(tmp_path):
     maps = torch.zeros(0, 4, 2, 2)
     with pytest.raises(FacedistillError, match="there are no faces"):
-        plot_receptive_fields(maps, maps, FACES[:0], tmp_path / "fields.png")
+        plot_maps(maps, maps, FACES[:0], tmp_path / "fields.png")

@@ -1,4 +1,4 @@
-"""Figures of unified receptive fields: what each local centre looks at, and where faces speak."""
+"""Maps drawn over faces: what each place of student and teacher looks at, and one map of all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TILE = 32
 """Side of a face in the mosaic, pixels."""
 
 
-def plot_receptive_fields(
+def plot_maps(
     student: torch.Tensor, teacher: torch.Tensor, faces: np.ndarray, path: str | Path
 ) -> None:
     """Draw what each local centre looks at in teacher and student.
