@@ -70,15 +70,41 @@ def test_what_trains_with_it_is_there_before_the_first_batch():
     assert all(weight.grad is not None for weight in sized.parameters())
 
 
-def test_what_it_lacks_is_named():
-    student, teacher = embeddings()
-    with pytest.raises(FacedistillError, match="did you mean 'fcd'"):
-        loss("fdc")(student, teacher)
-    with pytest.raises(FacedistillError, match="'fcd' needs a teacher"):
+@pytest.mark.parametrize(
+    ("name", "given", "remedy"),
+    [
+        ("fdc", {}, "did you mean 'fcd'"),
+        ("fcd", {"student_size": 4}, "'fcd' needs the teacher's embeddings: give teacher_size="),
+        ("triplet", {}, "'triplet' needs labels: give identities=, the number of classes"),
+        ("margin_softmax", {"student_size": 4}, "needs labels: give identities="),
+        ("arcdistill", {"identities": 4}, "class centres: give class_centres="),
+        ("rad", {"identities": 4}, "class centres: give class_centres="),
+        ("landmark_imitation", {}, r"'landmark_imitation' reads .*no loss of embeddings alone"),
+        ("fitnet", {}, r"'fitnet' reads run.pixel_features and is no loss of embeddings alone"),
+        ("at", {}, "'at' reads run.pixel_features and is no loss of embeddings alone"),
+        ("hidden_layer", {}, "no loss of embeddings alone"),
+        ("kd", {}, "no loss of embeddings alone"),
+        ("sp", {"layer": "map"}, "no loss of embeddings alone"),
+    ],
+)
+def test_what_it_lacks_is_named_before_the_first_batch(name, given, remedy):
+    with pytest.raises(FacedistillError, match=remedy):
+        loss(name, **given)
+
+
+def test_what_a_batch_lacks_is_named():
+    student, _ = embeddings()
+    with pytest.raises(FacedistillError, match="'fcd' needs the teacher's embeddings: give teach"):
         loss("fcd")(student)
-    with pytest.raises(FacedistillError, match="'fcd' needs the teacher's embeddings"):
+    with pytest.raises(FacedistillError, match="'fcd' needs the teacher's embeddings: give teach"):
         loss("fcd", student_size=4, teacher_size=4)(student)
-    with pytest.raises(FacedistillError, match="'triplet' needs labels"):
+    with pytest.raises(FacedistillError, match="'triplet' needs labels: give labels="):
         loss("triplet", identities=3)(student)
-    with pytest.raises(FacedistillError, match=r"'landmark_imitation' reads .*no loss of embedd"):
-        loss("landmark_imitation")(student, teacher)
+
+
+def test_seeing_what_it_needs_draws_no_random_number():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    loss("crd", identities=3)
+    assert torch.equal(torch.rand(1), expected)

@@ -175,8 +175,16 @@ bank and the run has none: make one with `facedistill embed` and give teacher.ba
         """
         value = self.find(need, *arguments)
         if value is None:
-            raise self._lacking(NEEDS[need])
+            raise self.lacking(need)
         return value
+
+    def lacking(self, need: str) -> FacedistillError:
+        """Return the error that refuses a run without what is needed, saying what to do.
+
+        Args:
+            need: A key of `NEEDS`.
+        """
+        return self._refused(NEEDS[need])
 
     def check_classes(self) -> None:
         """Refuse to compare logits of the teacher with those of a student of other identities.
@@ -195,14 +203,14 @@ bank and the run has none: make one with `facedistill embed` and give teacher.ba
             FacedistillError: If the run has no teacher; so do most of the others.
         """
         if self._teacher_size is None:
-            raise self._lacking("needs a teacher: give teacher.bank or teacher.model")
+            raise self._refused("needs a teacher: give teacher.bank or teacher.model")
         return self._teacher_size
 
     def require_identities(self) -> int:
         """Return M, number of training identities: `run.identities`."""
         self.asked.add("run.identities")
         if self._identities < 1:
-            raise self._lacking(NEEDS["run.identities"])
+            raise self.lacking("run.identities")
         return self._identities
 
     def neighbours(self, count: int) -> Neighbours:
@@ -271,7 +279,7 @@ bank and the run has none: make one with `facedistill embed` and give teacher.ba
         value: LandmarkCounts = self.get("run.landmarks")
         return value
 
-    def _lacking(self, what: str) -> FacedistillError:
+    def _refused(self, what: str) -> FacedistillError:
         name = f"objective '{self.objective}'" if self.objective else "an objective"
         return FacedistillError(f"{name} {what}")
 

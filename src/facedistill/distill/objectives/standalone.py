@@ -25,11 +25,13 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.batch import Batch
@@ -43,6 +45,47 @@ from facedistill.models.outputs import Outputs
 
 _READ = {"student.embedding", "teacher.embedding"}
 """What a loss of embeddings reads."""
+
+_SIZE, _IDENTITIES = 8, 1000
+"""Of the embeddings with which a method is tried, to see what it needs."""
+
+
+class _EmbeddingsAlone(RunContext):
+    """What a loss knows outside a run: sizes, identities, class centres."""
+
+    def lacking(self, need: str) -> FacedistillError:
+        return _no_loss_of_embeddings(self.objective, {need})
+
+
+def _no_loss_of_embeddings(name: str | None, needs: Iterable[str]) -> FacedistillError:
+    return FacedistillError(
+        f"objective '{name}' reads {', '.join(sorted(needs))} and is no loss of embeddings alone: "
+        "train it by a recipe, or call the objective in a step of your own (see "
+        "distill/objectives/base.py)"
+    )
+
+
+def _needs_of(name: str, options: Mapping[str, Any], identities: int) -> frozenset[str]:
+    """Return what a method needs, found by building a small one.
+
+    Raises:
+        FacedistillError: If name or options are unknown, or it reads more than embeddings.
+    """
+    count = identities or _IDENTITIES
+    centres = F.normalize(torch.ones(count, _SIZE))
+    providers: dict[str, Provider] = {
+        "run.class_centres": lambda: centres,
+        "run.neighbours": lambda nearest: Neighbours(
+            centres, torch.zeros(count, nearest, dtype=torch.int64), torch.zeros(count, nearest)
+        ),
+    }
+    context = _EmbeddingsAlone(_SIZE, _SIZE, count, providers)
+    with torch.random.fork_rng(devices=[]):
+        needs = create_objective(name, context, **options).needs
+    others = {need for need in needs if not need.startswith("run.")} - _READ
+    if others:
+        raise _no_loss_of_embeddings(name, others)
+    return needs
 
 
 class StandaloneLoss(nn.Module):
@@ -66,6 +109,8 @@ class StandaloneLoss(nn.Module):
         self.parts: Parts = {}
         self.objective: Objective | None = None
         self._unfinished = False
+        self._needs = _needs_of(name, options, identities)
+        self._check_given(sizes)
         if sizes is not None:
             self.objective = self._built(*sizes)
 
@@ -90,9 +135,9 @@ class StandaloneLoss(nn.Module):
         Raises:
             FacedistillError: If the method needs something else.
         """
+        self._check(teacher_embeddings, labels)
         if self.objective is None:
             self.objective = self._built_for(student_embeddings, teacher_embeddings)
-        self._check(teacher_embeddings, labels)
         batch = _batch(student_embeddings, labels)
         student, teacher = Outputs(student_embeddings), Outputs(teacher_embeddings)
         if self.training:
@@ -103,6 +148,22 @@ class StandaloneLoss(nn.Module):
             self._unfinished = True
         value, self.parts = self.objective(student, teacher, batch)
         return value
+
+    def _check_given(self, sizes: tuple[int, int | None] | None) -> None:
+        """Refuse what the method needs and was not given.
+
+        Raises:
+            FacedistillError: Naming the argument.
+        """
+        lacking = ""
+        if "run.identities" in self._needs and not self.identities:
+            lacking = "labels: give identities=, the number of classes, and labels= with each batch"
+        elif self._needs & {"run.class_centres", "run.neighbours"} and self.class_centres is None:
+            lacking = "the teacher's class centres: give class_centres="
+        elif "teacher.embedding" in self._needs and sizes is not None and sizes[1] is None:
+            lacking = "the teacher's embeddings: give teacher_size="
+        if lacking:
+            raise FacedistillError(f"objective '{self.name}' needs {lacking}")
 
     def _built(self, student_size: int, teacher_size: int | None) -> Objective:
         providers: dict[str, Provider] = {}
@@ -115,16 +176,8 @@ class StandaloneLoss(nn.Module):
                     known, *nearest(known, min(count, len(known) - 1))
                 ),
             }
-        context = RunContext(student_size, teacher_size, self.identities, providers)
-        made = create_objective(self.name, context, **self.options)
-        others = {need for need in made.needs if not need.startswith("run.")} - _READ
-        if others:
-            raise FacedistillError(
-                f"objective '{self.name}' reads {', '.join(sorted(others))} and is no loss of "
-                "embeddings alone: train it by a recipe, or call the objective in a step of your "
-                "own (see distill/objectives/base.py)"
-            )
-        return made
+        context = _EmbeddingsAlone(student_size, teacher_size, self.identities, providers)
+        return create_objective(self.name, context, **self.options)
 
     def _built_for(self, student: torch.Tensor, teacher: torch.Tensor | None) -> Objective:
         sizes = student.shape[1], None if teacher is None else teacher.shape[1]
@@ -137,10 +190,11 @@ class StandaloneLoss(nn.Module):
         return made.to(student.device).train(self.training)
 
     def _check(self, teacher: torch.Tensor | None, labels: torch.Tensor | None) -> None:
-        assert self.objective is not None
-        if teacher is None and "teacher.embedding" in self.objective.needs:
-            raise FacedistillError(f"objective '{self.name}' needs the teacher's embeddings")
-        if labels is None and "run.identities" in self.objective.needs:
+        if teacher is None and "teacher.embedding" in self._needs:
+            raise FacedistillError(
+                f"objective '{self.name}' needs the teacher's embeddings: give teacher_embeddings="
+            )
+        if labels is None and "run.identities" in self._needs:
             raise FacedistillError(f"objective '{self.name}' needs labels: give labels=")
 
 
@@ -165,7 +219,8 @@ def loss(
         **options: The method's own.
 
     Raises:
-        FacedistillError: If name or options are unknown, or the method reads more than embeddings.
+        FacedistillError: If name or options are unknown, the method reads more than embeddings, or
+            an argument that it needs is left out.
     """
     sizes = None if student_size is None else (student_size, teacher_size)
     return StandaloneLoss(name, sizes, identities, class_centres, options)
