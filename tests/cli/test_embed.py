@@ -1,3 +1,6 @@
+import pytest
+
+from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from tests.cli.calling import FACES, call, settings
 
@@ -18,3 +21,19 @@ def test_labels_with_holes_embed_train_and_export(story, tmp_path):
     student = tmp_path / "run" / "best.safetensors"
     output = call("export", student, "--data", listed, "--out", tmp_path / "student.onnx")
     assert f"parity check with torch on {len(faces)} faces" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--teacher", "t.onnx", "--import-flipped", "f.npy"), "--import-flipped goes with --impo"),
+        (("--import", "p.npy", "--no-flip"), "--flip/--no-flip is of a network: give --teacher"),
+        (("--import", "p.npy", "--color", "BGR"), "--color is of a network"),
+        (("--import", "p.npy", "--std", "128"), "--std is of a network"),
+        (("--import", "p.npy", "--batch-size", "64"), "--batch-size is of a network"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(tmp_path, options, message):
+    with pytest.raises(FacedistillError, match=message):
+        call("embed", "--data", FACES, "--out", tmp_path / "bank", *options)
+    assert not list(tmp_path.iterdir())

@@ -166,7 +166,7 @@ def test_a_prompted_teacher_is_measured_and_embeds(story, tmp_path):
     for model, message in ((student, "of teacher swin_nano"), (story / "student.onnx", "an ONNX")):
         with pytest.raises(FacedistillError, match=message):
             call("evaluate", model, pairs, "--prompts", prompts)
-    with pytest.raises(FacedistillError, match="--prompts are a network's: give --teacher"):
+    with pytest.raises(FacedistillError, match="--prompts is of a network: give --teacher"):
         call("embed", "--import", "x.npy", "--data", faces, "--out", "x", "--prompts", prompts)
 
 

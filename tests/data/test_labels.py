@@ -6,7 +6,13 @@ from hypothesis.extra import numpy as hnp
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.labels import Subset, check_labels, relabel, split_identities
+from facedistill.data.labels import (
+    Subset,
+    check_labels,
+    relabel,
+    split_identities,
+    warn_of_one_identity,
+)
 from facedistill.data.sample import content_key
 
 
@@ -45,6 +51,14 @@ def test_other_labels_are_refused(labels: list[int], message: str) -> None:
 
 
 labels_with_holes = hnp.arrays(np.int64, st.integers(1, 30), elements=st.integers(0, 10**12))
+
+
+@pytest.mark.parametrize(("labels", "warned"), [([0, 0, 0], True), ([0, 1], False), ([-1], False)])
+def test_one_identity_alone_is_warned_of(labels, warned, recwarn) -> None:
+    warn_of_one_identity(np.array(labels), "photos")
+    assert [str(w.message)[:47] for w in recwarn] == warned * [
+        "photos: all 3 images are of one identity, so th"
+    ]
 
 
 @settings(deadline=None)

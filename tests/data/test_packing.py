@@ -136,6 +136,11 @@ def test_damaged_image_stops_and_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "packed").exists()
 
 
+def test_one_identity_alone_is_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="all 2 images are of one identity"):
+        pack(ProceduralDataset(1, 2, size=16), tmp_path / "packed")
+
+
 def test_workers_write_the_same_file(tmp_path: Path) -> None:
     source = ProceduralDataset(2, 20, size=16)
     for workers in (0, 2):

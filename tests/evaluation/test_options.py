@@ -27,6 +27,24 @@ def test_a_useless_option_is_refused_by_its_flag_or_key(settings, message):
         EvaluationOptions(**settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group_far": 0.01}, "--group-far compares groups: give --groups"),
+        ({"mask_seed": 0}, "--mask-seed is of masks: give --mask or --robustness"),
+    ],
+)
+def test_an_option_that_changes_nothing_without_another_is_refused(settings, message):
+    with pytest.raises(FacedistillError, match=message):
+        EvaluationOptions.of(**settings).check_partners()
+
+
+def test_with_the_other_it_is_taken():
+    EvaluationOptions.of(mask_seed=3, mask="one").check_partners()
+    EvaluationOptions.of(mask_seed=3, robustness="one").check_partners()
+    EvaluationOptions.of(resamples=0).check_partners()
+
+
 def test_what_was_set_is_known_though_it_be_the_default():
     assert EvaluationOptions().given == frozenset()
     assert EvaluationOptions(flip=False, fars=[0.1]).given == {"flip", "fars"}

@@ -153,6 +153,12 @@ def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
     assert train(tmp_path, "data.workers=1", "data.cache=ram").steps == first.steps
 
 
+def test_one_identity_alone_is_warned_of(tmp_path):
+    one = "data.train=procedural:identities=1,images=8,size=16"
+    with pytest.warns(UserWarning, match="all 8 images are of one identity, so there is nothing"):
+        train(tmp_path, one, "training.steps=1")
+
+
 def test_a_folder_in_which_nothing_was_made_can_be_used_again(tmp_path):
     with pytest.raises(FacedistillError, match="no such file or folder"):
         train(tmp_path, "data.train=nowhere")

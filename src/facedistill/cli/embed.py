@@ -61,9 +61,14 @@ def embed(
     flipped: Annotated[
         Path | None, typer.Option("--import-flipped", help=".npy of the mirrored images.")
     ] = None,
-    flip: Annotated[bool, typer.Option(help="Embed mirrored images too.")] = True,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Embed mirrored images too; default: yes."),
+    ] = None,
     prompts: Prompts = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=4096)] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Images of a forward pass; default: 64.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
     skip: Skip = False,
     licence: Annotated[str, typer.Option(help="Licence of the teacher's weights.")] = "unknown",
@@ -79,14 +84,25 @@ def embed(
         raise FacedistillError("give either --teacher or --import FILE.npy")
     if len(files) > 1:
         raise FacedistillError(f"--import {files[1]}: one file of embeddings makes a bank")
-    if prompts and teacher is None:
-        raise FacedistillError("--prompts are a network's: give --teacher")
-    if output and teacher is None:
-        raise FacedistillError("--output is a network's: give --teacher")
+    _check_partners(
+        teacher,
+        flipped,
+        {
+            "--prompts": prompts,
+            "--output": output,
+            "--color": color,
+            "--size": size,
+            "--mean": mean,
+            "--std": std,
+            "--flip/--no-flip": flip,
+            "--batch-size": batch_size,
+        },
+    )
     import_modules(each for each in imported or () if each not in files)
     from facedistill.data.damage import naming_all_damaged, without_damaged
     from facedistill.data.open import open_dataset
     from facedistill.distill.bank.making import embed_teacher, import_embeddings
+    from facedistill.models.inference import BATCH
 
     # Holes in the labels are no matter here: a bank goes by the images' keys.
     dataset = open_dataset(data, relabel=True, root=root)
@@ -101,8 +117,8 @@ def embed(
                 network,
                 dataset,
                 out,
-                flip=flip,
-                batch_size=batch_size,
+                flip=flip is not False,
+                batch_size=batch_size or BATCH,
                 workers=workers,
                 licence=licence,
             )
@@ -110,3 +126,14 @@ def embed(
         f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions, "
         f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"
     )
+
+
+def _check_partners(
+    teacher: Path | None, flipped: Path | None, of_network: dict[str, object]
+) -> None:
+    """Refuse options that were given and would change nothing."""
+    if teacher is not None and flipped is not None:
+        raise FacedistillError("--import-flipped goes with --import FILE.npy, not with --teacher")
+    for option, value in of_network.items():
+        if teacher is None and value is not None:
+            raise FacedistillError(f"{option} is of a network: give --teacher")

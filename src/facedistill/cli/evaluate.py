@@ -200,6 +200,7 @@ def evaluate(
     ]
     for opened in protocols:
         opened.check(options, also)
+    options.check_partners()
     if save_thresholds:
         check_saves_thresholds(model, protocols, options)
 

@@ -32,14 +32,23 @@ def inspect(
         str | None, typer.Option(help="With --neighbours: the faces, where they were moved.")
     ] = None,
     same: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=-1, max=1, help="Cosine similarity of two identities that are likely one."
+            min=-1,
+            max=1,
+            help="With --neighbours: cosine similarity of two identities that are likely one; "
+            "default: 0.7.",
         ),
-    ] = 0.7,
+    ] = None,
     far: Annotated[
-        float, typer.Option(min=-1, max=1, help="Cosine similarity of an image likely mislabelled.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            min=-1,
+            max=1,
+            help="With --neighbours: cosine similarity of an image likely mislabelled; default: "
+            "0.2.",
+        ),
+    ] = None,
     output: EmbeddingOutput = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -48,13 +57,25 @@ def inspect(
     if neighbours:
         if verify:
             raise FacedistillError("--neighbours and --verify are two questions: ask one at a time")
-        from facedistill.report.documents.confusion import inspect_confusion
+        from facedistill.report.documents.confusion import (
+            FAR_BELOW,
+            SAME_ABOVE,
+            inspect_confusion,
+        )
 
-        confusion = inspect_confusion(source, data, sheet=sheet, same_above=same, far_below=far)
+        confusion = inspect_confusion(
+            source,
+            data,
+            sheet=sheet,
+            same_above=SAME_ABOVE if same is None else same,
+            far_below=FAR_BELOW if far is None else far,
+        )
         echo(json_text(confusion.to_dict()) if as_json else confusion.text())
         return
     if data is not None:
         raise FacedistillError("--data goes with --neighbours; to inspect faces, name them alone")
+    if same is not None or far is not None:
+        raise FacedistillError(f"--{'far' if same is None else 'same'} goes with --neighbours")
     from facedistill.report.documents.inspection import inspect_source
 
     description = inspect_source(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,6 +51,22 @@ def check_labels(labels: np.ndarray, name: str) -> int:
         f"({highest + 1 - len(present):,} missing); number them anew: "
         "`facedistill prepare --pack --relabel`, or in a recipe data.relabel: true"
     )
+
+
+def warn_of_one_identity(labels: np.ndarray, name: str) -> None:
+    """Warn where all images are of one identity.
+
+    Args:
+        labels: int64 (N,), as `check_labels` has passed them.
+        name: What the labels belong to.
+    """
+    if len(labels) and labels.max() == 0:
+        warnings.warn(
+            f"{name}: all {len(labels):,} images are of one identity, so there is nothing to tell "
+            "apart: a loss from labels is 0 and an accuracy 1 whatever is learned; give images of "
+            "several identities, a folder for each",
+            stacklevel=3,
+        )
 
 
 def relabel(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

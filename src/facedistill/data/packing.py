@@ -17,7 +17,7 @@ from facedistill.data.formats.image_file import JPEG_QUALITY, decode_image, enco
 from facedistill.data.formats.image_header import ImageHeader
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.recordio_writer import RecordIOWriter
-from facedistill.data.labels import check_labels
+from facedistill.data.labels import check_labels, warn_of_one_identity
 from facedistill.data.loading.reading import read_in_order
 from facedistill.data.views.resized import scale_square
 
@@ -68,6 +68,7 @@ def pack(
         )
     require_room(out, overwrite)
     identities = check_labels(source.labels, source.name)
+    warn_of_one_identity(source.labels, source.name)
     order = np.argsort(source.labels, kind="stable").tolist()
     first = source.where(order[0])
     shape = (size, size) if size else _upright_size(header_of(source.encoded(order[0]), first))

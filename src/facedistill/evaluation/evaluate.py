@@ -129,6 +129,7 @@ def evaluate(
     """
     options = options or EvaluationOptions()
     protocol.check(options, () if against is None else ("against",))
+    options.check_partners()
     report = protocol.evaluate(embedder, options)
     for problem in report.health.problems() if report.health else ():
         warnings.warn(f"{report.name}: {problem}", stacklevel=2)

@@ -115,6 +115,19 @@ class EvaluationOptions:
                 f"{flag('robustness')} {self.robustness!r}: take {' or '.join(get_args(Which))}"
             )
 
+    def check_partners(self) -> None:
+        """Refuse options that were set and change nothing without another one.
+
+        Raises:
+            FacedistillError: Naming both.
+        """
+        if "group_far" in self.given and self.groups is None:
+            raise FacedistillError(f"{flag('group_far')} compares groups: give {flag('groups')}")
+        if "mask_seed" in self.given and self.mask is None and self.robustness is None:
+            raise FacedistillError(
+                f"{flag('mask_seed')} is of masks: give {flag('mask')} or {flag('robustness')}"
+            )
+
     @classmethod
     def of(cls, **settings: Any) -> EvaluationOptions:
         """Return the options of which those that are not None were set.

@@ -56,8 +56,11 @@ def verify_images(
             smallest false accept rate it knows.
 
     Raises:
-        FacedistillError: If a file is no image, or the crops differ in size.
+        FacedistillError: If a file is no image, the crops differ in size, the threshold is not a
+            cosine, or an embedding has no direction.
     """
+    if threshold is not None and not -1 <= threshold <= 1:
+        raise FacedistillError(f"threshold {threshold:g} is not a cosine: take -1 to 1")
     left, right = (
         decode_image(read_image_file(Path(path)), str(path), upright=True)
         for path in (first, second)
@@ -67,7 +70,14 @@ def verify_images(
             f"{first} is {left.shape[1]}x{left.shape[0]} and {second} is "
             f"{right.shape[1]}x{right.shape[0]}: align both to one size"
         )
-    a, b = network.embed(np.stack([left, right])).cpu().numpy().astype(np.float64)
+    embeddings = network.embed(np.stack([left, right])).cpu().numpy().astype(np.float64)
+    for path, embedding in zip((first, second), embeddings, strict=True):
+        if not np.isfinite(embedding).all() or not embedding.any():
+            raise FacedistillError(
+                f"{network.name} gives {path} an embedding that is all zero or not finite, which "
+                "decides nothing: check its weights and its input (--mean, --std)"
+            )
+    a, b = embeddings
     source, known = "given", network.thresholds
     if threshold is None and known:
         strictest = min(known, key=float)

@@ -16,6 +16,7 @@ from facedistill.core.process import keep_freed_memory
 from facedistill.core.progress import Say, say_nothing
 from facedistill.core.signals import stoppable
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.labels import warn_of_one_identity
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.objectives.base import Objective
 from facedistill.engine.accelerator import check_micro_batches, expect_gradients, open_accelerator
@@ -104,6 +105,8 @@ class Run:
         self.recipe, self.folder, self.accelerator, self.say = recipe, folder, accelerator, say
         training = recipe.training
         self.faces, self.validation = split_data(recipe)
+        if recipe.student.landmarks is None:
+            warn_of_one_identity(self.faces.labels, self.faces.name)
         self.test_sets = {
             name: open_test_set(recipe, each) for name, each in recipe.evaluation.items()
         }

@@ -53,6 +53,22 @@ def test_round_trip(network, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("thresholds", "reason"),
+    [
+        ({"1e-3": 3.0}, "3 at FAR 1e-3 is not a cosine"),
+        ({"1e-3": float("nan")}, "finite number"),
+        ({"7": 0.3}, "7 is no false accept rate"),
+        ({"often": 0.3}, "could not convert"),
+    ],
+)
+def test_thresholds_that_decide_nothing_are_refused(network, tmp_path, thresholds, reason):
+    metadata = ModelMetadata.model_construct(thresholds=thresholds)
+    save_model(network, tmp_path / "net.safetensors", metadata=metadata)
+    with pytest.raises(FacedistillError, match=rf"net\.safetensors .*thresholds.*{reason}"):
+        load_model(tmp_path / "net.safetensors")
+
+
 def test_equal_networks_make_equal_files(path, tmp_path):
     # safetensors writes a header of several entries in another order every time
     for number in range(10):

@@ -88,6 +88,13 @@ def _stored(tensor: Tensor) -> Tensor:
     return (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return first_line(error)
+
+
 def _empty_network(path: Path, document: dict[str, Any]) -> FaceNetwork:
     """Build the network the document describes, without memory for its weights."""
     try:
@@ -101,7 +108,7 @@ def _empty_network(path: Path, document: dict[str, Any]) -> FaceNetwork:
     except FacedistillError as error:
         raise FacedistillError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
-        reason = first_line(error)
+        reason = _reason(error)
         raise FacedistillError(f"{path} has a damaged facedistill header: {reason}") from None
     if document.get("embedding_size") != backbone.embedding_size:
         raise FacedistillError(

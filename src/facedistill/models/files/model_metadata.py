@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class ModelMetadata(BaseModel):
@@ -32,3 +32,13 @@ class ModelMetadata(BaseModel):
     recipe_hash: str | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     notes: str | None = None
+
+    @field_validator("thresholds")
+    @classmethod
+    def _are_cosines(cls, thresholds: dict[str, float]) -> dict[str, float]:
+        for far, cosine in thresholds.items():
+            if not 0 <= float(far) <= 1:
+                raise ValueError(f"{far} is no false accept rate")
+            if not -1 <= cosine <= 1:
+                raise ValueError(f"{cosine:g} at FAR {far} is not a cosine")
+        return thresholds

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.image_file import encode_png
+from facedistill.evaluation.verify_images import verify_images
+
+
+class Fixed:
+    """A network whose embeddings are given."""
+
+    name = "fixed"
+
+    def __init__(self, embeddings, thresholds=()):
+        self.embeddings, self.thresholds = torch.tensor(embeddings), dict(thresholds)
+
+    def embed(self, images):
+        return self.embeddings
+
+
+@pytest.fixture
+def crops(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
+    return tmp_path / "a.png", tmp_path / "b.png"
+
+
+SAME = [[1.0, 0.0], [0.6, 0.8]]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "line"),
+    [
+        (0.5, "same person: cosine 0.6000, threshold 0.5000 (given)"),
+        (0.7, "different people: cosine 0.6000, threshold 0.7000 (given)"),
+        (None, "same person: cosine 0.6000, threshold 0.4000 (FAR 1e-4)"),
+    ],
+)
+def test_a_verdict_is_by_the_threshold_given_or_the_strictest_known(crops, threshold, line):
+    network = Fixed(SAME, {"1e-3": 0.3, "1e-4": 0.4})
+    assert verify_images(network, *crops, threshold).line() == line
+
+
+@pytest.mark.parametrize("threshold", [3.0, -1.5, float("nan"), float("inf")])
+def test_a_threshold_that_is_no_cosine_decides_nothing(crops, threshold):
+    with pytest.raises(FacedistillError, match=f"threshold {threshold:g} is not a cosine"):
+        verify_images(Fixed(SAME), *crops, threshold)
+
+
+@pytest.mark.parametrize("second", [[float("nan"), 0.0], [float("inf"), 0.0], [0.0, 0.0]])
+def test_an_embedding_without_direction_decides_nothing(crops, second):
+    network = Fixed([[1.0, 0.0], second], {"1e-3": 0.3})
+    with pytest.raises(FacedistillError, match=r"fixed gives .*b\.png an embedding that is all"):
+        verify_images(network, *crops)
+
+
+def test_without_a_threshold_there_is_no_verdict(crops):
+    assert "no threshold is known" in verify_images(Fixed(SAME), *crops).line()
