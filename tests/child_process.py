@@ -21,11 +21,12 @@ import torch
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        *("__main__", "pytest", "tests.engine.standin"),
-        *(
-            "facedistill.experiments.comparing",
-            "torch._dynamo",
-        ),  # which the first optimizer imports
+        "__main__",
+        "pytest",
+        "torch._dynamo",  # which the first optimizer imports
+        "facedistill.cli.app",
+        "facedistill.experiments.comparing",
+        "tests.engine.standin",
     ]
 )
 
