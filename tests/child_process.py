@@ -52,9 +52,10 @@ class Child:
         self._folder = tempfile.TemporaryDirectory()
         self._written = [Path(self._folder.name, name) for name in ("out", "err")]
         variables = {**os.environ, **environment}
+        like_here = torch.get_num_threads(), multiprocessing.get_start_method()
         self.process = CONTEXT.Process(
             target=_begin,
-            args=(self._written, variables, torch.get_num_threads(), function, arguments),
+            args=(self._written, variables, like_here, function, arguments),
         )
         self.process.start()
 
@@ -101,15 +102,15 @@ def call_command(*words: str) -> None:
 def _begin(
     written: list[Path],
     variables: dict[str, str],
-    threads: int,
+    like_there: tuple[int, str],
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
     for number, path in enumerate(written, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    # This process's own children begin as those of a program do.
-    multiprocessing.set_start_method("fork", force=True)
     os.environ.clear()
     os.environ.update(variables)
+    threads, start_method = like_there
     torch.set_num_threads(threads)
+    multiprocessing.set_start_method(start_method, force=True)
     function(*arguments)

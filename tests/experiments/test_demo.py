@@ -14,10 +14,10 @@ from facedistill.recipe.comparison import Comparison
 def test_quick_demo_makes_table_figure_and_files(tmp_path, monkeypatch):
     export, exported = demo.export_network, []
 
-    def export_first(network, path):
+    def export_first(network, path, **options):
         """Export the first network; its file stands for the others', to save time."""
         if not exported:
-            exported.append(export(network, path))
+            exported.append(export(network, path, **options))
         else:
             shutil.copy(exported[0].path, path)
         return replace(exported[0], path=path)
