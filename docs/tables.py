@@ -8,15 +8,13 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from importlib import resources
-from types import NoneType, UnionType
 from typing import Any
 
 import torch
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from types_in_words import is_own, kind_text, value_text
 
 import facedistill
 from facedistill.data.dataset_format import FORMATS, _never
@@ -32,8 +30,8 @@ from facedistill.export.target import TARGETS
 from facedistill.models.foreign.layout import LAYOUTS
 from facedistill.models.heads.margin import HEADS, MarginHead
 from facedistill.models.registry import BACKBONES, create_backbone
-from facedistill.recipe.comparison import Comparison, shipped_comparisons
-from facedistill.recipe.loading import load_recipe, shipped_recipes
+from facedistill.recipe.comparison import Comparison, describe_comparisons
+from facedistill.recipe.loading import describe_recipes, load_recipe, shipped_recipes
 from facedistill.recipe.schema import Recipe
 
 Docs = tuple[str, dict[str, str]]
@@ -69,54 +67,6 @@ def table(header: str, rows: Sequence[Sequence[str]]) -> str:
     columns = [name.strip() for name in header.split("|")]
     lines = [columns, ["---"] * len(columns), *([cell(value) for value in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def value_text(value: Any) -> str:
-    """Return a default as a recipe writes it."""
-    if value is None:
-        return "none"
-    if isinstance(value, float):
-        return f"{value:g}" if value < 1 else str(value)
-    plain = list(value) if isinstance(value, tuple | frozenset) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=1000)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-_KINDS: dict[Any, str] = {bool: "true, false", int: "whole number", float: "number", str: "text"}
-
-
-def kind_text(annotation: Any, metadata: Sequence[Any] = ()) -> str:
-    """Return what a value must be, in words."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        inner, *more = typing.get_args(annotation)
-        return kind_text(
-            inner, [part for each in more for part in getattr(each, "metadata", [each])]
-        )
-    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, UnionType):
-        return " or ".join(kind_text(each, metadata) for each in inside if each is not NoneType)
-    if origin is typing.Literal:
-        return ", ".join(f"`{choice}`" for choice in inside)
-    if origin in (list, tuple):
-        return f"list of {kind_text(inside[0])}"
-    if origin is dict:
-        return "mapping"
-    return " ".join([_KINDS.get(annotation, "mapping"), range_text(metadata)]).strip()
-
-
-def range_text(metadata: Sequence[Any]) -> str:
-    """Return the bounds of a number, in words."""
-    bounds = {
-        key: f"{getattr(each, key):,}".removesuffix(".0")
-        for each in metadata
-        for key in ("ge", "gt", "le", "lt")
-        if hasattr(each, key)
-    }
-    low = bounds.get("ge") or (f"above {bounds['gt']}" if "gt" in bounds else "")
-    high = bounds.get("le") or (f"below {bounds['lt']}" if "lt" in bounds else "")
-    if low and high:
-        return f"{low} to {high}"
-    return f"{low} or more" if "ge" in bounds else low or (f"at most {high}" if high else "")
 
 
 def below(annotation: Any) -> type | None:
@@ -191,12 +141,7 @@ def options_of(makers: Sequence[Callable[..., Any]]) -> list[list[str]]:
 
 def objectives() -> dict[str, type[Objective]]:
     """Return the package's own objectives by name."""
-    return {name: kind for name, kind in registry.objectives.items() if is_own(kind)}
-
-
-def is_own(entry: Any) -> bool:
-    """Whether an entry of a registry is the package's, not an installed extension's."""
-    return str(entry.__module__).startswith("facedistill.")
+    return {name: kind for name, kind in registry.objectives.items() if is_own(kind.__module__)}
 
 
 def everything() -> RunContext:
@@ -306,7 +251,7 @@ def network_list() -> str:
     """Return the table of architectures; parameters are those of the defaults, without heads."""
     rows = []
     for name, factory in BACKBONES.items():
-        if not is_own(factory):
+        if not is_own(factory.__module__):
             continue
         with torch.device("meta"):  # Nothing is allocated.
             count = sum(p.numel() for p in create_backbone(name).parameters())
@@ -325,7 +270,7 @@ def layout_list() -> str:
     rows = [
         [f"`{name}`", layout.trainers, layout.feeds]
         for name, layout in LAYOUTS.items()
-        if is_own(layout)
+        if is_own(layout.__module__)
     ]
     return table("family | checkpoints of | what it is fed by default", rows)
 
@@ -334,6 +279,8 @@ def target_list() -> str:
     """Return the table of export targets."""
     rows = []
     for _, target in TARGETS.items():
+        if not is_own(target.module):
+            continue
         files = ", ".join(f"`{suffix}`" for suffix in (target.suffix, *target.companions))
         extra = f"`pip install 'facedistill[{target.extra}]'`" if target.extra else "nothing more"
         what = f"{target.title}. {target.description}"
@@ -341,36 +288,30 @@ def target_list() -> str:
     return table("target | what | files | needs", rows)
 
 
-def header_of(folder: str, name: str) -> str:
-    """Return the first sentence of the comment above a shipped file."""
-    text = (resources.files("facedistill") / "recipe" / folder / f"{name}.yaml").read_text("utf-8")
-    lines = re.match(r"(?:#.*\n)+", text)
-    paragraph = re.sub(r"^# ?", "", lines.group() if lines else "", flags=re.M)
-    return first_sentence(paragraph)
-
-
 def recipe_list() -> str:
     """Return the table of shipped recipes."""
     rows = []
-    for name in shipped_recipes():
+    for name, what in describe_recipes().items():
         recipe = load_recipe(name)
         command = "distill" if recipe.teacher or recipe.teachers else "train"
         terms = ", ".join(f"`{each}`" for each in recipe.objectives)
-        rows.append([f"`{name}`", command, header_of("shipped", name), terms])
+        rows.append([f"`{name}`", command, what, terms])
     return table("recipe | command | what | objectives", rows)
 
 
 def comparison_list() -> str:
     """Return the table of shipped comparisons."""
-    rows = [[f"`{name}`", header_of("shipped_comparisons", name)] for name in shipped_comparisons()]
+    rows = [[f"`{name}`", what] for name, what in describe_comparisons().items()]
     return table("comparison | what", rows)
 
 
 def format_list() -> str:
     """Return the table of data formats."""
-    rows = []
-    for name, each in FORMATS.items():
-        rows.append([f"`{name}`", each.description, "yes" if each.landmarks is not _never else ""])
+    rows = [
+        [f"`{name}`", each.description, "yes" if each.landmarks is not _never else ""]
+        for name, each in FORMATS.items()
+        if is_own(each.open.__module__)
+    ]
     return table("format | what is read | may have landmarks", rows)
 
 

@@ -8,6 +8,7 @@ import runpy
 import shlex
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from facedistill.cli.app import app
 from facedistill.core.errors import FacedistillError
 from facedistill.core.registry import BACKBONES, FORMATS, LAYOUTS, OBJECTIVES
 from facedistill.core.registry import TARGETS as TARGET_GROUP
+from facedistill.data.dataset_format import FORMATS as DATA_FORMATS
 from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
@@ -128,7 +130,14 @@ def python_blocks(text: str) -> list[str]:
     return blocks
 
 
-@pytest.mark.parametrize("code", python_blocks((ROOT / "docs" / "library.md").read_text()))
+@pytest.mark.parametrize(
+    "code",
+    [
+        block
+        for page in ("library.md", "evaluation.md")
+        for block in python_blocks((ROOT / "docs" / page).read_text())
+    ],
+)
 def test_examples_of_the_library_run(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(code, {})
@@ -199,6 +208,24 @@ def test_a_stale_page_is_named_and_written_anew(tmp_path, monkeypatch, capsys):
     page.write_text(right.replace("begin: targets", "begin: target"))
     with pytest.raises(FacedistillError, match="'targets' stands in 0 pages"):
         generate.main()
+
+
+def test_tables_leave_installed_extensions_out(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    tables = importlib.import_module("tables")
+    before = tables.format_list(), tables.target_list()
+    own_format, own_target = DATA_FORMATS.get("recordio"), TARGETS.get("onnx")
+    foreign = replace(own_format, name="foreign", open=lambda source, options: None)
+    monkeypatch.setattr(DATA_FORMATS, "_entries", {"recordio": own_format, "foreign": foreign})
+    monkeypatch.setattr(
+        TARGETS,
+        "_entries",
+        {"onnx": own_target, "foreign": replace(own_target, name="foreign", module="foreign.file")},
+    )
+    after = tables.format_list(), tables.target_list()
+    for all_rows, rows in zip(before, after, strict=True):
+        assert "foreign" not in rows
+        assert {*rows.splitlines()} < {*all_rows.splitlines()}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
