@@ -172,7 +172,7 @@ def test_a_prompted_teacher_is_measured_and_embeds(story, tmp_path):
 
 @pytest.mark.parametrize("model", ["run/best.safetensors", "finder.onnx"])
 def test_landmarks_are_evaluated_and_drawn(finder, model, tmp_path):
-    wanted = ("--pictures", tmp_path / "figures", "--report", tmp_path / "report")
+    wanted = ("--figures", tmp_path / "figures", "--report", tmp_path / "report")
     output = call("evaluate", finder / model, LOOSE, "--json", *wanted)
     (figures,) = json.loads(output[: output.rindex("]") + 1])
     assert figures["faces"] == 18
@@ -185,7 +185,7 @@ def test_landmarks_are_evaluated_and_drawn(finder, model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--pictures", "folder"], "not for pairs of images: --pictures; leave that out"),
+        (["--pictures", "folder"], "not for pairs of images: --figures; leave that out"),
         (["--variant", "N1D1F1"], "not for pairs of images: --variant; leave that out"),
         (["--all-pairs", "--protocol", "insightface"], "a whole data set: --protocol; leave"),
         (["--all-pairs", "--groups", "groups.csv"], "a whole data set: --groups; leave"),

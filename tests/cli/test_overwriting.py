@@ -19,7 +19,7 @@ COMMANDS = {
         "OUT/report.md",
     ),
     "figures": (
-        ("evaluate", *FINDER[1:], LOOSE, "--resamples", "0", "--pictures", "OUT"),
+        ("evaluate", *FINDER[1:], LOOSE, "--resamples", "0", "--figures", "OUT"),
         "OUT/faces.png",
     ),
     "export": (("export", "STORY/student", "--out", "OUT.onnx"), "OUT.onnx"),

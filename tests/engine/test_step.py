@@ -121,7 +121,7 @@ def test_logits_come_from_the_objective_that_classifies():
 def test_needs_that_nothing_gives_are_refused():
     with pytest.raises(FacedistillError, match=r"need student\.tokens, but standin gives only"):
         make_step(a=(Term(needs=("student.tokens",)), Weight()))
-    with pytest.raises(FacedistillError, match="add margin_softmax"):
+    with pytest.raises(FacedistillError, match="add one that does, a margin softmax"):
         make_step(a=(Term(needs=("student.logits",)), Weight()))
 
 

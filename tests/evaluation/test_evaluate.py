@@ -13,7 +13,7 @@ from facedistill.evaluation.evaluate import (
     save_decision_thresholds,
 )
 from facedistill.evaluation.evaluate import evaluate as measure
-from facedistill.evaluation.metrics.templates import Variant
+from facedistill.evaluation.metrics.template_pooling import Variant
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols import all_pairs
 from facedistill.evaluation.protocols import distractors as module

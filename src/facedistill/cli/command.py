@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from typer.core import TyperCommand, TyperGroup
 
-from facedistill.core.files import require_no_device
+from facedistill.core.regular_files import require_no_device
 
 
 class Command(TyperCommand):

@@ -145,6 +145,7 @@ def evaluate(
     figures: Annotated[
         Path | None,
         typer.Option(
+            "--figures",
             "--pictures",
             metavar="FOLDER",
             help="Of landmarks: best, median, worst faces; cumulative curve.",
@@ -276,13 +277,13 @@ def _check_written(report: Path | None, figures: Path | None, sets: int, overwri
     if figures is not None:
         from facedistill.report.figures.landmark_figures import figure_files
 
-        require_absent(*figure_files(figures, sets), overwrite=overwrite, give="--pictures")
+        require_absent(*figure_files(figures, sets), overwrite=overwrite, give="--figures")
 
 
 def _options(groups: Path | None, variants: list[str] | None, **settings: Any) -> Any:
     """Return the options, those that were not given left at their defaults."""
     from facedistill.data.pairs.group_table import read_groups
-    from facedistill.evaluation.metrics.templates import parse_variants
+    from facedistill.evaluation.metrics.template_pooling import parse_variants
     from facedistill.evaluation.options import EvaluationOptions
 
     return EvaluationOptions.of(

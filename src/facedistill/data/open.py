@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
 from facedistill.core.network_suffixes import is_network
 from facedistill.core.progress import track
+from facedistill.core.regular_files import require_regular
 from facedistill.core.suggestion import did_you_mean
 from facedistill.data.damage import damaged_images
 from facedistill.data.dataset import FaceDataset

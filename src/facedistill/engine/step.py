@@ -176,10 +176,11 @@ class TrainingStep(nn.Module):
         if teacher is not None:
             teacher.check(needs)
         if isinstance(teacher, TrainableTeacher) and not self._adapts_teacher:
+            preserving = [f"objectives.{name}" for name in self._silent()]
             raise FacedistillError(
                 f"no objective trains the prompts of {teacher.name} for the student: add one that "
-                "compares the student with the teacher, or set teacher.prompts and "
-                "objectives.prompt_preservation to null"
+                "compares the student with the teacher, or set "
+                f"{', '.join(['teacher.prompts', *preserving])} to null"
             )
 
     @property
@@ -238,6 +239,6 @@ class TrainingStep(nn.Module):
             )
         if "logits" in self.student_needs and self.classifier is None:
             raise FacedistillError(
-                "an objective needs student.logits and no objective classifies: add margin_softmax "
-                "(kd does without, by own_head: true)"
+                "an objective needs student.logits and no objective classifies: add one that "
+                "does, a margin softmax, or an option by which it does without (docs/methods.md)"
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.data.pairs.group_table import GroupTable
 from facedistill.evaluation.metrics.kfold import KFoldRule, check_kfold_rule
-from facedistill.evaluation.metrics.templates import Variant
+from facedistill.evaluation.metrics.template_pooling import Variant
 from facedistill.evaluation.perturbations.altered import Which
 from facedistill.evaluation.perturbations.masked import Masked, check_mask, check_mask_seed
 
@@ -30,7 +30,7 @@ FLAGS = {
     "against": "--against",
     "save_thresholds": "--save-thresholds",
     "prompts": "--prompts",
-    "figures": "--pictures",
+    "figures": "--figures",
 }
 """What the command line calls the options, and what else can be asked of a protocol."""
 

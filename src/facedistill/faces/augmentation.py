@@ -104,7 +104,7 @@ class Augmenter:
                 image, _between(self.options.downscale_factor, draws[_Draw.DOWNSCALE_FACTOR])
             )
         if draws[_Draw.JPEG] < self.options.jpeg:
-            image = _compress(
+            image = jpeg_compressed(
                 image, round(_between(self.options.jpeg_quality, draws[_Draw.JPEG_QUALITY]))
             )
         return np.ascontiguousarray(image), flipped
@@ -223,7 +223,8 @@ def _downscale(image: np.ndarray, factor: float) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _compress(image: np.ndarray, quality: int) -> np.ndarray:
+def jpeg_compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return uint8 RGB (H, W, 3) as a JPEG of this quality, 1 to 100, shows it."""
     # JPEG stores luminance and colour differences, so its channels must come in true order: OpenCV
     # takes BGR.
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

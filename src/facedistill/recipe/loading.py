@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.keys import first_problem
 from facedistill.recipe.overrides import Override

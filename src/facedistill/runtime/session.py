@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 from facedistill.runtime.file_digest import check_digest, require_digest
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.ijb_files import read_ijb
-from facedistill.evaluation.metrics.templates import VARIANTS, Variant, pool_templates
+from facedistill.evaluation.metrics.template_pooling import VARIANTS, Variant, pool_templates
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols.ijb_templates import check_ijb, embed_ijb, evaluate_ijb
 from facedistill.models.outputs import Outputs

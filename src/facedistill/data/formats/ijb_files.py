@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.runtime.alignment import align
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import read_regular
+from facedistill.core.regular_files import read_regular
 from facedistill.data.formats.image_header import ImageHeader, read_header
 
 MAX_PIXELS = 1 << 26

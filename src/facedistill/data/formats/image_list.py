@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from facedistill.core.errors import FacedistillError, naming
-from facedistill.core.files import read_regular, require_regular
 from facedistill.core.progress import track
+from facedistill.core.regular_files import read_regular, require_regular
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.formats.image_file import read_image_file

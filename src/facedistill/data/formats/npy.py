@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 
 
 def open_npy(path: Path) -> np.ndarray:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
 from facedistill.core.progress import track
+from facedistill.core.regular_files import require_regular
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.formats.image_folder import IMAGE_SUFFIXES
 from facedistill.data.formats.landmark_dataset import LandmarkDataset, all_numbers, check_spread

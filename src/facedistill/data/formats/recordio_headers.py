@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import read_regular
 from facedistill.core.progress import track
+from facedistill.core.regular_files import read_regular
 from facedistill.data.formats.recordio_file import RecordFile
 from facedistill.data.formats.recordio_records import (
     CHUNK,

@@ -10,8 +10,8 @@ from struct import Struct
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import read_regular
 from facedistill.core.progress import progress_bar
+from facedistill.core.regular_files import read_regular
 from facedistill.data.formats.recordio_file import RecordFile
 
 MAGIC = 0xCED7230A

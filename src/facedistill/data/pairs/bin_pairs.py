@@ -10,7 +10,7 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.pairs.closed_pickle import load_closed_pickle

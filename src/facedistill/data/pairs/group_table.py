@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 from facedistill.data.pairs.pair_set import PairSet
 
 KEYS = ("identity", "image")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 from facedistill.data.formats.image_list import LIST_SUFFIXES
 from facedistill.data.formats.procedural import PREFIX, parse_procedural
 from facedistill.data.pairs.bin_pairs import read_bin

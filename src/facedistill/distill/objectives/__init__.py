@@ -4,8 +4,9 @@
 losses of them for a loop of one's own.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from facedistill.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from facedistill.distill.objectives.base import Classifier, Objective
@@ -28,20 +29,17 @@ __all__ = [
     "objective_names",
 ]
 
-_MODULES = {
-    "Classifier": "base",
-    "Objective": "base",
-    "RunContext": "context",
-    "StandaloneLoss": "standalone",
-    "create_objective": "registry",
-    "loss": "standalone",
-    "objective": "registry",
-    "objective_names": "registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Torch takes its time: it is loaded with the first name that needs it.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Torch takes its time: it is loaded with the first name that needs it.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Classifier": "base",
+        "Objective": "base",
+        "RunContext": "context",
+        "StandaloneLoss": "standalone",
+        "create_objective": "registry",
+        "loss": "standalone",
+        "objective": "registry",
+        "objective_names": "registry",
+    },
+)

@@ -64,8 +64,8 @@ class PromptedNetwork(nn.Module):
         if not isinstance(backbone, TokenBackbone):
             raise FacedistillError(
                 f"teacher {network.name} is a {network.architecture} and cannot be prompted: "
-                "prompts are for this library's own swin and vit networks: set teacher.prompts and "
-                "objectives.prompt_preservation to null"
+                "prompts are for this library's own swin and vit networks: set teacher.prompts, "
+                "and the objective that preserves them, to null"
             )
         if not 0 <= prompts <= MOST_PROMPTS:
             raise FacedistillError(f"a stage takes 0 to {MOST_PROMPTS} prompts, not {prompts}")

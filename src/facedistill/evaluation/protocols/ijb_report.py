@@ -11,7 +11,7 @@ from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.metrics.identification import OpenSetPoint, ThresholdRule
 from facedistill.evaluation.metrics.roc import OperatingPoint, RocCurve, far_name
 from facedistill.evaluation.metrics.score_histogram import ScoreCounts
-from facedistill.evaluation.metrics.templates import Variant
+from facedistill.evaluation.metrics.template_pooling import Variant
 from facedistill.evaluation.report import Report
 
 

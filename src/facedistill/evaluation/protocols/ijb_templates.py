@@ -34,7 +34,7 @@ from facedistill.evaluation.metrics.roc import (
     tar_at_nearest_far,
 )
 from facedistill.evaluation.metrics.score_histogram import count_scores
-from facedistill.evaluation.metrics.templates import (
+from facedistill.evaluation.metrics.template_pooling import (
     MOST,
     Templates,
     Variant,

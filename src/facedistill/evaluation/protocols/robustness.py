@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from facedistill.data.formats.image_file import decode_image, encode_jpeg
 from facedistill.evaluation.image_pairs import ImagePairs, pair_identities
 from facedistill.evaluation.metrics.roc import FARS
 from facedistill.evaluation.metrics.similarity import pair_similarities
@@ -29,6 +28,7 @@ from facedistill.evaluation.protocols.base import embed_faces
 from facedistill.evaluation.protocols.pair_report import PairReport
 from facedistill.evaluation.protocols.pair_scores import report_scores
 from facedistill.evaluation.statistics.bootstrap import PairedComparison, compare_paired
+from facedistill.faces.augmentation import jpeg_compressed
 from facedistill.models.inference import Network
 
 SIDES = (64, 32, 24, 16)
@@ -239,4 +239,4 @@ def _blur(image: np.ndarray, index: int) -> np.ndarray:
 
 
 def _compress(image: np.ndarray, index: int) -> np.ndarray:
-    return decode_image(encode_jpeg(image, LOW_JPEG_QUALITY), "a compressed image")
+    return jpeg_compressed(image, LOW_JPEG_QUALITY)

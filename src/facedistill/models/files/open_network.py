@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_no_device
 from facedistill.core.network_suffixes import NETWORKS, is_checkpoint, is_network
+from facedistill.core.regular_files import require_no_device
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
 from facedistill.models.files.other_content import check_is_weights

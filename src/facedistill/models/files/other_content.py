@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")

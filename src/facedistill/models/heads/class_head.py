@@ -60,7 +60,7 @@ class ClassHead(nn.Module):
             raise FacedistillError(
                 f"{teacher} has the {self.classes:,} identities of {self.data_name}, and this "
                 f"run's classes are those of {name}: train both on the same data, with the same "
-                "data.validation_identities, or set kd's own_head: true"
+                "data.validation_identities, or do without the teacher's logits"
             )
 
 

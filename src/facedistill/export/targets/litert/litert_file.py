@@ -23,8 +23,8 @@ from torch import Tensor
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
-from facedistill.core.files import require_regular
 from facedistill.core.process import usable_cpus
+from facedistill.core.regular_files import require_regular
 from facedistill.export.conversion.exported_graph import ExportedGraph
 from facedistill.export.conversion.quiet import quiet
 from facedistill.export.conversion.scaled_maximum import replace_prelus

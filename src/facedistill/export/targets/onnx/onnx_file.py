@@ -22,7 +22,7 @@ import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from facedistill.core.errors import FacedistillError, first_line
-from facedistill.core.files import require_regular
+from facedistill.core.regular_files import require_regular
 from facedistill.core.version import __version__
 from facedistill.export.conversion.exported_graph import ExportedGraph
 from facedistill.export.conversion.quiet import quiet

@@ -22,8 +22,8 @@ import numpy as np
 import openvino
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import require_regular
 from facedistill.core.process import usable_cpus
+from facedistill.core.regular_files import require_regular
 from facedistill.core.temporary import temporary_folder
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions

@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.files import read_regular, require_regular
+from facedistill.core.regular_files import read_regular, require_regular
 
 
 def test_only_regular_files_are_read(tmp_path, monkeypatch):

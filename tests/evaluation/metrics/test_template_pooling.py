@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.evaluation.metrics import templates as module
-from facedistill.evaluation.metrics.templates import (
+from facedistill.evaluation.metrics import template_pooling as module
+from facedistill.evaluation.metrics.template_pooling import (
     VARIANTS,
     Variant,
     parse_variants,
