@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from facedistill.cli.app import main
+from facedistill.cli.stopping import files_written
 from facedistill.core.signals import STOP_SIGNALS
 from facedistill.data import open as opening
 from facedistill.evaluation import evaluate as evaluating
@@ -88,3 +89,13 @@ def test_what_was_written_before_the_signal_is_said_to_be_written(
         *("--sheet", tmp_path / "sheet.png"),
     )
     assert line == f"stopped, {tmp_path / 'out'} is written"
+
+
+def test_files_that_were_written_are_named(tmp_path):
+    (tmp_path / "old.json").write_text("old")
+    written = files_written(tmp_path, tmp_path / "later")
+    assert written() == []
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "new.json").write_text("new")
+    (tmp_path / "later" / ".new-0123.html").write_text("half")
+    assert written() == [tmp_path / "later" / "new.json"]

@@ -22,8 +22,8 @@ from facedistill.cli.options.arguments import (
 )
 from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import echo
-from facedistill.cli.stopping import AGAIN, stopped_as
-from facedistill.core.atomic import require_absent, watch
+from facedistill.cli.stopping import AGAIN, files_written, stopped_as
+from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 
@@ -42,13 +42,13 @@ class PairImages(StrEnum):
 
 
 def _standing(report: Path | None, figures: Path | None, **_: Any) -> Callable[[], str]:
-    folders = {folder: watch(folder) for folder in (figures, report) if folder is not None}
+    written = files_written(*(folder for folder in (figures, report) if folder is not None))
 
     def standing() -> str:
-        begun = [str(folder) for folder, written in folders.items() if written()]
-        if not begun:
+        names = ", ".join(map(str, written()))
+        if not names:
             return f"stopped, nothing is written: {AGAIN}"
-        return f"stopped, files are written in {' and '.join(begun)}: {AGAIN}"
+        return f"stopped, written so far: {names}: {AGAIN}, with --overwrite"
 
     return standing
 

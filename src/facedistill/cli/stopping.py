@@ -32,6 +32,17 @@ def stopped_as(standing: Callable[..., Callable[[], str]]) -> Callable[..., Call
     return decorate
 
 
+def files_written(*folders: Path) -> Callable[[], list[Path]]:
+    """Return what gives the files in folders that were written since this call."""
+
+    def files() -> dict[Path, tuple[int, int]]:
+        found = [each for folder in folders for each in folder.glob("[!.]*") if each.is_file()]
+        return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+    before = files()
+    return lambda: [path for path, identity in files().items() if before.get(path) != identity]
+
+
 def written_or_not(out: Path, made: Path | None = None) -> Callable[[], str]:
     """Return what says whether an output, which appears whole or not at all, is written.
 
