@@ -1,4 +1,5 @@
 import os
+import signal
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +11,12 @@ from facedistill.data.formats import procedural
 # The time of an example depends on the load of the machine: it is no reason to fail.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hang_up_signal_heard():
+    """Hear SIGHUP, which tests send: a suite that was started by nohup would ignore it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
