@@ -61,37 +61,66 @@ def test_help_ends_with_examples_that_parse(name):
         COMMANDS[called].make_context(called, words)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+FACES = "procedural:identities=4,images=2,size=16"
+HEAVY = {"torch", "cv2", "onnxruntime", "scipy", "matplotlib"}
+EVALUATION = HEAVY - {"cv2"}
+"""Of `evaluate`: its options are those of faces and pairs, which OpenCV decodes."""
+MISTAKES = [
+    (HEAVY, arguments)
+    for arguments in (
         ["trian", "arcface"],
         ["train", "arcface", "--outt", "x"],
         ["train", "arcfase"],
         ["train", "arcface", "--set", "data.trian=x"],
+        ["train", "arcface", "--set", "objectives.margin_softmaxx={}"],
+        ["train", "arcface", "--set", "student.network=mobilefacenett"],
+        ["train", "arcface", "--set", "data.train=nowhere"],
         ["distill", "fcd", "--set", "optimizer.lr=fast"],
+        ["distill", "fcd", "--set", f"data.train={FACES}", "--set", "teacher.bank=nowhere"],
         ["distill", "arcface"],
         ["compare", "plain=arcfase", "fcd", "--out", "x"],
         ["compare", "arcface", "fcd", "--set", "data.trian=x", "--out", "x"],
+        ["compare", "arcface", "--set", "student.network=mobilefacenett", "--out", "x"],
         ["export", "x.safetensors", "--target", "onxx", "--out", "x"],
+        ["export", "nowhere.safetensors", "--out", "x"],
         ["prepare", "photos", "--out", "x"],
+        ["prepare", "nowhere", "--pack", "--out", "x"],
         ["embed", "--data", "x", "--out", "x"],
+        ["embed", "--data", FACES, "--teacher", "nowhere.onnx", "--out", "x"],
         ["inspect", "bank", "--data", "x"],
+        ["inspect", "nowhere"],
+        ["bench", "nowhere.onnx"],
+        ["verify", "nowhere.png", "nowhere.png", "--model", "nowhere.onnx"],
         ["list", "recipe"],
         ["train", "arcface", "--import", "no_such_module"],
-    ],
-)
-def test_a_mistake_is_found_before_torch_is_imported(arguments):
+    )
+] + [
+    (EVALUATION, ["evaluate", *words])
+    for words in (
+        ["nowhere.onnx", FACES],
+        [__file__, "nowhere.bin"],
+        [__file__, FACES, "--far", "2"],
+        [__file__, FACES, "--protocol", "exat", "--report", "x"],
+        [__file__, FACES, "--variant", "X"],
+        [__file__, FACES, "--groups", __file__],
+    )
+]
+
+
+def test_a_mistake_is_found_before_torch_is_imported():
     code = (
         "import sys\n"
-        f"sys.argv[1:] = {arguments!r}\n"
         "from facedistill.cli import main\n"
-        "try:\n    main()\n"
-        "except SystemExit as end:\n"
-        "    heavy = {'torch', 'cv2', 'onnxruntime', 'scipy', 'matplotlib'} & sys.modules.keys()\n"
-        "    print(end.code, sorted(heavy))\n"
+        f"for heavy, arguments in {MISTAKES!r}:\n"
+        "    sys.argv[1:] = arguments\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as end:\n"
+        "        print(end.code, sorted(heavy & sys.modules.keys()), arguments)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout.strip() == "2 []", result.stdout + result.stderr
+    lines = [f"2 [] {arguments}" for _, arguments in MISTAKES]
+    assert result.stdout.splitlines() == lines, result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_the_version_is_printed():

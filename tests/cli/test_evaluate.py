@@ -199,19 +199,20 @@ def test_what_a_protocol_has_not_is_refused_before_the_network_is_opened(
 ):
     pairs = "procedural:identities=12,images=4,size=32"
     monkeypatch.chdir(tmp_path)
+    Path("unopened.onnx").touch()
     Path("groups.csv").write_text("identity,parity\n0,a\n1,b\n")
     with pytest.raises(FacedistillError, match=message):
-        call("evaluate", "absent.onnx", pairs, *(each.format(pairs) for each in options))
+        call("evaluate", "unopened.onnx", pairs, *(each.format(pairs) for each in options))
 
 
 def test_options_of_pairs_are_refused_for_landmarks(finder):
     for option in (
         ("--mask", "one"),
         ("--save-thresholds",),
-        ("--against", "other.onnx"),
+        ("--against", finder / "finder.onnx"),
         ("--robustness", "both"),
         ("--all-pairs",),
-        ("--distractors", "others"),
+        ("--distractors", LOOSE),
         ("--far", "0.01"),
         ("--protocol", "exact"),
         ("--protocol", "insightface"),
@@ -221,7 +222,7 @@ def test_options_of_pairs_are_refused_for_landmarks(finder):
         ("--group-far", "0.01"),
         ("--mask-seed", "1"),
         ("--mask-seed", "0"),
-        ("--prompts", "prompts"),
+        ("--prompts", finder),
     ):
         with pytest.raises(FacedistillError, match=f"not for landmarks: (--flip/)?{option[0]};"):
             call("evaluate", finder / "finder.onnx", LOOSE, *option)

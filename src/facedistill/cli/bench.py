@@ -10,6 +10,7 @@ import typer
 from facedistill.cli.options.arguments import AsJson, EmbeddingOutput
 from facedistill.cli.output import echo
 from facedistill.core.json_text import json_text
+from facedistill.core.missing_files import require_present
 
 EXAMPLES = ("facedistill bench teacher.onnx student.onnx --threads 1 --batch 1",)
 
@@ -38,6 +39,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Latency and memory of networks, each in a fresh process, taking turns on pinned CPUs."""
+    require_present(*models)
     from facedistill.export.bench.bench import BATCHES
     from facedistill.export.bench.bench import bench as measure
     from facedistill.report.documents.bench_table import bench_dict, bench_text

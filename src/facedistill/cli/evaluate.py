@@ -26,6 +26,7 @@ from facedistill.cli.stopping import AGAIN, files_written, stopped_as
 from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
+from facedistill.core.missing_files import require_present
 
 EXAMPLES = (
     "facedistill evaluate runs/student/best.safetensors lfw.bin agedb_30.bin --report report",
@@ -168,15 +169,6 @@ def evaluate(
     _check_sources(model, sources, flipped, prompts, save_thresholds)
     _check_output("--output", output, model)
     _check_output("--against-output", against_output, against)
-    _check_written(report, figures, len(sources), overwrite)
-    from facedistill.evaluation.evaluate import (
-        check_saves_thresholds,
-        open_protocol,
-        save_decision_thresholds,
-    )
-    from facedistill.evaluation.evaluate import evaluate as measure
-    from facedistill.evaluation.stored_embeddings import open_stored
-
     options = _options(
         fars=far,
         flip=flip,
@@ -189,6 +181,17 @@ def evaluate(
         group_far=group_far,
         variants=variant,
     )
+    require_present(model, embeddings, flipped, *sources, against, distractors, prompts)
+    # From here on torch is imported.
+    _check_written(report, figures, len(sources), overwrite)
+    from facedistill.evaluation.evaluate import (
+        check_saves_thresholds,
+        open_protocol,
+        save_decision_thresholds,
+    )
+    from facedistill.evaluation.evaluate import evaluate as measure
+    from facedistill.evaluation.stored_embeddings import open_stored
+
     asked = {
         "against": against,
         "prompts": prompts,

@@ -13,6 +13,7 @@ from facedistill.cli.options.arguments import AsJson, Out, Overwrite
 from facedistill.cli.output import echo
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.json_text import json_text
+from facedistill.core.missing_files import require_present
 
 EXAMPLES = (
     "facedistill export runs/student/best.safetensors --out student.onnx",
@@ -72,6 +73,7 @@ def export(
     options = target_named(target).options(
         input=input.value if input else None, batch=batch, normalise=normalise, opset=opset
     )
+    require_present(model, data, pairs)
 
     from facedistill.data.open import open_dataset
     from facedistill.data.pairs.open_pairs import open_pairs

@@ -11,6 +11,7 @@ from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, Overwrite
 from facedistill.cli.output import check_sheet, echo, print_mapping
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
+from facedistill.core.missing_files import require_present
 
 EXAMPLES = (
     "facedistill inspect faces --sheet sheet.png",
@@ -57,6 +58,7 @@ def inspect(
     if neighbours:
         if verify:
             raise FacedistillError("--neighbours and --verify are two questions: ask one at a time")
+        require_present(source, data)
         from facedistill.report.documents.confusion import (
             FAR_BELOW,
             SAME_ABOVE,
@@ -76,6 +78,7 @@ def inspect(
         raise FacedistillError("--data goes with --neighbours; to inspect faces, name them alone")
     if same is not None or far is not None:
         raise FacedistillError(f"--{'far' if same is None else 'same'} goes with --neighbours")
+    require_present(source, root)
     from facedistill.report.documents.inspection import inspect_source
 
     description = inspect_source(

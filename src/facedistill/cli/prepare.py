@@ -13,6 +13,7 @@ from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import check_sheet, print_mapping
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.errors import FacedistillError
+from facedistill.core.missing_files import require_present
 
 EXAMPLES = (
     "facedistill prepare photos/ --pack --out faces",
@@ -54,6 +55,7 @@ def prepare(
         raise FacedistillError("say what to do: --align warps loose crops, --pack writes RecordIO")
     if align != (model is not None) or (sheet and not align):
         raise FacedistillError("--align needs --model, a landmark network; --sheet goes with both")
+    require_present(source, root, model)
     from facedistill.data.damage import naming_all_damaged, without_damaged
 
     check_sheet(sheet, overwrite)

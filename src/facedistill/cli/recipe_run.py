@@ -6,6 +6,7 @@ from pathlib import Path
 
 from facedistill.cli.output import echo
 from facedistill.core.errors import FacedistillError
+from facedistill.core.missing_files import require_present
 from facedistill.core.signals import stoppable
 
 
@@ -17,7 +18,8 @@ def run_recipe(recipe: str, out: Path, settings: list[str] | None, with_teacher:
 
 
 def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: bool) -> None:
-    from facedistill.recipe.loading import load_recipe
+    from facedistill.experiments.folder import SUMMARY
+    from facedistill.recipe.loading import load_recipe, require_known
 
     loaded = load_recipe(recipe, settings or [])
     has_teacher = loaded.teacher is not None or bool(loaded.teachers)
@@ -27,6 +29,9 @@ def _train(recipe: str, out: Path, settings: list[str] | None, with_teacher: boo
         )
     if not with_teacher and has_teacher:
         raise FacedistillError(f"recipe {recipe} has a teacher: use `facedistill distill`")
+    require_known([loaded])
+    if not (out / SUMMARY).exists():  # A finished run is read, wherever its faces are now.
+        require_present(*loaded.sources())
     from facedistill.experiments.run import run  # only now: it imports torch
 
     summary = run(loaded, out, say=echo)

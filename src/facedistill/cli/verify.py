@@ -16,6 +16,7 @@ from facedistill.cli.options.arguments import (
 )
 from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import echo
+from facedistill.core.missing_files import require_present
 
 EXAMPLES = ("facedistill verify one.png other.png --model student.onnx",)
 
@@ -34,6 +35,7 @@ def verify(
     output: EmbeddingOutput = None,
 ) -> None:
     """Verify two aligned crops: one score, one decision."""
+    require_present(first, second, model)
     from facedistill.evaluation.verify_images import verify_images
 
     network = opened_network(model, color, size, mean, std, output=output)

@@ -14,9 +14,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.imported_modules import import_inherited
@@ -33,6 +33,9 @@ BACKBONES = "facedistill.backbones"
 FORMATS = "facedistill.formats"
 TARGETS = "facedistill.targets"
 LAYOUTS = "facedistill.layouts"
+
+_REGISTRIES: dict[str, Registry[Any]] = {}
+"""Those whose room is imported, by group."""
 
 
 class Registry(Generic[T]):
@@ -68,6 +71,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._points: dict[str, list[EntryPoint]] | None = None
         self._reasons: dict[EntryPoint, str | None] = {}
+        _REGISTRIES[group] = self
 
     def register(self, name: str | None = None) -> Callable[[Entry], Entry]:
         """Return a decorator that makes a function or class known.
@@ -112,8 +116,7 @@ class Registry(Generic[T]):
         for point in self._installed().get(name, ()):
             self._load(point)
         if name not in self._entries:
-            hint = did_you_mean(name, self.names())
-            raise FacedistillError(f"unknown {self.kind} {name!r}: {hint}")
+            raise unknown(self.kind, name, self.names())
         return self._entries[name]
 
     def items(self) -> Iterator[tuple[str, T]]:
@@ -191,6 +194,16 @@ class Registry(Generic[T]):
         except Exception as error:  # whatever another's module does when it is imported
             return first_line(error)
         return None
+
+
+def registry_of(group: str) -> Registry[Any] | None:
+    """Return the registry of a group; None where the room that defines it is not imported."""
+    return _REGISTRIES.get(group)
+
+
+def unknown(kind: str, name: str, known: Sequence[str]) -> FacedistillError:
+    """Return the error that refuses a name which no entry has; the nearest is named."""
+    return FacedistillError(f"unknown {kind} {name!r}: {did_you_mean(name, known)}")
 
 
 def _description(entry: object) -> str:

@@ -52,8 +52,9 @@ class Format:
         name: What it is registered as.
         title: What `facedistill inspect` calls such a data set.
         description: What lies where, in one line.
-        recognises: Whether what a user wrote (a path, or a specification) is of this format; it
-            looks at names and first lines, and raises nothing.
+        recognises: Whether what a user wrote is of this format: a path of what is there, or a
+            specification, which has a colon, as `procedural:identities=9`; it looks at names and
+            first lines, and raises nothing.
         open: Opens it, its labels checked.
         lists: Whether such a source names files by paths, which may be relative to a root.
         landmarks: Whether such a source is there to measure landmarks on.

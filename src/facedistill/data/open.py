@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.missing_files import missing
 from facedistill.core.network_suffixes import is_network
 from facedistill.core.progress import track
 from facedistill.core.regular_files import require_regular
-from facedistill.core.suggestion import did_you_mean
 from facedistill.data.damage import damaged_images
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import FORMATS, FormatOptions, recognised
@@ -63,7 +62,7 @@ def open_dataset(
     path = Path(source)
     if not path.is_dir():
         require_regular(path)
-    raise FacedistillError(_other_kind(path) if path.exists() else _missing(path))
+    raise FacedistillError(_other_kind(path)) if path.exists() else missing(path)
 
 
 def is_landmark_set(source: str | Path) -> bool:
@@ -138,21 +137,6 @@ def _spread(counts: np.ndarray) -> dict[str, float] | None:
         "median": float(np.median(counts)),
         "max": int(counts.max()),
     }
-
-
-def _missing(path: Path) -> str:
-    missing = path
-    while not missing.parent.is_dir() and missing.parent != missing:
-        missing = missing.parent
-    hint = "check the name"
-    try:
-        names = [entry.name for entry in islice(missing.parent.iterdir(), 10_000)]
-        close = did_you_mean(missing.name, names)
-    except OSError:
-        close = ""
-    if close.startswith("did you mean"):
-        hint = f"in {missing.parent}, {close}"
-    return f"{path}: no such file or folder; {hint}"
 
 
 def _other_kind(path: Path) -> str:

@@ -15,7 +15,13 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.grid import GridRecipe, row_name
 from facedistill.recipe.keys import first_problem
-from facedistill.recipe.loading import first_sentence, load_recipe, read_text, read_tree
+from facedistill.recipe.loading import (
+    first_sentence,
+    load_recipe,
+    read_text,
+    read_tree,
+    require_known,
+)
 from facedistill.recipe.named_pairs import NAME, named_pairs, with_all_pairs
 from facedistill.recipe.overrides import Override
 from facedistill.recipe.recipe_section import PathText, Section
@@ -214,11 +220,13 @@ def plan(comparison: Comparison, out: Path) -> list[Trial]:
             is not there.
     """
     order = _order(comparison)
-    return [
+    trials = [
         _trial(comparison, name, seed, out)
         for name in order
         for seed in comparison.rows[name].seeds or comparison.seeds
     ]
+    require_known(trial.recipe for trial in trials)
+    return trials
 
 
 def shipped_comparisons() -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.registered_names import require_registered
+from facedistill.core.registry import BACKBONES, OBJECTIVES
 from facedistill.core.regular_files import require_regular
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.keys import first_problem
@@ -64,6 +66,22 @@ def load_recipe(source: str | Path, overrides: Iterable[str | Override] = ()) ->
         raise FacedistillError(f"recipe {source}: {first_problem(error, Recipe)}") from error
     except (FacedistillError, ValueError) as error:
         raise FacedistillError(f"recipe {source}: {error}") from error
+
+
+def require_known(recipes: Iterable[Recipe]) -> None:
+    """Refuse objectives and networks that nobody registers; those that are known stay unimported.
+
+    Raises:
+        FacedistillError: Naming the nearest known one.
+    """
+    objectives: dict[str, None] = {}
+    networks: dict[str, None] = {}
+    for recipe in recipes:
+        objectives |= dict.fromkeys(recipe.objectives)
+        if ":" not in recipe.student.network:  # timm:NAME, which timm knows
+            networks[recipe.student.network] = None
+    require_registered(BACKBONES, networks)
+    require_registered(OBJECTIVES, objectives)
 
 
 def read_tree(source: str | Path, overrides: Iterable[str | Override] = ()) -> dict[str, Any]:

@@ -360,6 +360,16 @@ class Recipe(Section):
                 )
         return self
 
+    def sources(self) -> list[str]:
+        """Return the files, folders and specifications that it names."""
+        teachers = [*([self.teacher] if self.teacher else []), *self.teachers.values()]
+        named = [self.data.train, self.data.root, self.student.init]
+        named += [source for each in teachers for source in (each.bank, each.model)]
+        named += [
+            source for each in self.evaluation.values() for source in (each.pairs, each.groups)
+        ]
+        return [source for source in named if source is not None]
+
     @property
     def hash(self) -> str:
         """Hex digest of everything that decides the result."""

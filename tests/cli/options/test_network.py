@@ -63,11 +63,12 @@ def test_both_networks_of_a_comparison_have_their_own(folder, tmp_path):
         (("evaluate", "two.onnx", FACES, "--against-output", "one"), "--against-output names"),
         (("inspect", FACES, "--output", "one"), "no ONNX file: leave out --output"),
         (("verify", "0.png", "1.png", "--model", "a.pt", "--output", "one"), "no output 'one'"),
-        (("bench", "a.safetensors", "--output", "one"), "does not exist"),
+        (("bench", "a.safetensors", "--output", "one"), "a.safetensors: no such file"),
     ],
 )
 def test_what_has_no_outputs_to_choose_from_is_refused(folder, monkeypatch, words, message):
     monkeypatch.chdir(folder)
+    (folder / "a.pt").touch()
     with pytest.raises(FacedistillError, match=message):
         call(*words)
 

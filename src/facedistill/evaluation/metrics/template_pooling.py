@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
@@ -164,6 +163,8 @@ def pool_templates(
         FacedistillError: If arrays do not fit each other, the variant needs what is not given, an
             embedding is not finite or has no direction, or a template cancels out.
     """
+    from scipy import sparse  # only here: the options of an evaluation are read without SciPy
+
     flipped, weights = _check_faces(embeddings, templates, media, variant, flipped, detector_scores)
     ids, template = np.unique(templates, return_inverse=True)
     weights = weights / _faces_of_medium(template, media)

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special  # its `stats` takes half a second more to import
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import LEVEL, Estimate, Interval
@@ -42,6 +41,8 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> Estimate:
     if len(array) == 1:
         return Estimate(mean, None)
     error = array.std(ddof=1) / np.sqrt(len(array))
+    from scipy import special  # its `stats` takes half a second more to import
+
     half = special.stdtrit(len(array) - 1, (1 + LEVEL) / 2) * error
     return Estimate(mean, Interval(float(mean - half), float(mean + half), "seeds", len(array)))
 
@@ -205,6 +206,8 @@ def mcnemar_exact(first: np.ndarray, second: np.ndarray) -> float:
     discordant = only_first + only_second
     if not discordant:
         return 1.0
+    from scipy import special  # its `stats` takes half a second more to import
+
     tail = special.bdtr(min(only_first, only_second), discordant, 0.5)
     return min(1.0, 2 * float(tail))
 
