@@ -68,9 +68,9 @@ def cells_of(row: Row) -> dict[str, Any]:
 
 
 PAIRED = (
-    "A figure of a row less that of another, paired by seed: mean, 95 % Student-t interval, and "
-    "the least difference that so many seeds find with 80 % chance. An interval around 0 says "
-    "nothing of smaller differences than that."
+    "A figure of a row less that of another, shares in percentage points, paired by seed: mean, "
+    "95 % Student-t interval, and the least difference that so many seeds find with 80 % chance. "
+    "An interval around 0 says nothing of smaller differences than that."
 )
 """What the table of differences by seed shows."""
 
@@ -172,7 +172,7 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
 
 
 def _print_paired(rows: Sequence[Row], columns: Sequence[Column], console: Console) -> None:
-    table = Table(title="paired by seed, in points where figures are in %", title_justify="left")
+    table = Table(title="paired by seed", title_justify="left")
     for column in columns:
         justify = "left" if column.key in ("row", "less") else "right"
         table.add_column(escape(column.title), justify=justify, overflow="fold")  # type: ignore[arg-type]
