@@ -42,7 +42,10 @@ def sending(number):
     ("words", "line"),
     [
         (("prepare", FACES, "--pack", "--out"), "stopped, {out} is not written: run the same"),
-        (("embed", "--teacher", "t.onnx", "--data", FACES, "--out"), "stopped, nothing is saved"),
+        (
+            ("embed", "--teacher", "STORY/student.onnx", "--data", FACES, "--out"),
+            "stopped, nothing is saved",
+        ),
         (("export", "STORY/student", "--data", FACES, "--out"), "stopped, {out} is not written"),
         (("train", "arcface", *settings(), "--out"), "stopped outside of training, no step is"),
         (("inspect", FACES, "--sheet"), "stopped: run the same command again"),
@@ -68,7 +71,8 @@ def test_an_embedding_that_is_stopped_counts_its_shards(story, tmp_path, monkeyp
     for shard in range(2):
         (tmp_path / f"rows-0000{shard}.npy").touch()
     monkeypatch.setattr(opening, "open_dataset", sending(signal.SIGTERM))
-    line = stopped("embed", "--teacher", "t.onnx", "--data", FACES, "--out", tmp_path)
+    teacher = story / "student.onnx"
+    line = stopped("embed", "--teacher", teacher, "--data", FACES, "--out", tmp_path)
     assert line == f"stopped, finished shards in {tmp_path}: 2; run the same command to go on"
 
 

@@ -127,6 +127,7 @@ def test_truncated_records(job, refused):
 def test_wrong_magic(job, refused):
     path = job / "faces" / "train.rec"
     path.write_bytes(b"\0\0\0\0" + path.read_bytes()[4:])
+    Path("rows.npy").touch()
     refused(
         *("embed", "--data", job / "faces", "--import", "rows.npy", "--out", job / "b"),
         names=path,
@@ -195,13 +196,13 @@ def test_label_holes(tmp_path, refused):
     assert "--relabel" in message
 
 
-def test_a_name_too_long_for_the_system(refused):
+def test_a_name_too_long_for_the_system(job, refused):
     name = "x" * 300
     refused("inspect", name, names=name)
     refused("inspect", f"{name}.safetensors", names=name)
     refused("evaluate", f"{name}.onnx", PAIRS, names=name)
-    refused("evaluate", "a.onnx", f"{name}.bin", names=name)
-    refused("evaluate", "a.onnx", name, names=name)
+    refused("evaluate", "teacher.onnx", f"{name}.bin", names=name)
+    refused("evaluate", "teacher.onnx", name, names=name)
     refused("train", f"{name}.yaml", names=name)
     refused("train", "arcface", settings=[f"data.train={name}"], names=name)
 
