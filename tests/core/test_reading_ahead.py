@@ -1,9 +1,13 @@
+import os
+import signal
 import threading
 
 import pytest
 
-from facedistill.core.errors import FacedistillError
+from facedistill.core import reading_ahead
+from facedistill.core.errors import FacedistillError, Interrupted
 from facedistill.core.reading_ahead import read_ahead
+from facedistill.core.signals import stoppable
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
@@ -21,6 +25,26 @@ def test_no_more_than_asked_is_fetched_ahead():
     assert not any(t.name.startswith("read-ahead") for t in threading.enumerate())
 
 
+def test_who_leaves_does_not_wait_for_what_does_not_answer(monkeypatch):
+    monkeypatch.setattr(reading_ahead, "_PATIENCE", 0)
+    answered, asked = threading.Event(), threading.Event()
+
+    def fetch(index):
+        if index == 1:
+            asked.set()
+            answered.wait()
+        return index
+
+    items = read_ahead(fetch, range(3), 1, 3)
+    assert next(items) == 0
+    asked.wait()
+    items.close()
+    stuck = [each for each in threading.enumerate() if each.name.startswith("read-ahead")]
+    assert [each.daemon for each in stuck] == [True]
+    answered.set()
+    stuck[0].join()
+
+
 def test_an_error_comes_at_its_place():
     def fetch(index):
         if index == 2:
@@ -31,3 +55,21 @@ def test_an_error_comes_at_its_place():
     assert [next(items), next(items)] == [0, 1]
     with pytest.raises(FacedistillError, match="image 2"):
         next(items)
+
+
+def test_who_is_interrupted_while_waiting_does_not_wait_on(monkeypatch):
+    monkeypatch.setattr(reading_ahead, "_PATIENCE", 0)
+    answered, asked = threading.Event(), threading.Event()
+
+    def fetch(index):
+        asked.set()
+        answered.wait()
+
+    def interrupt():
+        asked.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(Interrupted), stoppable(lambda: "stopped"):
+        next(read_ahead(fetch, range(3), 1, 3))
+    answered.set()

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from itertools import islice
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T")
+
+Tasks = SimpleQueue[tuple[Future[T], int] | None]
+"""What is to be fetched, and where it is to be put; None for the end."""
+
+_PATIENCE = 5.0
+"""Seconds to wait for items that are being fetched when nobody wants them any more."""
 
 
 def read_ahead(
@@ -28,14 +36,43 @@ def read_ahead(
     Yields:
         The results. Close it to stop early.
     """
-    pool = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="read-ahead")
+    tasks: Tasks[T] = SimpleQueue()
+    # As daemons they keep nobody from leaving, should a file system not answer them.
+    pool = [Thread(target=_work, args=(fetch, tasks), daemon=True) for _ in range(max(1, threads))]
+    for thread in pool:
+        thread.name = f"read-ahead {thread.name}"
+        thread.start()
     waiting: deque[Future[T]] = deque()
     rest = iter(indices)
+
+    def submit(count: int) -> None:
+        for index in islice(rest, count):
+            waiting.append(Future())
+            tasks.put((waiting[-1], index))
+
     try:
-        waiting.extend(pool.submit(fetch, index) for index in islice(rest, max(1, ahead)))
+        submit(max(1, ahead))
         while waiting:
-            item = waiting.popleft()
-            waiting.extend(pool.submit(fetch, index) for index in islice(rest, 1))
-            yield item.result()
+            item = waiting[0].result()
+            waiting.popleft()
+            submit(1)
+            yield item
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+        for _ in pool:
+            tasks.put(None)
+        if not wait(waiting, _PATIENCE).not_done:
+            for thread in pool:
+                thread.join()
+
+
+def _work(fetch: Callable[[int], T], tasks: Tasks[T]) -> None:
+    while (task := tasks.get()) is not None:
+        future, index = task
+        if not future.set_running_or_notify_cancel():
+            continue
+        try:
+            future.set_result(fetch(index))
+        except BaseException as error:
+            future.set_exception(error)
