@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TypeVar
 
 from facedistill.core.errors import FacedistillError
@@ -33,13 +34,14 @@ def read_in_order(
         WorkerLost: If a worker was killed or crashed.
     """
     chunks = [list(indices[start : start + _CHUNK]) for start in range(0, len(indices), _CHUNK)]
-
-    def fetch_chunk(chunk: list[int]) -> list[T | FacedistillError]:
-        return [_fetch(fetch, index) for index in chunk]
-
-    with closing(in_workers(fetch_chunk, chunks, min(workers, len(chunks)))) as done:
+    task = partial(_fetch_chunk, fetch)
+    with closing(in_workers(task, chunks, min(workers, len(chunks)))) as done:
         for results in done:
             yield from results
+
+
+def _fetch_chunk(fetch: Callable[[int], T], chunk: list[int]) -> list[T | FacedistillError]:
+    return [_fetch(fetch, index) for index in chunk]
 
 
 def _fetch(fetch: Callable[[int], T], index: int) -> T | FacedistillError:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle
 from multiprocessing import Pipe, Process, parent_process
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle, send_handle
 from threading import Thread
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -200,8 +200,10 @@ def _serve(channel: Connection, task: Callable[[Any], Any]) -> None:
 def _end_with_parent() -> None:
     """Leave when the parent was killed: other workers may hold its end of the socket."""
     parent = parent_process()
-    while parent is not None and os.getppid() == parent.pid:
+    assert parent is not None
+    while os.getppid() == parent.pid:
         time.sleep(1)
+    wait([parent.sentinel])  # What a fork server has started never was its parent's child.
     os._exit(1)
 
 
