@@ -12,7 +12,7 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.core.signals import STOP_SIGNALS
 from facedistill.data.batch import Batch
-from facedistill.data.loading import worker_processes
+from facedistill.data.loading import result_transport, worker_processes
 from facedistill.data.loading.worker_processes import AHEAD, WorkerLost, in_workers
 
 LARGE = 100_000
@@ -44,7 +44,7 @@ def batch(seed):
 @pytest.mark.parametrize("memory", [True, False])
 def test_batches_arrive_as_they_were_and_can_be_written_to(monkeypatch, memory):
     if not memory:
-        monkeypatch.setattr(worker_processes, "_in_memory", lambda frames: None)
+        monkeypatch.setattr(result_transport, "_in_memory", lambda frames: None)
     for seed, arrived in enumerate(in_workers(batch, range(6), 2)):
         expected = batch(seed)
         for name in ("images", "labels", "flipped", "landmarks"):

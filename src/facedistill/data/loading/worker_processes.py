@@ -1,13 +1,11 @@
 """Jobs done ahead by worker processes, with the results in order.
 
-A result travels in anonymous memory whose descriptor goes through the worker's own socket. Other
-than the shared memory of torch's DataLoader it is not in /dev/shm, of which a container often has
-64 MB, and no lock is shared: a worker that dies is noticed at its next result, and hinders nobody.
+Each worker has a socket of its own and shares no lock with others: one that dies is noticed at its
+next result, and hinders nobody. `result_transport` has the way of a result.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import pickle
 import time
@@ -20,7 +18,6 @@ from contextlib import suppress
 from itertools import cycle
 from multiprocessing import Pipe, Process, parent_process
 from multiprocessing.connection import Connection, wait
-from multiprocessing.reduction import recv_handle, send_handle
 from threading import Thread
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -31,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from facedistill.core.errors import FacedistillError
 from facedistill.core.process import exit_reason, free_memory
 from facedistill.core.signals import leave_signals_to_parent, signals_blocked
+from facedistill.data.loading.result_transport import pickled, receive, send, unpickled
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -40,11 +38,8 @@ AHEAD = 4
 
 _SHARE_OF_MEMORY = 0.25
 """Of the memory that is free, what results may take that nobody has asked for yet."""
-_SMALL = 1 << 15
-"""Bytes up to which a result goes through the socket itself."""
 _JOBS_BYTES = 1 << 16
 """Bytes of jobs that wait in a socket, whose buffer is larger: nobody waits to hand one out."""
-_ALIGNMENT = 64
 _PATIENCE = 5.0
 """Seconds for a killed process to end."""
 
@@ -136,7 +131,7 @@ class _Worker:
         """Return the bytes of the next result, and the result."""
         self.jobs.popleft()
         try:
-            return _receive(self.channel)
+            return receive(self.channel)
         except (EOFError, ConnectionError):
             self.process.join(_PATIENCE)
             raise WorkerLost(
@@ -194,7 +189,7 @@ def _serve(channel: Connection, task: Callable[[Any], Any]) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, ConnectionError):
         while True:
-            _send(channel, _frames_of(task, channel.recv()))
+            send(channel, _frames_of(task, channel.recv()))
 
 
 def _end_with_parent() -> None:
@@ -210,9 +205,9 @@ def _end_with_parent() -> None:
 def _frames_of(task: Callable[[Any], Any], job: Any) -> list[memoryview]:
     """Return the pickled result of a job, and the memory of arrays in it."""
     try:
-        return _pickled(task(job))
+        return pickled(task(job))
     except MemoryError:
-        return _pickled(
+        return pickled(
             _Raised(
                 FacedistillError(
                     "memory has run out in a process that reads images: take fewer workers "
@@ -223,76 +218,7 @@ def _frames_of(task: Callable[[Any], Any], job: Any) -> list[memoryview]:
     except Exception as error:
         error.add_note(f"In a worker process:\n{traceback.format_exc()}")
         with suppress(Exception):  # Some errors cannot be pickled, or not read again.
-            frames = _pickled(_Raised(error))
-            _unpickled(frames)
+            frames = pickled(_Raised(error))
+            unpickled(frames)
             return frames
-        return _pickled(_Raised(RuntimeError(traceback.format_exc())))
-
-
-def _pickled(result: Any) -> list[memoryview]:
-    buffers: list[pickle.PickleBuffer] = []
-    text = pickle.dumps(result, protocol=5, buffer_callback=buffers.append)
-    return [memoryview(text), *(buffer.raw() for buffer in buffers)]
-
-
-def _unpickled(frames: Sequence[memoryview]) -> Any:
-    return pickle.loads(frames[0], buffers=frames[1:])  # noqa: S301 - of this program's process
-
-
-def _send(channel: Connection, frames: Sequence[memoryview]) -> None:
-    sizes = [frame.nbytes for frame in frames]
-    memory = _in_memory(frames) if sum(sizes) > _SMALL else None
-    channel.send((sizes, memory is not None))
-    if memory is None:
-        for frame in frames:
-            channel.send_bytes(frame)
-        return
-    try:
-        send_handle(channel, memory, os.getppid())
-    finally:
-        os.close(memory)
-
-
-def _in_memory(frames: Sequence[memoryview]) -> int | None:
-    """Return a descriptor of memory that holds frames; None where the system gives none."""
-    memory = None
-    try:
-        memory = os.memfd_create("facedistill")
-        with open(memory, "wb", closefd=False) as file:
-            for frame, start in zip(frames, _starts([f.nbytes for f in frames]), strict=True):
-                file.seek(start)
-                file.write(frame)
-    except (OSError, AttributeError):
-        if memory is not None:
-            os.close(memory)
-        return None
-    return memory
-
-
-def _starts(sizes: Sequence[int]) -> list[int]:
-    """Return where frames begin, each fit for numbers of any kind."""
-    starts, end = [], 0
-    for size in sizes:
-        starts.append(end)
-        end += -(-size // _ALIGNMENT) * _ALIGNMENT
-    return starts
-
-
-def _receive(channel: Connection) -> tuple[int, Any]:
-    sizes, shared = channel.recv()
-    if shared:
-        memory = recv_handle(channel)
-        try:
-            starts = _starts(sizes)
-            block = memoryview(_mapped(memory, starts[-1] + sizes[-1]))
-        finally:
-            os.close(memory)
-        frames = [block[start : start + size] for start, size in zip(starts, sizes, strict=True)]
-    else:
-        frames = [memoryview(bytearray(channel.recv_bytes())) for _ in sizes]
-    return sum(sizes), _unpickled(frames)
-
-
-def _mapped(memory: int, size: int) -> mmap.mmap:
-    flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-    return mmap.mmap(memory, size, flags=flags)
+        return pickled(_Raised(RuntimeError(traceback.format_exc())))
