@@ -202,8 +202,8 @@ def test_a_file_system_without_locks_still_takes_files(tmp_path, monkeypatch):
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
     target = tmp_path / "set"
-    (tmp_path / ".set-new").mkdir()
-    (tmp_path / ".set-new" / "left").touch()
+    (tmp_path / ".set.facedistill-new").mkdir()
+    (tmp_path / ".set.facedistill-new" / "left").touch()
     for content in (["a", "b"], ["b"]):
         with atomic_folder(target) as temporary:
             for name in content:

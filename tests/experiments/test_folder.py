@@ -129,3 +129,10 @@ def test_figures_are_those_of_the_folder_whatever_objective_left_them(tmp_path):
         "gain by class": tmp_path / "gain_by_class.png",
         "saliency": tmp_path / "saliency.png",
     }
+
+
+def test_a_file_of_the_locks_name_that_holds_something_stays(tmp_path):
+    (tmp_path / ".lock").write_text("mine")
+    with pytest.raises(FacedistillError, match="is no lock of facedistill"), claim(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "mine"

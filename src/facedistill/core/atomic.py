@@ -113,8 +113,8 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
     """Give an empty folder beside `target`; it takes `target`'s place when the block succeeds.
 
     A folder that is there stays as it is until then, and goes with all that it holds. When the
-    block fails nothing is left behind. What a killed process left behind, `.NAME-new` and
-    `.NAME-old`, goes away when the same target is written again.
+    block fails nothing is left behind. What a killed process left behind, `.NAME.facedistill-new`
+    and `.NAME.facedistill-old`, goes away when the same target is written again.
 
     Args:
         target: The folder to be (re)placed. Its parents are created.
@@ -126,7 +126,9 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
         FacedistillError: If the operating system refuses, or another process writes the target.
     """
     target = Path(target).resolve()
-    temporary, old = (target.with_name(f".{target.name}-{state}") for state in ("new", "old"))
+    temporary, old = (
+        target.with_name(f".{target.name}.facedistill-{state}") for state in ("new", "old")
+    )
     with _refused_as(target), folder_for(target.parent):
         temporary.mkdir(exist_ok=True)
         lock = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)

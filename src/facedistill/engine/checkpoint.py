@@ -15,6 +15,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.regular_files import require_regular
 from facedistill.core.zip_directory import check_directory
 from facedistill.engine.metrics_log import Averages
 
@@ -193,6 +194,7 @@ def load_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
     Raises:
         FacedistillError: If the file is damaged, or belongs to another recipe.
     """
+    require_regular(path)
     try:
         _check_sums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)

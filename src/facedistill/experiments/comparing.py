@@ -100,7 +100,7 @@ def run_comparison(
 
 def _check_folder(out: Path) -> None:
     """Refuse a folder with files of the names of the tables, and no runs that they are of."""
-    if not (out / RUNS).is_dir():
+    if not any((out / RUNS).glob("*/seed-*")):
         names = (*TABLES, PARETO, GRIDS, LATENCY)
         require_absent(*(out / name for name in names))
 

@@ -14,12 +14,14 @@ from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.engine.metrics_log import METRICS
 from facedistill.experiments.folder import LAST, RECIPE, SUMMARY
 from facedistill.models.files.run_weights import BEST
+from facedistill.models.heads.class_head import head_path
 from facedistill.recipe.loading import load_recipe
 from facedistill.recipe.schema import Recipe
 from facedistill.report.documents.model_card import CARD
 
 _MADE = (CHECKPOINT, BEST, LAST, SUMMARY)
-_WRITTEN = (*_MADE, METRICS, CARD)
+_HEADS = tuple(head_path(name).name for name in (BEST, LAST))
+_WRITTEN = (*_MADE, *_HEADS, METRICS, CARD)
 
 
 def standing(folder: Path) -> str:

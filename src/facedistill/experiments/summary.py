@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
+from facedistill.core.regular_files import require_regular
 from facedistill.distill.bank.format import info_path
 from facedistill.experiments.folder import SUMMARY
 from facedistill.models.files.run_weights import BEST, best_of
@@ -110,6 +111,7 @@ def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
     path = folder / SUMMARY
     if not path.exists() or not (folder / BEST).exists():
         return None
+    require_regular(path)
     try:
         content = _Stored.model_validate_json(path.read_bytes(), strict=True)
         if content.recipe != recipe.hash:

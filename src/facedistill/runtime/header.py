@@ -46,6 +46,8 @@ def stated_thresholds(document: Mapping[str, Any], path: Path) -> dict[str, floa
         stated = document.get("thresholds", {})
         if not all(0 <= float(far) <= 1 for far in stated):
             raise ValueError(f"false accept rates {', '.join(stated)}")
+        if any(isinstance(cosine, bool | str) for cosine in stated.values()):
+            raise ValueError("a cosine that is no number")
         thresholds = {far: float(cosine) for far, cosine in stated.items()}
         for far, cosine in thresholds.items():
             if not -1 <= cosine <= 1:

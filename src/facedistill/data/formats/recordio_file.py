@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.regular_files import require_regular
 
 
 class RecordFile:
@@ -82,6 +83,7 @@ class RecordFile:
         return self._file
 
     def _open(self) -> int:
+        require_regular(self.path)
         try:
             self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:

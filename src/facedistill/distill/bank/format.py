@@ -24,6 +24,7 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.regular_files import require_regular
 from facedistill.data.sample import KEY_BYTES
 
 FORMAT = 3
@@ -145,6 +146,7 @@ def read_info(folder: Path) -> BankInfo:
         FacedistillError: If there is none, it is damaged or of another version.
     """
     path = info_path(folder)
+    require_regular(path)
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_JSON_BYTES + 1)
