@@ -22,7 +22,8 @@ def test_another_recipe_is_refused_by_its_first_difference_before_anything_chang
 
 
 @pytest.mark.parametrize(
-    "name", ["checkpoint.pt", "best.safetensors", "summary.json", "metrics.jsonl", "MODEL_CARD.md"]
+    "name",
+    ["checkpoint.pt", "best.head.safetensors", "summary.json", "metrics.jsonl", "MODEL_CARD.md"],
 )
 def test_a_file_of_no_run_is_not_written_over(tmp_path, name):
     (tmp_path / name).write_text("mine")

@@ -1,4 +1,4 @@
-"""Pipes in place of files that commands read: refused at once, where reading would wait for ever."""
+"""Pipes in place of files that commands read: refused at once, as reading would never end."""
 
 import os
 

@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.experiments.build.training_data import create_order, split_data
+from facedistill.data.open import open_dataset
+from facedistill.data.pairs.bin_pairs import write_bin
+from facedistill.data.pairs.pair_set import PairSet
+from facedistill.experiments.build.training_data import create_order, open_test_set, split_data
 from facedistill.recipe.loading import load_recipe
-from tests.engine import standin  # noqa: F401 - registers a tiny network
+from tests.engine.standin import tiny_recipe
 from tests.experiments.landmark_recipe import landmark_recipe as recipe
 
 
@@ -68,3 +72,13 @@ def test_a_batch_is_no_larger_than_the_set():
     single = arcface_recipe(1, 1, "data.validation_identities=0")
     with pytest.raises(FacedistillError, match=r"training\.batch_size 128 is larger"):
         create_order(single, split_data(single)[0], _OneProcess())
+
+
+def test_all_pairs_of_folds_that_share_images_are_refused_before_training(tmp_path):
+    faces = open_dataset("procedural:identities=4,images=2,size=16")
+    pairs = np.array([(0, 1), (2, 3)] * 5)
+    pairs[5:] = [(0, 4), (2, 5), (0, 6), (2, 7), (1, 4)]
+    write_bin(PairSet("x", faces, pairs, np.ones(10, bool)), tmp_path / "x.bin")
+    recipe = tiny_recipe(f"evaluation.x={{pairs: {tmp_path / 'x.bin'}, all_pairs: true}}")
+    with pytest.raises(FacedistillError, match="or all_pairs: true"):
+        open_test_set(recipe, recipe.evaluation["x"])

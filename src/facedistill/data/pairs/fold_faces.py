@@ -99,8 +99,8 @@ def _fold_of_images(pairset: PairSet, pairs: np.ndarray, count: int) -> np.ndarr
             both = sorted((of_pairs[pair], folds[column[pair]]))
             raise FacedistillError(
                 f"{pairset.name}: an image of pair {pair} is in folds {both[0]} and {both[1]}, so "
-                "that folds do not tell identities apart: measure the listed pairs, without "
-                "--all-pairs"
+                "that folds do not tell identities apart: measure the listed pairs alone, without "
+                "--all-pairs or all_pairs: true"
             )
     return folds
 

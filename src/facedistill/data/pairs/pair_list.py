@@ -65,7 +65,8 @@ def read_pair_list(folder: str | Path, path: str | Path) -> PairSet:
             f"{path}: no pairs there: write a line `path path label` for each, with 1 or 0 as "
             "label, or LFW's lines"
         )
-    return listed_pairs(folder, path, rows, np.zeros(len(rows), np.int64))
+    folds = np.zeros(len(rows), np.int64)
+    return listed_pairs(folder, path, rows, folds, name=path.name)
 
 
 def _labelled(fields: list[str]) -> tuple[str, str, bool] | None:

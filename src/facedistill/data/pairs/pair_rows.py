@@ -71,7 +71,9 @@ class _ListedImages(FaceDataset):
         return str(self.paths[index])
 
 
-def listed_pairs(folder: Path, path: Path, rows: Sequence[PairRow], folds: np.ndarray) -> PairSet:
+def listed_pairs(
+    folder: Path, path: Path, rows: Sequence[PairRow], folds: np.ndarray, *, name: str | None = None
+) -> PairSet:
     """Return the pairs of a list.
 
     Args:
@@ -79,6 +81,7 @@ def listed_pairs(folder: Path, path: Path, rows: Sequence[PairRow], folds: np.nd
         path: The list.
         rows: Its lines.
         folds: int64 (P,), each pair's fold; where all are 0, they are cut into ten.
+        name: What to call it; by default its folder.
     """
     shared = share_images([(row.left.path, row.right.path) for row in rows])
     warn_of_repeated(str(path), shared, [f"line {rows[pair].line}" for pair in shared.repeated[:1]])
@@ -88,8 +91,8 @@ def listed_pairs(folder: Path, path: Path, rows: Sequence[PairRow], folds: np.nd
     same = np.array([row.same for row in rows], np.bool_)
     names = [image.identity for image in images if image.identity is not None]
     return PairSet(
-        str(folder),
-        _ListedImages(str(folder), images),
+        name or str(folder),
+        _ListedImages(name or str(folder), images),
         shared.pairs,
         same,
         _ten_folds(folds, same),

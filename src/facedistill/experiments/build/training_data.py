@@ -13,6 +13,7 @@ from facedistill.data.labels import Subset, check_labels, split_identities, spli
 from facedistill.data.loading.identity_order import IdentityOrder
 from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
+from facedistill.data.pairs.fold_faces import fold_faces
 from facedistill.data.pairs.group_table import read_groups
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_drawing import most_pairs
@@ -127,6 +128,8 @@ def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
     pairset = open_pairs(source.pairs)
     if source.groups:
         check_comparable(pairset, read_groups(source.groups))
+    if source.all_pairs:
+        fold_faces(pairset)  # Refuses folds that share images, before any training.
     return pairset
 
 
