@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from facedistill.core import signals
 from facedistill.core.errors import Interrupted
 from facedistill.core.signals import (
     STOP_SIGNALS,
@@ -83,12 +84,15 @@ def test_a_request_does_not_wait_for_what_may_take_any_time():
 
 
 def test_a_block_within_another_has_its_own_way_to_stop():
-    with stoppable(standing):
-        with stop_request() as stop:
+    def work():
+        with stoppable(standing):
+            with stop_request() as stop:
+                send(signal.SIGTERM)
+            assert stop.received
             send(signal.SIGTERM)
-        assert stop.received
-        with pytest.raises(Interrupted, match="3 of 5"):
-            send(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="3 of 5"):
+        work()
 
 
 def test_what_runs_under_nohup_outlives_its_terminal():
@@ -103,6 +107,42 @@ def test_what_runs_under_nohup_outlives_its_terminal():
 def test_no_library_that_passes_over_exceptions_passes_over_a_stop():
     with pytest.raises(Interrupted), stoppable(standing), suppress(Exception):
         send(signal.SIGTERM)
+
+
+def convert():
+    try:
+        send(signal.SIGTERM)
+    except Interrupted as stop:
+        raise ValueError(f"error in a callback: {stop}") from stop
+
+
+def swallow():
+    with suppress(BaseException):
+        send(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("library", [convert, swallow])
+def test_a_stop_stays_one_whatever_a_library_makes_of_it(library):
+    with pytest.raises(Interrupted, match="stopped, 3 of 5"), stoppable(standing):
+        library()
+
+
+def test_who_asks_again_later_is_answered_again(monkeypatch):
+    monkeypatch.setattr(signals, "_PAUSE", 0)
+
+    def work():
+        with stoppable(standing):
+            swallow()
+            send(signal.SIGTERM)
+            pytest.fail("went on")
+
+    with pytest.raises(Interrupted):
+        work()
+
+
+def test_an_error_without_a_signal_stays_what_it_is():
+    with pytest.raises(ValueError, match=r"^mine$"), stoppable(standing):
+        raise ValueError("mine")
 
 
 def test_other_threads_take_no_signals_and_go_on():
@@ -151,14 +191,22 @@ def test_a_process_that_starts_meets_no_signal_before_it_can_answer():
 
 
 def test_signals_held_back_are_answered_afterwards():
+    held_back = []
+
     def work():
         with stoppable(standing), signals_blocked():
             send(signal.SIGTERM)
-            with pytest.raises(Interrupted):
-                take_signals()
+            held_back.append(True)
+            take_signals()
+            held_back.append(False)
+
+    def check():
+        with pytest.raises(Interrupted):
+            work()
+        assert held_back == [True]
 
     # In a process of one thread: of several, another would take the signal.
-    assert in_a_fork(work) == 0
+    assert in_a_fork(check) == 0
 
 
 HANGING = """

@@ -19,6 +19,8 @@ from facedistill.core.errors import Interrupted
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_PAUSE = 2.0
+"""Seconds in which further signals are those of one and the same request."""
 _PATIENCE = 5.0
 """Seconds from the second Ctrl-C to the end of a process that does not answer."""
 
@@ -28,6 +30,7 @@ class _Answering:
 
     depth = 0
     leaving = False
+    since = 0.0
 
 
 class StopRequest:
@@ -80,27 +83,37 @@ def stoppable(standing: Callable[[], str]) -> Iterator[None]:
         standing: Says in one line where the work stands, and what to do next.
 
     Raises:
-        Interrupted: If a signal has come.
+        Interrupted: If a signal has come, whatever a library has made of that in between.
     """
+    raised: list[Interrupted] = []
 
     def leave() -> None:
-        raise Interrupted(standing())
+        raised.append(Interrupted(standing()))
+        raise raised[-1]
 
     with _answered_by(leave):
-        yield
+        try:
+            yield
+        except Exception as error:
+            if raised:
+                raise raised[-1] from error
+            raise
+        if raised:
+            raise raised[-1]
 
 
 @contextmanager
 def _answered_by(answer: Callable[[], None]) -> Iterator[None]:
-    """Let the first signal be answered so; of later ones only Ctrl-C counts, and ends at once."""
+    """Let a signal be answered so; a second Ctrl-C ends at once."""
     owner = os.getpid()
 
     def handle(number: int, frame: object) -> None:
         # A process that a library has forked has nobody to tell.
         if os.getpid() != owner or (_Answering.leaving and number == signal.SIGINT):
             raise KeyboardInterrupt
-        if not _Answering.leaving:
-            _Answering.leaving = True
+        now = time.monotonic()
+        if not _Answering.leaving or now - _Answering.since > _PAUSE:
+            _Answering.leaving, _Answering.since = True, now
             answer()
 
     # What runs under nohup outlives its terminal.

@@ -211,7 +211,9 @@ class Fit:
         except WorkerLost as error:
             standing = self._saved_now() if alone else self._standing()
             raise WorkerLost(f"{error}; {standing}") from None
-        except Interrupted:
+        except (Interrupted, Exception):
+            if not (alone and stop.received):
+                raise
             raise self._interrupted(self._saved_now()) from None
 
     def _train(self, batch: Batch) -> None:
