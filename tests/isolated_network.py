@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from queue import Queue
 
 DEVICE = "out0"
 ADDRESS = "203.0.113.7"
@@ -27,14 +28,11 @@ def main(record: Path, commands: list[list[str]]) -> None:
     """Run the commands, one after the other."""
     _prepare_network()
     asked: list[str] = []
-    connected: list[str] = []
     _serve_names(asked)
-    for port in (80, 443):
-        _listen(port, connected)
+    listeners = [_Listener(port) for port in (80, 443)]
     found = []
     for command in commands:
         asked.clear()
-        connected.clear()
         before = _packets()
         done = subprocess.run(
             command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
@@ -45,7 +43,7 @@ def main(record: Path, commands: list[list[str]]) -> None:
                 "code": done.returncode,
                 "output": done.stdout[-2000:] + done.stderr[-2000:],
                 "names": sorted(set(asked)),
-                "connections": list(connected),
+                "connections": [each for one in listeners for each in one.connections()],
                 "packets": _packets() - before,
             }
         )
@@ -94,16 +92,27 @@ def _serve_names(asked: list[str]) -> None:
     threading.Thread(target=serve, daemon=True).start()
 
 
-def _listen(port: int, connected: list[str]) -> None:
-    server = socket.create_server(("127.0.0.1", port))
+class _Listener:
+    """Accepts connections to a port of this machine."""
 
-    def accept() -> None:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._accepted: Queue[int] = Queue()
+        self._server = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
         while True:
-            connection, _ = server.accept()
-            connected.append(f"port {port}")
+            connection, (_, peer) = self._server.accept()
+            self._accepted.put(peer)
             connection.close()
 
-    threading.Thread(target=accept, daemon=True).start()
+    def connections(self) -> list[str]:
+        """Return those since the last call: one of our own is accepted behind all of them."""
+        with socket.create_connection(("127.0.0.1", self.port)) as last:
+            _, own = last.getsockname()
+            peers = iter(lambda: self._accepted.get(timeout=30), own)
+            return [f"port {self.port}" for _ in peers]
 
 
 def _packets() -> int:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from facedistill.data.formats.image_file import encode_png
+from facedistill.faces.synthetic.procedural_face import procedural_face
+
 HERE = Path(__file__).parent
 TINY = (
     *("--set", "data.train=procedural:identities=6,images=4,size=16", "--set", "data.licence=x"),
@@ -78,6 +81,9 @@ def test_no_command_leaves_the_machine(tmp_path):
     out.mkdir()
     model = str(run / "best.safetensors")
     onnx, xml = str(out / "student.onnx"), str(out / "student.xml")
+    faces = [str(tmp_path / name) for name in ("one.png", "other.png")]
+    for photo, path in enumerate(faces):
+        Path(path).write_bytes(encode_png(procedural_face(0, 0, photo, 48)[0]))
     commands = [
         ["prepare", FACES, "--pack", "--out", str(out / "faces")],
         ["inspect", str(out / "faces"), "--verify", "--sheet", str(out / "faces.png")],
@@ -86,6 +92,12 @@ def test_no_command_leaves_the_machine(tmp_path):
         ["embed", "--teacher", onnx, "--data", FACES, "--out", str(out / "bank"), "--workers", "0"],
         ["evaluate", onnx, FACES, "--all-pairs", "--resamples", "0", "--far", "0.1"],
         ["bench", onnx, "--calls", "1", "--threads", "1", "--batch", "1"],
+        ["verify", *faces, "--model", onnx, "--threshold", "0.3"],
+        ["list", "recipes"],
+        [
+            *("compare", "arcface", "--seeds", "0", "--jobs", "1", *TINY),
+            *("--pairs", f"own={FACES}", "--out", str(out / "table")),
+        ],
         ["distill", "fcd", *TINY, "--set", f"teacher.bank={out / 'bank'}", "--out", str(out / "r")],
     ]
     if find_spec("openvino"):
