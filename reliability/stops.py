@@ -164,7 +164,9 @@ def _true_of_run(out: Path, line: str) -> bool:
     if saved := re.search(r"step ([\d,]+) is saved", line):
         step = torch.load(checkpoint, weights_only=True)["step"]
         return bool(step == int(saved[1].replace(",", "")))
-    if "no step is saved" in line or "again" in line:
+    if "before training began" in line or line.startswith("stopped: run"):
+        return True  # It has not looked.
+    if "no step is saved" in line:
         return not checkpoint.exists()
     return checkpoint.exists() and ("keeps its result" in line) == (out / "summary.json").exists()
 

@@ -209,6 +209,25 @@ def test_signals_held_back_are_answered_afterwards():
     assert in_a_fork(check) == 0
 
 
+LEAVING = """
+import multiprocessing, signal
+from facedistill.core.signals import leave_signals_to_parent, start_worker
+
+def serve():
+    leave_signals_to_parent()
+    signal.pause()
+
+worker = multiprocessing.get_context("fork").Process(target=serve, daemon=True)
+start_worker(worker)
+print("leaves", flush=True)
+"""
+
+
+def test_a_worker_that_nobody_has_ended_keeps_nobody_from_leaving():
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"leaves\n", b"")
+
+
 HANGING = """
 import ctypes, signal, sys
 from facedistill.core import signals

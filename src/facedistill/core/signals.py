@@ -7,13 +7,17 @@ answers with `Interrupted`; those that work for it leave the signals to it.
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import os
 import signal
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from facedistill.core.errors import Interrupted
 
@@ -152,6 +156,53 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class Worker(Protocol):
+    """A process that works for this one, as `multiprocessing` makes them."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its number; None before it is started."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+"""Those that this process has started."""
+
+
+def start_worker(process: Worker) -> None:
+    """Start a process that leaves signals to this one, and goes when this one goes.
+
+    `multiprocessing` asks processes that are left at the end to go by SIGTERM, which they ignore,
+    and waits for them. One can be left where a signal came while it was started.
+
+    Args:
+        process: Begins with `leave_signals_to_parent`.
+    """
+    # Importing it registers what it does at the end; what is registered later is done earlier.
+    importlib.import_module("multiprocessing.util")
+    atexit.unregister(_end_workers)
+    atexit.register(_end_workers)
+    _workers.add(process)
+    with signals_blocked():
+        process.start()
+
+
+def _end_workers() -> None:
+    for process in _workers:
+        if process.pid is not None:
+            process.kill()
+
+
+def _forget_workers() -> None:
+    """A forked process has started none."""
+    _workers.clear()
+
+
 def leave_signals_to_parent() -> None:
     """Ignore signals in a process that works for another, which ends it by SIGKILL."""
     for number in STOP_SIGNALS:
@@ -201,3 +252,4 @@ def _forget_wakeup() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_wakeup)
+os.register_at_fork(after_in_child=_forget_workers)

@@ -163,7 +163,6 @@ def test_as_much_is_done_ahead_as_memory_has_room_for(monkeypatch, results, ahea
     free = int(results * LARGE / worker_processes._SHARE_OF_MEMORY)
     monkeypatch.setattr(worker_processes, "free_memory", lambda: free)
     pool = worker_processes._Pool([object()] * 8)
-    pool.end.detach()
     pool._measure(LARGE)
     assert pool.ahead == ahead
 

@@ -11,7 +11,6 @@ import pickle
 import time
 import traceback
 import warnings
-import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -27,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.process import exit_reason, free_memory
-from facedistill.core.signals import leave_signals_to_parent, signals_blocked
+from facedistill.core.signals import leave_signals_to_parent, start_worker
 from facedistill.data.loading.result_transport import pickled, receive, send, unpickled
 
 Job = TypeVar("Job")
@@ -69,11 +68,12 @@ def in_workers(
     if not started:
         yield from map(task, jobs)
         return
-    pool = _Pool[Job, Result](started)
+    owner = os.getpid()
     try:
-        yield from pool.run(jobs)
+        yield from _Pool[Job, Result](started).run(jobs)
     finally:
-        pool.end()
+        if os.getpid() == owner:  # A fork has its parent's objects, and no business with them.
+            _end(started)
 
 
 class _Pool(Generic[Job, Result]):
@@ -83,8 +83,6 @@ class _Pool(Generic[Job, Result]):
         self.workers = workers
         # Of what results take nothing is known yet.
         self.ahead, self.largest = 1, 1
-        # A process that ends without closing its generators ends the workers too.
-        self.end = weakref.finalize(self, _end, workers, os.getpid())
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         waiting = map(pickle.dumps, jobs)
@@ -153,8 +151,8 @@ def _start(task: Callable[[Any], Any], wanted: int) -> list[_Worker]:
         for _ in range(wanted):
             own_end, worker_end = Pipe()
             process = Process(target=_serve, args=(worker_end, task), daemon=True)
-            with worker_end, signals_blocked():
-                process.start()
+            with worker_end:
+                start_worker(process)
             workers.append(_Worker(process, own_end))
     except OSError as error:
         warnings.warn(
@@ -163,15 +161,13 @@ def _start(task: Callable[[Any], Any], wanted: int) -> list[_Worker]:
             stacklevel=3,
         )
     except BaseException:
-        _end(workers, os.getpid())
+        _end(workers)
         raise
     return workers
 
 
-def _end(workers: Sequence[_Worker], owner: int) -> None:
+def _end(workers: Sequence[_Worker]) -> None:
     """End workers, which have nothing to lose."""
-    if os.getpid() != owner:
-        return  # A fork has their parent's objects, and no business with them.
     for worker in workers:
         worker.process.kill()
     for worker in workers:

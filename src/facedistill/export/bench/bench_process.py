@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
 from facedistill.core.process import exit_reason
-from facedistill.core.signals import leave_signals_to_parent, signals_blocked
+from facedistill.core.signals import leave_signals_to_parent, start_worker
 from facedistill.export.bench.timing import time_calls
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ class Apart:
         self._process = get_context("spawn").Process(
             target=_serve, args=(child, subject, threads, cpus), daemon=True
         )
-        with signals_blocked():
-            self._process.start()
+        start_worker(self._process)
         child.close()
 
     def wait(self) -> None:
