@@ -59,8 +59,7 @@ def fold_faces(pairset: PairSet) -> FoldFaces:
     Raises:
         FacedistillError: If an image is in two folds, or damaged.
     """
-    images, rows = _distinct(pairset)
-    pairs = rows[pairset.pairs]
+    images, pairs = _distinct(pairset)
     folds = _fold_of_images(pairset, pairs, len(images))
     left, right = pairs[pairset.same].T
     links = coo_array((np.ones(len(left)), (left, right)), shape=(len(images), len(images)))
@@ -78,13 +77,23 @@ def fold_faces(pairset: PairSet) -> FoldFaces:
     return FoldFaces(faces, folds, images)
 
 
+def check_folds(pairset: PairSet) -> None:
+    """Refuse pairs that `fold_faces` refuses, without decoding an image.
+
+    Raises:
+        FacedistillError: If an image is in two folds, or cannot be read.
+    """
+    images, pairs = _distinct(pairset)
+    _fold_of_images(pairset, pairs, len(images))
+
+
 def _distinct(pairset: PairSet) -> tuple[np.ndarray, np.ndarray]:
-    """Return images of distinct content, and for every image of the pairs which of them it is."""
+    """Return which images of the pairs are distinct by content, and the pairs (P, 2) of those."""
     places: dict[bytes, int] = {}
     keys = [content_key(pairset.faces.encoded(index)) for index in range(len(pairset))]
     rows = np.array([places.setdefault(key, len(places)) for key in keys])
     images = np.unique(rows, return_index=True)[1].astype(np.int64)
-    return images, rows
+    return images, rows[pairset.pairs]
 
 
 def _fold_of_images(pairset: PairSet, pairs: np.ndarray, count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from facedistill.data.labels import Subset, check_labels, split_identities, spli
 from facedistill.data.loading.identity_order import IdentityOrder
 from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
-from facedistill.data.pairs.fold_faces import fold_faces
+from facedistill.data.pairs.fold_faces import check_folds
 from facedistill.data.pairs.group_table import read_groups
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_drawing import most_pairs
@@ -119,7 +119,8 @@ def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
     """Open what a recipe's network is measured on: pairs, or landmarks if it finds them.
 
     Raises:
-        FacedistillError: If it is not there or not readable, or its groups cannot be compared.
+        FacedistillError: If it is not there or not readable, or its groups or folds cannot be
+            compared.
     """
     if recipe.student.landmarks is not None:
         faces = open_dataset(source.pairs, five=_five(recipe))
@@ -129,7 +130,7 @@ def open_test_set(recipe: Recipe, source: PairsRecipe) -> TestSet:
     if source.groups:
         check_comparable(pairset, read_groups(source.groups))
     if source.all_pairs:
-        fold_faces(pairset)  # Refuses folds that share images, before any training.
+        check_folds(pairset)
     return pairset
 
 
