@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from facedistill.core.errors import Interrupted, escaped
+from facedistill.core.process import exit_reason
 from facedistill.core.progress import Say, progress_bar
 from facedistill.core.signals import (
     STOP_SIGNALS,
@@ -152,8 +153,7 @@ def _end(job: Job, process: SpawnProcess) -> None:
     process.join()
     code, folder = process.exitcode or 0, job.trial.folder
     if code < 0:
-        memory = ", as the system does where memory runs out" if code == -9 else ""
-        note_error(folder, f"its process was ended by {signal.Signals(-code).name}{memory}")
+        note_error(folder, f"its process {exit_reason(code)}")
     elif code and read_error(folder) is None:
         note_error(folder, f"its process ended with code {code}: see {folder / LOG}")
 

@@ -32,6 +32,22 @@ def parse_exported(text: str, path: Path) -> dict[str, Any]:
     return document
 
 
+def check_thresholds(thresholds: Mapping[str, float]) -> None:
+    """Refuse decision thresholds that are none.
+
+    Args:
+        thresholds: Least cosine that accepts a pair, by false accept rate.
+
+    Raises:
+        ValueError: If a rate is not in 0..1, or a cosine not in -1..1.
+    """
+    for far, cosine in thresholds.items():
+        if not 0 <= float(far) <= 1:
+            raise ValueError(f"{far} is no false accept rate")
+        if not -1 <= cosine <= 1:
+            raise ValueError(f"{cosine:g} at FAR {far} is not a cosine")
+
+
 def stated_thresholds(document: Mapping[str, Any], path: Path) -> dict[str, float]:
     """Return the decision thresholds in an exported file's document, by false accept rate.
 
@@ -44,14 +60,10 @@ def stated_thresholds(document: Mapping[str, Any], path: Path) -> dict[str, floa
     """
     try:
         stated = document.get("thresholds", {})
-        if not all(0 <= float(far) <= 1 for far in stated):
-            raise ValueError(f"false accept rates {', '.join(stated)}")
         if any(isinstance(cosine, bool | str) for cosine in stated.values()):
             raise ValueError("a cosine that is no number")
         thresholds = {far: float(cosine) for far, cosine in stated.items()}
-        for far, cosine in thresholds.items():
-            if not -1 <= cosine <= 1:
-                raise ValueError(f"{cosine} at FAR {far} is not a cosine")
+        check_thresholds(thresholds)
         return thresholds
     except (TypeError, ValueError, AttributeError) as error:
         raise FacedistillError(f"{path}: damaged thresholds: {error}") from None

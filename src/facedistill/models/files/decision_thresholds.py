@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +14,12 @@ from facedistill.core.errors import FacedistillError
 from facedistill.models.files.model_file import load_model, save_model
 from facedistill.models.files.run_weights import best_of
 from facedistill.runtime.file_digest import ENTRY, check_digest, require_digest, write_digest
-from facedistill.runtime.header import HEADER_KEY, parse_exported, stated_thresholds
+from facedistill.runtime.header import (
+    HEADER_KEY,
+    check_thresholds,
+    parse_exported,
+    stated_thresholds,
+)
 
 
 def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[str, float]:
@@ -38,9 +42,10 @@ def write_thresholds(path: str | Path, thresholds: Mapping[str, float]) -> dict[
     path = check_carries_thresholds(path)
     if not thresholds:
         raise FacedistillError(f"no threshold to write into {path}: no rate was measurable")
-    for far, value in thresholds.items():
-        if not (math.isfinite(value) and -1 <= value <= 1):
-            raise FacedistillError(f"threshold {value} at FAR {far} is not a cosine")
+    try:
+        check_thresholds(thresholds)
+    except ValueError as error:
+        raise FacedistillError(f"threshold {error}") from error
     if path.suffix.lower() == ".onnx":
         return _write_onnx(path, thresholds)
     network = load_model(path)

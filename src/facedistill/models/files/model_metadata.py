@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from facedistill.runtime.header import check_thresholds
+
 
 class ModelMetadata(BaseModel):
     """Where a network comes from and how to use it. All fields are optional.
@@ -36,9 +38,5 @@ class ModelMetadata(BaseModel):
     @field_validator("thresholds")
     @classmethod
     def _are_cosines(cls, thresholds: dict[str, float]) -> dict[str, float]:
-        for far, cosine in thresholds.items():
-            if not 0 <= float(far) <= 1:
-                raise ValueError(f"{far} is no false accept rate")
-            if not -1 <= cosine <= 1:
-                raise ValueError(f"{cosine:g} at FAR {far} is not a cosine")
+        check_thresholds(thresholds)
         return thresholds

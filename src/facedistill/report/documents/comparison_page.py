@@ -52,6 +52,7 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
         rows: The table.
     """
     columns, pareto, learning = columns_of(rows), pareto_figure(rows), learning_figure(rows)
+    paired = paired_columns(rows)
     return render_page(
         "comparison.html",
         name=name,
@@ -59,9 +60,9 @@ def to_html(name: str, rows: Sequence[Row]) -> str:
         explanation=explanation(rows),
         crashes=crashes(rows),
         paired=PAIRED,
-        paired_columns=[column.title for column in paired_columns(rows)],
+        paired_columns=[column.title for column in paired],
         paired_rows=[
-            [column.text(cells.get(column.key)) for column in paired_columns(rows)]
+            [column.text(cells.get(column.key)) for column in paired]
             for cells in paired_cells(rows)
         ],
         pareto=drawing_uri(pareto) if pareto else None,

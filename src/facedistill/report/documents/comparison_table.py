@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from facedistill.core.errors import escaped
+from facedistill.core.json_text import finite
 from facedistill.evaluation.statistics.seed_differences import SeedDifference
 from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.report.documents.model_card import marked_licence
@@ -208,7 +208,7 @@ def to_dict(name: str, rows: Sequence[Row]) -> dict[str, Any]:
 
     Numbers that are not finite, which JSON cannot hold, are None.
     """
-    document: dict[str, Any] = {
+    document = {
         "name": name,
         "rows": [
             {
@@ -244,7 +244,7 @@ def to_dict(name: str, rows: Sequence[Row]) -> dict[str, Any]:
             for row in rows
         ],
     }
-    return _finite(document)
+    return finite(document)
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -286,15 +286,6 @@ def _figure_column(name: str, figure: str, label: str) -> Column:
 
 def _plain(estimates: Mapping[str, Any]) -> dict[str, Any]:
     return {name: asdict(estimate) for name, estimate in estimates.items()}
-
-
-def _finite(value: Any) -> Any:
-    """Return plain values with None for every number that is not finite."""
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _names(mappings: Any) -> list[str]:
