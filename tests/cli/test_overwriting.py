@@ -3,6 +3,7 @@
 import pytest
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.open import open_dataset
 from tests.cli.calling import FACES, LOOSE, call, settings
 
 PAIRS = "procedural:identities=12,images=4,size=32,first_identity=900"
@@ -79,3 +80,30 @@ def test_commands_that_go_on_do_so_in_folders_of_their_own(filled, tmp_path, wor
     with pytest.raises(FacedistillError, match=r"another --out$"):
         call(*map(filled, words), "--out", tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {written: "mine"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("prepare", "OUT", "--pack", "--out", "OUT/packed"),
+        ("prepare", "OUT", "--pack", "--overwrite", "--out", "OUT"),
+        ("prepare", "OUT/ann", "--pack", "--overwrite", "--out", "OUT"),
+        ("prepare", "OUT", "--align", *FINDER, "--out", "OUT/crops"),
+        ("prepare", "OUT", "--align", *FINDER, "--out", "x", "--sheet", "OUT/sheet.png"),
+        ("inspect", "OUT", "--sheet", "OUT/ann/sheet.png"),
+        ("embed", "--teacher", "STORY/student.onnx", "--data", "OUT", "--out", "OUT/bank"),
+        ("train", "arcface", *settings("data.train=OUT"), "--out", "OUT/run"),
+        ("compare", "arcface", *settings("data.train=OUT"), "--out", "OUT/runs"),
+        ("export", "STORY/student", "--data", "OUT", "--out", "OUT/student.onnx"),
+        ("evaluate", "STORY/student.onnx", "OUT", "--report", "OUT/report"),
+        ("evaluate", *FINDER[1:], "OUT", "--figures", "OUT/figures"),
+    ],
+    ids=lambda words: f"{words[0]} {words[-1]}",
+)
+def test_nothing_is_written_among_what_is_read(filled, tmp_path, words):
+    image = tmp_path / "out" / "ann" / "1.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(open_dataset(FACES).encoded(0))
+    with pytest.raises(FacedistillError, match=r"read.*(--out|--sheet|--report|--figures)"):
+        call(*map(filled, words))
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [image]

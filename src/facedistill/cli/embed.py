@@ -25,6 +25,7 @@ from facedistill.cli.stopping import AGAIN, stopped_as
 from facedistill.core.errors import FacedistillError
 from facedistill.core.imported_modules import import_modules
 from facedistill.core.missing_files import require_present
+from facedistill.core.output_place import require_outside
 
 EXAMPLES = (
     "facedistill embed --teacher teacher.onnx --data faces --out bank",
@@ -101,6 +102,7 @@ def embed(
     )
     import_modules(each for each in imported or () if each not in files)
     require_present(data, root, teacher, *files, flipped, prompts)
+    require_outside(out, data)
     from facedistill.data.damage import naming_all_damaged, without_damaged
     from facedistill.data.open import open_dataset
     from facedistill.distill.bank.making import embed_teacher, import_embeddings

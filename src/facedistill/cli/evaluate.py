@@ -27,6 +27,7 @@ from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 from facedistill.core.missing_files import require_present
+from facedistill.core.output_place import require_outside
 
 EXAMPLES = (
     "facedistill evaluate runs/student/best.safetensors lfw.bin agedb_30.bin --report report",
@@ -182,6 +183,8 @@ def evaluate(
         variants=variant,
     )
     require_present(model, embeddings, flipped, *sources, against, distractors, prompts)
+    require_outside(report, *sources, distractors, give="--report")
+    require_outside(figures, *sources, distractors, give="--figures")
     # From here on torch is imported.
     _check_written(report, figures, len(sources), overwrite)
     from facedistill.evaluation.evaluate import (

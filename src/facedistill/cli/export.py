@@ -14,6 +14,7 @@ from facedistill.cli.output import echo
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.json_text import json_text
 from facedistill.core.missing_files import require_present
+from facedistill.core.output_place import require_outside
 
 EXAMPLES = (
     "facedistill export runs/student/best.safetensors --out student.onnx",
@@ -74,6 +75,7 @@ def export(
         input=input.value if input else None, batch=batch, normalise=normalise, opset=opset
     )
     require_present(model, data, pairs)
+    require_outside(out, data, pairs)
 
     from facedistill.data.open import open_dataset
     from facedistill.data.pairs.open_pairs import open_pairs

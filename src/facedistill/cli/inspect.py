@@ -54,7 +54,7 @@ def inspect(
     overwrite: Overwrite = False,
 ) -> None:
     """What is in this file? Counts, sizes, labels, parameters, metadata, a sheet of samples."""
-    check_sheet(sheet, overwrite)
+    check_sheet(sheet, overwrite, source)
     if neighbours:
         if verify:
             raise FacedistillError("--neighbours and --verify are two questions: ask one at a time")

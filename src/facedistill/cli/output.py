@@ -10,6 +10,7 @@ import typer
 from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError, escaped
 from facedistill.core.json_text import json_text
+from facedistill.core.output_place import require_outside
 
 
 def echo(text: str, err: bool = False) -> None:
@@ -17,14 +18,15 @@ def echo(text: str, err: bool = False) -> None:
     typer.echo(escaped(text), err=err)
 
 
-def check_sheet(sheet: Path | None, overwrite: bool) -> None:
-    """Refuse to write a figure over what is there, unless that is asked for.
+def check_sheet(sheet: Path | None, overwrite: bool, source: str | Path | None) -> None:
+    """Refuse to write a figure over what is there, unless that is asked for, or among the input.
 
     Raises:
-        FacedistillError: If the file is there, or a folder.
+        FacedistillError: If the file is there, or a folder, or would lie in the folder `source`.
     """
     if sheet is None:
         return
+    require_outside(sheet, source, give="--sheet")
     if sheet.is_dir():
         raise FacedistillError(f"--sheet {sheet} is a folder: name the file in it")
     require_absent(sheet, overwrite=overwrite, give="--sheet")

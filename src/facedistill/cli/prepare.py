@@ -14,6 +14,7 @@ from facedistill.cli.output import check_sheet, print_mapping
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.errors import FacedistillError
 from facedistill.core.missing_files import require_present
+from facedistill.core.output_place import require_not_replaced, require_outside
 
 EXAMPLES = (
     "facedistill prepare photos/ --pack --out faces",
@@ -56,12 +57,15 @@ def prepare(
     if align != (model is not None) or (sheet and not align):
         raise FacedistillError("--align needs --model, a landmark network; --sheet goes with both")
     require_present(source, root, model)
+    check_sheet(sheet, overwrite, source)
+    require_outside(out, source)
+    require_not_replaced(source, out)
     from facedistill.data.damage import naming_all_damaged, without_damaged
-
-    check_sheet(sheet, overwrite)
     from facedistill.data.open import open_dataset
     from facedistill.data.packing import pack as pack_dataset
+    from facedistill.data.packing import require_room
 
+    require_room(out, overwrite)
     dataset = open_dataset(source, relabel=relabel, root=root)
     if skip:
         dataset = without_damaged(dataset, workers)

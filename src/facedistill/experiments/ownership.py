@@ -10,6 +10,7 @@ from typing import Any
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.output_place import require_outside
 from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.engine.metrics_log import METRICS
 from facedistill.experiments.folder import LAST, RECIPE, SUMMARY
@@ -37,8 +38,10 @@ def check_owner(folder: Path, recipe: Recipe) -> None:
     """Refuse a folder that holds anything else than this recipe's run, before it is replaced.
 
     Raises:
-        FacedistillError: Naming the first difference, or the first file that is of no run.
+        FacedistillError: Naming the first difference, or the first file that is of no run; or if
+            the folder lies among the faces that the recipe reads.
     """
+    require_outside(folder, *recipe.data_sources())
     path = folder / RECIPE
     if not path.exists():
         for name in _there(folder, _WRITTEN):

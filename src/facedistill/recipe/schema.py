@@ -360,14 +360,16 @@ class Recipe(Section):
                 )
         return self
 
+    def data_sources(self) -> list[str]:
+        """Return the files, folders and specifications of faces that it names."""
+        return [self.data.train, *(each.pairs for each in self.evaluation.values())]
+
     def sources(self) -> list[str]:
         """Return the files, folders and specifications that it names."""
         teachers = [*([self.teacher] if self.teacher else []), *self.teachers.values()]
-        named = [self.data.train, self.data.root, self.student.init]
+        named = [*self.data_sources(), self.data.root, self.student.init]
         named += [source for each in teachers for source in (each.bank, each.model)]
-        named += [
-            source for each in self.evaluation.values() for source in (each.pairs, each.groups)
-        ]
+        named += [each.groups for each in self.evaluation.values()]
         return [source for source in named if source is not None]
 
     @property
