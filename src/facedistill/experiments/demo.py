@@ -194,7 +194,7 @@ def _comparison(out: Path, settings: list[str], scale: Scale) -> Comparison:
     a CNN, it has no prompts.
     """
     online = f"teacher={{model: '{out / FOLDERS['teacher']}', licence: Apache-2.0}}"
-    fields = "objectives.urfm={width: 128, heads: 4, position: relative}"
+    fields = "objectives.urfm={weight: 'auto:0.2', width: 128, heads: 4, position: relative}"
     third = f"training.epochs={scale.student_epochs / 3}"
     rows = {
         "plain": ["name=plain", "teacher=null", "objectives.fcd=null", _LABELS],
@@ -205,7 +205,7 @@ def _comparison(out: Path, settings: list[str], scale: Scale) -> Comparison:
             _LABELS,
             "objectives.margin_softmax.weight=0.01",
         ],
-        "cakd-third": ["name=cakd", online, "objectives.fcd=null", fields, _LABELS, third],
+        "cakd-third": ["name=cakd", online, fields, _LABELS, third],
     }
     return Comparison.model_validate(
         {

@@ -112,7 +112,9 @@ def learning(optimizer):
 
 def test_the_shipped_recipe(made):
     step, optimizer = made()
-    assert set(step.objectives) == {"margin_softmax", "urfm", "prompt_preservation"}
+    assert set(step.objectives) == {"fcd", "margin_softmax", "urfm", "prompt_preservation"}
+    assert step.weights["fcd"].share is None
+    assert sum(step.weights[name].share for name in ("margin_softmax", "urfm")) < 0.5
     urfm = urfm_of(step)
     assert urfm.student_centres.centres.shape == (49, 16)
     assert urfm.student_centres is urfm.teacher_centres
@@ -124,7 +126,7 @@ def test_the_shipped_recipe(made):
 
 def test_pixels_instead_of_receptive_fields(made):
     step, _ = made("objectives.urfm=null", "objectives.fitnet.weight=1")
-    assert set(step.objectives) == {"margin_softmax", "fitnet", "prompt_preservation"}
+    assert set(step.objectives) == {"fcd", "margin_softmax", "fitnet", "prompt_preservation"}
     assert step.teacher is not None
 
 
