@@ -109,7 +109,7 @@ def embed(
     from facedistill.models.inference import BATCH
 
     # Holes in the labels are no matter here: a bank goes by the images' keys.
-    dataset = open_dataset(data, relabel=True, root=root)
+    dataset = open_dataset(data, relabel=True, root=root, skip=skip)
     if skip:
         dataset = without_damaged(dataset, workers)
     if files:

@@ -66,7 +66,7 @@ def prepare(
     from facedistill.data.packing import require_room
 
     require_room(out, overwrite)
-    dataset = open_dataset(source, relabel=relabel, root=root)
+    dataset = open_dataset(source, relabel=relabel, root=root, skip=skip)
     if skip:
         dataset = without_damaged(dataset, workers)
     with naming_all_damaged(dataset, workers):

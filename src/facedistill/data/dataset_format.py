@@ -23,11 +23,13 @@ class FormatOptions:
         relabel: Number the identities anew instead of refusing labels with holes.
         five: Reduce larger markups of landmarks to the template's five points.
         root: The folder that the paths in a list are relative to; by default the list's own.
+        skip: Leave out, with a warning, what is named and has no image, and images out of place.
     """
 
     relabel: bool = False
     five: bool = True
     root: Path | None = None
+    skip: bool = False
 
 
 def _never(source: str) -> bool:

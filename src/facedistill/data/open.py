@@ -31,6 +31,7 @@ def open_dataset(
     relabel: bool = False,
     five: bool = True,
     root: str | Path | None = None,
+    skip: bool = False,
 ) -> FaceDataset:
     """Open whatever holds faces.
 
@@ -42,6 +43,7 @@ def open_dataset(
         relabel: Number the identities anew instead of refusing labels with holes.
         five: Reduce larger markups of landmarks to the template's five points.
         root: The folder that the paths in a list are relative to; by default the list's own.
+        skip: Leave out, with a warning, what is named and has no image, and images out of place.
 
     Returns:
         The data set, its labels checked.
@@ -56,7 +58,7 @@ def open_dataset(
                 f"{source}: {found.title} has no paths: --root (data.root) goes with lists"
             )
         options = FormatOptions(
-            relabel=relabel, five=five, root=None if root is None else Path(root)
+            relabel=relabel, five=five, root=None if root is None else Path(root), skip=skip
         )
         return found.open(str(source), options)
     path = Path(source)

@@ -85,7 +85,12 @@ def _embed(recipe: Recipe, folder: Path) -> None:
     """Embed a run's training data by its best weights, both views, for the runs that need it."""
     embed_teacher(
         load_model(folder / BEST),
-        open_dataset(recipe.data.train, relabel=True, root=recipe.data.root),
+        open_dataset(
+            recipe.data.train,
+            relabel=True,
+            root=recipe.data.root,
+            skip=recipe.data.on_error == "skip",
+        ),
         folder / BANK,
         workers=recipe.data.workers,
     )

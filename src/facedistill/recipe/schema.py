@@ -75,7 +75,7 @@ class DataRecipe(Section):
     workers: int = Field(2, ge=0, description="loader processes; the result does not depend on it")
     on_error: Literal["stop", "skip"] = Field(
         "stop",
-        description="at a corrupt image: stop, or skip it and report",
+        description="at corrupt or missing images: stop, or skip them and report",
     )
     licence: str = Field(
         min_length=1,

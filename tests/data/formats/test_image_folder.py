@@ -66,7 +66,7 @@ def test_flat_folder_is_unlabelled(tmp_path: Path) -> None:
     [
         ({}, [], "no images there"),
         ({"a/1.png": 1}, ["empty"], "empty: the identity has no images .*remove it"),
-        ({"a/1.png": 1, "2.png": 1}, [], "1 images .*2.png.* beside 1 identity folders"),
+        ({"a/1.png": 1, "2.png": 1}, [], r"2\.png: the image lies beside folders.*--skip"),
         ({"train/a/1.png": 1}, [], "did you mean .*train?"),
     ],
 )
@@ -76,6 +76,24 @@ def test_other_folders_are_refused(tmp_path: Path, files, folders, message: str)
         (tmp_path / folder).mkdir()
     with pytest.raises(FacedistillError, match=message):
         FolderDataset(tmp_path)
+
+
+def test_all_faults_of_a_folder_are_named_at_once_and_passed_over_where_asked(tmp_path) -> None:
+    write(tmp_path, {"a/1.png": 1, "c/2.png": 2, "stray.png": 3, "d/note.txt": 4})
+    (tmp_path / "b").mkdir()
+    with pytest.raises(FacedistillError, match=r": 1 images beside .*, 2 identities w") as all:
+        FolderDataset(tmp_path)
+    assert [line.split(":")[0].rpartition("/")[2] for line in all.value.details] == [
+        *("stray.png", "b", "d")
+    ]
+    with (
+        pytest.warns(UserWarning, match=r"left out: 1 images beside .*stray\.png"),
+        pytest.warns(UserWarning, match=r"left out: 2 identities without images, first: .*/b:"),
+        pytest.warns(UserWarning, match=r"1 files left out"),
+    ):
+        dataset = FolderDataset(tmp_path, skip=True)
+    assert (dataset.files, dataset.identity_names) == (["a/1.png", "c/2.png"], ["a", "c"])
+    assert dataset.labels.tolist() == [0, 1]
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

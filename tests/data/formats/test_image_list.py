@@ -97,3 +97,17 @@ def test_missing_list(tmp_path: Path) -> None:
 def test_negative_labels_are_not_renumbered(tmp_path: Path) -> None:
     with pytest.raises(FacedistillError, match="line 2: label '-10'"):
         ListDataset(write(tmp_path, "a 3\na -10\n", "a"), relabel=True)
+
+
+def test_all_missing_files_of_a_list_are_named_at_once_and_passed_over_where_asked(tmp_path):
+    faces = tmp_path / "faces.txt"
+    for name in "ac":
+        (tmp_path / f"{name}.png").write_bytes(b"x")
+    faces.write_text("a.png 0\nb.png 1\nc.png 2\nd.png 2\n")
+    with pytest.raises(FacedistillError, match=r"2 lines that name no such file \(.*--root") as all:
+        ListDataset(faces)
+    assert [line.split(": ")[0][-6:] for line in all.value.details] == ["line 2", "line 4"]
+    with pytest.warns(UserWarning, match=r"left out: 2 lines .*first: .*faces\.txt line 2"):
+        dataset = ListDataset(faces, skip=True)
+    assert dataset.labels.tolist() == [0, 1]
+    assert dataset.where(1).endswith("c.png (" + str(faces) + " line 3)")

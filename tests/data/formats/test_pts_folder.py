@@ -57,6 +57,11 @@ def test_marks_without_an_image_and_mixed_markups_are_refused(tmp_path):
     (tmp_path / "a.pts").write_text(pts_text(marks))
     with pytest.raises(FacedistillError, match=r"a\.pts: no image a \(\.jpg"):
         read_pts_folder(tmp_path)
+    with (
+        pytest.warns(UserWarning, match=r"left out: 1 landmark files"),
+        pytest.raises(FacedistillError, match=r"no \.pts file there can be used"),
+    ):
+        read_pts_folder(tmp_path, skip=True)
     (tmp_path / "a.pts").rename(tmp_path / "b.pts")
     (tmp_path / "c.pts").write_text(pts_text(marks[:49]))
     with pytest.raises(FacedistillError, match=r"c\.pts has 49 points, .*b\.pts has 68"):

@@ -16,7 +16,9 @@ Root = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Of a list: what its paths are relative to."),
 ]
-Skip = Annotated[bool, typer.Option("--skip", help="Leave damaged images out and name them.")]
+Skip = Annotated[
+    bool, typer.Option("--skip", help="Leave out, and name, damaged and missing images.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

@@ -15,6 +15,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
+from facedistill.data.faults import Faults
 from facedistill.data.formats.image_file import read_image_file
 from facedistill.data.labels import UNLABELLED
 
@@ -35,6 +36,8 @@ class FolderDataset(FaceDataset):
 
     Args:
         root: The folder.
+        skip: Leave out, with a warning, identities without images, and images that lie beside
+            folders of identities.
 
     Attributes:
         identity_names: Folder name of each label; empty for an unlabelled folder.
@@ -42,21 +45,15 @@ class FolderDataset(FaceDataset):
 
     Raises:
         FacedistillError: If there are no images, an identity has none, images lie both beside and
-            in identity folders, or a folder cannot be read.
+            in identity folders, each named; or a folder cannot be read.
     """
 
     kind = "image folder"
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, *, skip: bool = False) -> None:
         self.root = Path(root)
         self.name = str(self.root)
         top = _list(self.root)
-        if top.folders and top.images:
-            raise FacedistillError(
-                f"{root}: {len(top.images):,} images (first {top.images[0]}) lie beside "
-                f"{len(top.folders):,} identity folders (first {top.folders[0]}); move them into "
-                "one"
-            )
         if not top.folders and not top.images:
             raise FacedistillError(
                 f"{root}: no images there ({', '.join(IMAGE_SUFFIXES)}), nor folders with images"
@@ -66,7 +63,19 @@ class FolderDataset(FaceDataset):
         self.files = top.images
         self.labels = np.full(len(top.images), UNLABELLED, np.int64)
         if top.folders:
-            self.files, self.labels = _list_identities(self.root, top.folders, top.others)
+            faults = Faults(self.name)
+            for image in top.images:
+                faults.add(
+                    "images beside the identities' folders",
+                    f"{self.root / image}: the image lies beside folders of identities; move it "
+                    "into one",
+                )
+            images = _list_identities(self.root, top, faults)
+            faults.settle(skip)
+            self.identity_names = list(images)
+            self.files = [file for each in images.values() for file in each]
+            counts = [len(each) for each in images.values()]
+            self.labels = np.repeat(np.arange(len(counts)), counts)
         if top.others:
             warnings.warn(f"{root}{_others(top.others)}", stacklevel=2)
 
@@ -122,16 +131,18 @@ def _list(folder: Path, *, linked: bool = True) -> _Listing:
     return found
 
 
-def _list_identities(
-    root: Path, names: list[str], others: Counter[str]
-) -> tuple[list[str], np.ndarray]:
-    """Return every identity's images (relative to `root`) and their labels.
+def _list_identities(root: Path, top: _Listing, faults: Faults) -> dict[str, list[str]]:
+    """Return the images (relative to `root`) of every identity that has some, by its name.
 
     Args:
         root: The folder of the identities' folders.
-        names: Names of these.
-        others: Takes the number of files of other kinds, by suffix.
+        top: What it holds; its `others` take the number of files of other kinds in folders.
+        faults: Takes the identities without images.
+
+    Raises:
+        FacedistillError: If no identity has images.
     """
+    names, others = top.folders, top.others
     todo: Iterable[str] = names
     if len(names) > _SLOW:
         todo = track(names, f"listing {root.name}", total=len(names), unit="identities")
@@ -144,12 +155,14 @@ def _list_identities(
         below += [(label, f"{name}/{folder}") for folder in listing.folders]
     if any(images):
         _add_below(root, below, images, others)
-    for label, name in enumerate(names):
-        if not images[label]:
-            folders = [folder for place, folder in below if place == label]
-            raise FacedistillError(_no_images(root, name, folders if not any(images) else []))
-    files = [file for each in images for file in each]
-    return files, np.repeat(np.arange(len(names)), [len(each) for each in images])
+    if not any(images):
+        folders = [folder for place, folder in below if place == 0]
+        beside = f"; images lie beside it, first {top.images[0]}" if top.images else ""
+        raise FacedistillError(_no_images(root, names[0], folders) + beside)
+    for name, own in zip(names, images, strict=True):
+        if not own:
+            faults.add("identities without images", _no_images(root, name, []))
+    return {name: own for name, own in zip(names, images, strict=True) if own}
 
 
 def _add_below(
@@ -203,7 +216,7 @@ def _no_images(root: Path, name: str, folders: list[str]) -> str:
 
 
 def _open(source: str, options: FormatOptions) -> FolderDataset:
-    return FolderDataset(source)
+    return FolderDataset(source, skip=options.skip)
 
 
 register(

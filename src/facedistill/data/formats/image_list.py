@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from facedistill.core.errors import FacedistillError, naming
+from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.core.regular_files import read_regular, require_regular
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
+from facedistill.data.faults import Faults
 from facedistill.data.formats.image_file import read_image_file
 from facedistill.data.labels import UNLABELLED, check_labels
 from facedistill.data.labels import relabel as renumber
@@ -44,6 +45,7 @@ class ListDataset(FaceDataset):
         list_file: UTF-8 text.
         root: What paths are relative to; the list's own folder by default.
         relabel: Number the identities anew instead of refusing labels with holes.
+        skip: Leave out, with a warning, lines whose file is not there.
 
     Attributes:
         files: Each sample's path.
@@ -56,20 +58,29 @@ class ListDataset(FaceDataset):
     kind = "image list"
 
     def __init__(
-        self, list_file: str | Path, root: str | Path | None = None, *, relabel: bool = False
+        self,
+        list_file: str | Path,
+        root: str | Path | None = None,
+        *,
+        relabel: bool = False,
+        skip: bool = False,
     ) -> None:
         self.path = Path(list_file)
         self.name = str(self.path)
-        rows = read_rows(self.path)
-        self.lines = np.array([row.line for row in rows], np.int64)
-        self.files = find_files(
+        listed, faults = read_rows(self.path), Faults(self.name)
+        files = find_files(
             self.path,
-            [row.path for row in rows],
-            self.lines.tolist(),
+            [row.path for row in listed],
+            [row.line for row in listed],
             self.path.parent if root is None else root,
+            faults,
         )
+        faults.settle(skip)
+        self.files = [file for file in files if file]
+        rows = [row for row, file in zip(listed, files, strict=True) if file]
+        self.lines = np.array([row.line for row in rows], np.int64)
         self.identity_names, labels = _numbered(self.path, rows)
-        self.labels = renumber(labels)[0] if relabel else labels
+        self.labels = renumber(labels)[0] if relabel or len(rows) < len(listed) else labels
         check_labels(self.labels, self.name)
 
     def encoded(self, index: int) -> bytes:
@@ -192,19 +203,18 @@ def find_files(
     names: Sequence[str],
     lines: Sequence[int],
     root: str | Path,
+    faults: Faults,
     relative: str = _RELATIVE,
 ) -> list[str]:
-    """Return where the files are that a list names.
+    """Return where the files are that a list names; nothing for one that is not there.
 
     Args:
         path: The list.
         names: The files it names; backslashes in one that is not there count as slashes.
         lines: The line of each.
         root: The folder that names are relative to.
+        faults: Takes the lines whose file is not there, or is no file.
         relative: What to say of that where a file is not there.
-
-    Raises:
-        FacedistillError: Naming the first line whose file is not there, or is no file.
     """
     todo: Iterable[str] = names
     if len(names) > _SLOW:
@@ -216,12 +226,21 @@ def find_files(
         if not os.path.isfile(file):  # noqa: PTH113
             file = os.path.join(root, name.replace("\\", "/"))  # noqa: PTH118
         if not os.path.isfile(file):  # noqa: PTH113
-            with naming(f"{path} line {line}"):
-                require_regular(file)
-            missing = os.path.join(root, name)  # noqa: PTH118
-            raise FacedistillError(f"{path} line {line}: no such file: {missing}; {relative}")
+            faults.add(
+                f"lines that name no such file ({relative})",
+                f"{path} line {line}: {_why_absent(file, root, name)}; {relative}",
+            )
+            file = ""
         found.append(file)
     return found
+
+
+def _why_absent(file: str, root: str | Path, name: str) -> str:
+    try:
+        require_regular(file)
+    except FacedistillError as error:
+        return str(error)
+    return f"no such file: {os.path.join(root, name)}"  # noqa: PTH118
 
 
 def read_lines(path: Path) -> list[str]:
@@ -253,7 +272,7 @@ def _is_list(source: str) -> bool:
 
 
 def _open(source: str, options: FormatOptions) -> ListDataset:
-    return ListDataset(source, options.root, relabel=options.relabel)
+    return ListDataset(source, options.root, relabel=options.relabel, skip=options.skip)
 
 
 register(

@@ -18,6 +18,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset_format import Format, FormatOptions, register
+from facedistill.data.faults import Faults
 from facedistill.data.formats.image_list import LIST_SUFFIXES, find_files, read_lines
 from facedistill.data.formats.landmark_dataset import LandmarkDataset, all_numbers, check_spread
 from facedistill.faces.landmarks import FIVE, MARKUPS
@@ -35,7 +36,7 @@ _CELEBA_FOLDERS = ("img_align_celeba", "img_celeba")
 
 
 def read_landmark_list(
-    path: str | Path, root: str | Path | None = None, *, five: bool = True
+    path: str | Path, root: str | Path | None = None, *, five: bool = True, skip: bool = False
 ) -> LandmarkDataset:
     """Open a list like CelebA's or WFLW's.
 
@@ -46,18 +47,26 @@ def read_landmark_list(
             layout (`Anno/list_landmarks_*.txt`) `Img/img_align_celeba` or `Img/img_celeba`, and in
             WFLW's (`WFLW_annotations/list_98pt_*/list_98pt_*.txt`) `WFLW_images`.
         five: Reduce larger markups to the template's five points.
+        skip: Leave out, with a warning, lines whose image is missing.
 
     Raises:
         FacedistillError: If the file is no such list, has other than the stated number of lines,
-            points fall together, or an image is missing.
+            points fall together, or images are missing, each named.
     """
     path = Path(path)
     names, landmarks, first = _read_list(path)
     folder = _image_folder(path, names[0], first) if root is None else Path(root)
     numbers = range(first, len(names) + first)
-    files = find_files(path, names, numbers, folder)
+    faults = Faults(str(path))
+    files = find_files(path, names, numbers, folder, faults)
+    faults.settle(skip)
+    there = [place for place, file in enumerate(files) if file]
     return LandmarkDataset(
-        str(path), files, landmarks, [f"{path} line {number}" for number in numbers], five=five
+        str(path),
+        [files[place] for place in there],
+        landmarks[there],
+        [f"{path} line {numbers[place]}" for place in there],
+        five=five,
     )
 
 
@@ -173,7 +182,7 @@ def _is_list(source: str) -> bool:
 
 
 def _open(source: str, options: FormatOptions) -> LandmarkDataset:
-    return read_landmark_list(source, options.root, five=options.five)
+    return read_landmark_list(source, options.root, five=options.five, skip=options.skip)
 
 
 register(

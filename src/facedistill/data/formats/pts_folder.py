@@ -15,6 +15,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.core.regular_files import require_regular
 from facedistill.data.dataset_format import Format, FormatOptions, register
+from facedistill.data.faults import Faults
 from facedistill.data.formats.image_folder import IMAGE_SUFFIXES
 from facedistill.data.formats.landmark_dataset import LandmarkDataset, all_numbers, check_spread
 from facedistill.faces.landmarks import MARKUPS
@@ -25,31 +26,41 @@ PTS_BYTES = 1 << 16
 _FOLDERS_TRIED = 8
 
 
-def read_pts_folder(root: str | Path, *, five: bool = True) -> LandmarkDataset:
+def read_pts_folder(root: str | Path, *, five: bool = True, skip: bool = False) -> LandmarkDataset:
     """Open a folder of images with a `.pts` file beside each; images without one are left out.
 
     Args:
         root: The folder; its folders are searched too.
         five: Reduce the markup to the template's five points.
+        skip: Leave out, with a warning, files that are damaged or have no image.
 
     Raises:
-        FacedistillError: If there are none, a file is damaged or has no image, or the files differ
-            in their number of points.
+        FacedistillError: If there are none, files are damaged or have no image, each named, or the
+            files differ in their number of points.
     """
     root = Path(root)
     marked = sorted(path for path in root.rglob("*.pts") if not path.name.startswith("."))
     if not marked:
         raise FacedistillError(f"{root}: no .pts files there")
-    points, files = [], []
+    points, files, places, faults = [], [], [], Faults(str(root))
     for path in track(marked, f"reading {root.name}", len(marked), "files"):
-        points.append(read_pts(path))
-        files.append(_image_beside(path))
-        if len(points[-1]) != len(points[0]):
+        try:
+            found, image = read_pts(path), _image_beside(path)
+        except FacedistillError as error:
+            faults.add("landmark files that are damaged or have no image", str(error))
+            continue
+        points.append(found)
+        files.append(image)
+        places.append(str(path))
+        if len(found) != len(points[0]):
             raise FacedistillError(
-                f"{path} has {len(points[-1])} points, {marked[0]} has {len(points[0])}: give "
+                f"{path} has {len(found)} points, {places[0]} has {len(points[0])}: give "
                 "folders of one markup"
             )
-    return LandmarkDataset(str(root), files, np.stack(points), list(map(str, marked)), five=five)
+    faults.settle(skip)
+    if not points:
+        raise FacedistillError(f"{root}: no .pts file there can be used")
+    return LandmarkDataset(str(root), files, np.stack(points), places, five=five)
 
 
 def has_pts_files(root: str | Path) -> bool:
@@ -126,7 +137,7 @@ def _is_pts_folder(source: str) -> bool:
 
 
 def _open(source: str, options: FormatOptions) -> LandmarkDataset:
-    return read_pts_folder(source, five=options.five)
+    return read_pts_folder(source, five=options.five, skip=options.skip)
 
 
 register(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.faults import Faults
 from facedistill.data.formats.image_folder import IMAGE_SUFFIXES
 from facedistill.data.pairs.pair_rows import (
     ListedImage,
@@ -44,11 +45,13 @@ def read_lfw(folder: str | Path, pairs_txt: str | Path) -> PairSet:
         raise FacedistillError(
             f"{pairs_txt}: its first line promises {expected:,} pairs, there are {len(lines) - 1:,}"
         )
-    images = NumberedImages(folder)
+    faults = Faults(str(pairs_txt))
+    images = NumberedImages(folder, faults)
     rows = [
         PairRow(number, *images.pair(split_fields(line), line, f"{pairs_txt} line {number}"))
         for number, line in lines[1:]
     ]
+    faults.settle(None)
     fold = np.repeat(np.arange(folds), 2 * count)
     genuine = np.bincount(fold, weights=[row.same for row in rows]).astype(int)
     if (genuine != count).any():
@@ -87,10 +90,11 @@ class NumberedImages:
 
     Args:
         folder: Where the identities' folders lie.
+        faults: Takes the images that are not there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, faults: Faults) -> None:
+        self.folder, self.faults = folder, faults
         self._known: dict[tuple[str, str], ListedImage] = {}
 
     def pair(
@@ -99,7 +103,7 @@ class NumberedImages:
         """Return the two images of `name i j` or `name1 i name2 j`, and whether they are mated.
 
         Raises:
-            FacedistillError: If the fields are neither, or an image is not there.
+            FacedistillError: If the fields are neither.
         """
         if len(fields) == 3:
             left, right = (fields[0], fields[1]), (fields[0], fields[2])
@@ -119,14 +123,18 @@ class NumberedImages:
                 raise FacedistillError(f"{where}: {number[:80]!r} is no number of an image")
             if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
                 raise FacedistillError(f"{where}: {name[:80]!r} is no identity's folder")
-            path = _find_image(self.folder, name, int(number), where)
+            path = self._find(name, int(number), where)
             self._known[name, number] = ListedImage(path, name)
         return self._known[name, number]
 
-
-def _find_image(folder: Path, name: str, number: int, where: str) -> str:
-    stem = os.path.join(folder, name, f"{name}_{number:04d}")  # noqa: PTH118 (called for thousands)
-    for suffix in IMAGE_SUFFIXES:
-        if os.path.isfile(stem + suffix):  # noqa: PTH113
-            return stem + suffix
-    raise FacedistillError(f"{where}: there is no image {stem} ({', '.join(IMAGE_SUFFIXES)})")
+    def _find(self, name: str, number: int, where: str) -> str:
+        # Called for thousands.
+        stem = os.path.join(self.folder, name, f"{name}_{number:04d}")  # noqa: PTH118
+        for suffix in IMAGE_SUFFIXES:
+            if os.path.isfile(stem + suffix):  # noqa: PTH113
+                return stem + suffix
+        self.faults.add(
+            "listed images that are not there",
+            f"{where}: there is no image {stem} ({', '.join(IMAGE_SUFFIXES)})",
+        )
+        return ""

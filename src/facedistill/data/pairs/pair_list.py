@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.faults import Faults
 from facedistill.data.formats.image_list import find_files
 from facedistill.data.pairs.lfw_pairs import NumberedImages, has_header, read_lfw
 from facedistill.data.pairs.pair_rows import (
@@ -38,12 +39,13 @@ def read_pair_list(folder: str | Path, path: str | Path) -> PairSet:
         path: The list, UTF-8, its fields separated by tabs, commas or blanks.
 
     Raises:
-        FacedistillError: If a line is of no such layout or names an image that is not there.
+        FacedistillError: If a line is of no such layout, or lines name images that are not there.
     """
     folder, path = Path(folder), Path(path)
     if has_header(path):
         return read_lfw(folder, path)
-    images = NumberedImages(folder)
+    faults = Faults(str(path))
+    images = NumberedImages(folder, faults)
     rows = []
     for place, (number, line) in enumerate(numbered_lines(path)):
         where, fields = f"{path} line {number}", split_fields(line)
@@ -53,13 +55,14 @@ def read_pair_list(folder: str | Path, path: str | Path) -> PairSet:
         labelled = _labelled(fields)
         if labelled is not None:
             left, right, same = labelled
-            files = find_files(path, [left, right], [number, number], folder, _RELATIVE)
+            files = find_files(path, [left, right], [number] * 2, folder, faults, _RELATIVE)
             rows.append(PairRow(number, ListedImage(files[0]), ListedImage(files[1]), same))
         elif place or any(field.isdigit() for field in fields):
             raise FacedistillError(
                 f"{where}: {line[:80]!r} is no pair: write `path path label` with 1 or 0 as label, "
                 "`name i j`, or `name1 i name2 j`"
             )
+    faults.settle(None)
     if not rows:
         raise FacedistillError(
             f"{path}: no pairs there: write a line `path path label` for each, with 1 or 0 as "

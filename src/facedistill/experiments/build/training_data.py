@@ -51,7 +51,13 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
         FacedistillError: If a landmark network is to learn from faces without landmarks.
     """
     data = recipe.data
-    faces = open_dataset(data.train, relabel=data.relabel, five=_five(recipe), root=data.root)
+    faces = open_dataset(
+        data.train,
+        relabel=data.relabel,
+        five=_five(recipe),
+        root=data.root,
+        skip=data.on_error == "skip",
+    )
     identities = check_labels(faces.labels, faces.name)
     if data.validation_images:
         if recipe.student.landmarks is None:

@@ -77,7 +77,7 @@ def inspect_source(
     if path.suffix.lower() == ".bin" or any((path / name).exists() for name in PAIRS_FILES):
         _refuse(None, verify, f"{source} holds pairs")
         return _describe_pairs(open_pairs(source), sheet)
-    dataset = open_dataset(source, root=root)
+    dataset = open_dataset(source, root=root, skip=skip)
     if skip:
         dataset = without_damaged(dataset)
     return _describe_dataset(dataset, sheet, verify)
