@@ -19,6 +19,7 @@ from facedistill.cli import (
     embed,
     evaluate,
     export,
+    fetch,
     inspect,
     prepare,
     train,
@@ -52,6 +53,7 @@ app = typer.Typer(
 )
 
 app.command(cls=command_class(demo.EXAMPLES))(demo.demo)
+app.command(cls=command_class(fetch.EXAMPLES))(fetch.fetch)
 app.command(cls=command_class(prepare.EXAMPLES))(importing(prepare.prepare))
 app.command(cls=command_class(inspect.EXAMPLES))(importing(inspect.inspect))
 app.command(cls=command_class(embed.EXAMPLES))(embed.embed)

@@ -31,7 +31,7 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import JPEG_QUALITY, MAX_PIXELS
 from facedistill.data.formats.landmark_dataset import Square
 from facedistill.data.packing import check_quality, require_room
-from facedistill.data.views.aligned_faces import AlignedFaces, warp
+from facedistill.data.views.aligned_faces import AlignedFaces
 from facedistill.data.views.resized import scale_square
 from facedistill.evaluation.landmark_locator import Locator, check_locator, infer_landmarks
 from facedistill.faces.landmarks import reduce_to_five, to_pixels
@@ -40,6 +40,7 @@ from facedistill.runtime.alignment import (
     similarity_transform,
     template,
     transform_points,
+    warp,
 )
 
 MARK = ".aligned"

@@ -8,12 +8,20 @@ from facedistill.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from facedistill.runtime.cosine import similarity
+    from facedistill.runtime.detection import DetectedFace, FaceDetector
     from facedistill.runtime.engine import OnnxEngine
     from facedistill.runtime.recogniser import Recogniser
 
-__all__ = ["OnnxEngine", "Recogniser", "similarity"]
+__all__ = ["DetectedFace", "FaceDetector", "OnnxEngine", "Recogniser", "similarity"]
 
 # ONNX Runtime takes a while to import: only those who run a file wait for it.
 __getattr__ = lazy_names(
-    __name__, {"OnnxEngine": "engine", "Recogniser": "recogniser", "similarity": "cosine"}
+    __name__,
+    {
+        "DetectedFace": "detection",
+        "FaceDetector": "detection",
+        "OnnxEngine": "engine",
+        "Recogniser": "recogniser",
+        "similarity": "cosine",
+    },
 )

@@ -120,7 +120,9 @@ def transform_points(points: np.ndarray, matrices: np.ndarray) -> np.ndarray:
 
 
 def align(image: np.ndarray, landmarks: np.ndarray, size: int = ARCFACE_SIZE) -> np.ndarray:
-    """Cut the aligned crop of one face out of an image.
+    """Cut the aligned crop of one face out of an image, as the field's evaluation scripts do.
+
+    Large faces alias; `warp` shrinks them first.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -136,4 +138,35 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: int = ARCFACE_SIZE) ->
     import cv2  # Only what warps needs OpenCV; a device may do without.
 
     matrix = similarity_transform(np.asarray(landmarks).reshape(-1, 2), template(size))
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+
+
+def warp(
+    image: np.ndarray, landmarks: np.ndarray, size: int, goal: np.ndarray | None = None
+) -> np.ndarray:
+    """Return an aligned crop; large faces are shrunk by area averaging first, against aliasing.
+
+    Args:
+        image: uint8 (H, W, 3).
+        landmarks: (5, 2), in its pixels.
+        size: Side of the crop.
+        goal: (5, 2), where in the crop they are to lie; the template by default.
+
+    Returns:
+        uint8 (size, size, 3); what lies outside the image is black.
+
+    Raises:
+        FacedistillError: If the landmarks are degenerate.
+    """
+    import cv2
+
+    goal = template(size) if goal is None else goal
+    matrix = similarity_transform(landmarks, goal)
+    scale = float(np.hypot(*matrix[:, 0]))
+    if scale < 0.5:
+        height, width = image.shape[:2]
+        shape = max(1, round(2 * scale * width)), max(1, round(2 * scale * height))
+        landmarks = (np.asarray(landmarks) + 0.5) * (shape[0] / width, shape[1] / height) - 0.5
+        image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
+        matrix = similarity_transform(landmarks, goal)
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)

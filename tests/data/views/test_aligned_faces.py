@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from facedistill.data.views.aligned_faces import AlignedFaces, warp
-from facedistill.runtime.alignment import similarity_transform, template, transform_points
+from facedistill.data.views.aligned_faces import AlignedFaces
+from facedistill.runtime.alignment import similarity_transform, template, transform_points, warp
 from tests.data.views.coloured_spots import SIDE, find, spots
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import JPEG_QUALITY, encode_jpeg
 from facedistill.data.packing import check_quality
 from facedistill.data.views.view import View
-from facedistill.faces.landmarks import to_fractions, to_pixels
-from facedistill.runtime.alignment import ARCFACE_SIZE, similarity_transform, template
+from facedistill.runtime.alignment import ARCFACE_SIZE, warp
 
 
 class AlignedFaces(View):
@@ -47,27 +45,3 @@ class AlignedFaces(View):
     def encoded(self, index: int) -> bytes:
         """Return the aligned crop as a JPEG file."""
         return encode_jpeg(self.crop(index), self.quality)
-
-
-def warp(
-    image: np.ndarray, landmarks: np.ndarray, size: int, goal: np.ndarray | None = None
-) -> np.ndarray:
-    """Return an aligned crop; large faces are shrunk by area averaging first, against aliasing.
-
-    Args:
-        image: uint8 RGB (H, W, 3).
-        landmarks: (5, 2), in its pixels.
-        size: Side of the crop.
-        goal: (5, 2), where in the crop they are to lie; the template by default.
-
-    Raises:
-        FacedistillError: If the landmarks are degenerate.
-    """
-    goal = template(size) if goal is None else goal
-    scale = float(np.hypot(*similarity_transform(landmarks, goal)[:, 0]))
-    if scale < 0.5:
-        shape = tuple(max(1, round(2 * scale * side)) for side in image.shape[:2])
-        landmarks = to_pixels(to_fractions(landmarks, image.shape), shape)
-        image = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
-    matrix = similarity_transform(landmarks, goal)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
