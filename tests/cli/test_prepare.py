@@ -7,7 +7,7 @@ from facedistill.cli.prepare import prepare
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import JPEG_QUALITY
 from facedistill.data.open import open_dataset
-from tests.cli.calling import LOOSE, call
+from tests.cli.calling import FACES, LOOSE, call, settings
 
 
 def test_loose_crops_are_aligned_into_records_or_files(finder, tmp_path):
@@ -46,11 +46,31 @@ def test_a_list_is_packed_from_another_root_without_its_damaged_images(tmp_path)
         assert "images      1" in call(*command, "--skip")
 
 
+def test_a_set_is_split_by_identity_trained_on_and_measured(finder, tmp_path):
+    said = call("prepare", FACES, "--split", "identities=4", "--out", tmp_path / "split")
+    assert "train images           32" in said
+    assert f"evaluate MODEL {tmp_path / 'split' / 'test'} --all-pairs" in said
+    train = settings(f"data.train={tmp_path / 'split' / 'train'}", "data.licence=own")
+    call("train", "arcface", "--out", tmp_path / "run", *train)
+    found = call(
+        "evaluate",
+        tmp_path / "run" / "best.safetensors",
+        tmp_path / "split" / "test",
+        "--all-pairs",
+    )
+    assert "24 genuine, 96 impostor pairs, 16 images of 4 identities" in found
+    align = ("--align", "--model", finder / "finder.onnx", "--workers", "0")
+    call("prepare", LOOSE, *align, "--split", "identities=2", "--out", tmp_path / "aligned")
+    assert len(open_dataset(tmp_path / "aligned" / "test")) == 6
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "say what to do: --align warps"),
         (["--align"], "--align needs --model"),
+        (["--pack", "--seed", "1"], "--seed chooses the identities of --split"),
+        (["--split", "people=3"], "give the number of identities of the test set"),
         (["--pack", "--model", "x.onnx"], "--align needs --model"),
         (["--pack", "--sheet", "x.png"], "--sheet goes with both"),
     ],

@@ -13,6 +13,12 @@ from facedistill.data.sample import Sample
 
 UNLABELLED = -1
 
+FEWEST_TO_SPLIT = 4
+"""Identities, of which two are held out and two trained on."""
+
+_LEAST_OF_A_SHARE = 5
+"""Identities, fewer of which say little of how good a network is."""
+
 
 def check_labels(labels: np.ndarray, name: str) -> int:
     """Require that labels are 0..M-1 with every identity present, or all -1.
@@ -83,6 +89,33 @@ def relabel(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     renumbered = np.full(len(labels), UNLABELLED, np.int64)
     renumbered[known] = inverse
     return renumbered, mapping.astype(np.int64)
+
+
+def identities_held_out(wanted: int | float, identities: int) -> int:
+    """Return how many identities are held out where so many, or such a share, are wanted.
+
+    Args:
+        wanted: A whole number, or a share below 1. A share is five at least, or half of a set
+            of fewer than ten.
+        identities: How many there are.
+
+    Returns:
+        As many as wanted; of a set that has not more than that, a fifth and two at least. At least
+        two are left, and 0 is returned of fewer than `FEWEST_TO_SPLIT`.
+    """
+    if identities < FEWEST_TO_SPLIT:
+        return wanted if isinstance(wanted, int) and wanted < identities else 0
+    if isinstance(wanted, float):
+        least = min(_LEAST_OF_A_SHARE, identities // 2)
+        return min(max(round(wanted * identities), least), identities - 2)
+    return wanted if wanted < identities else max(2, identities // 5)
+
+
+def stated_number(wanted: int | float, identities: int) -> str:
+    """Return in words how many identities are wanted: of a share, how many that is of all."""
+    if isinstance(wanted, float):
+        return f"{wanted:g} or {round(wanted * identities):,} of them"
+    return f"{wanted:,}"
 
 
 def split_identities(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

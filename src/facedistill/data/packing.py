@@ -61,11 +61,7 @@ def pack(
     """
     out = Path(out)
     check_quality(quality)
-    if isinstance(source, LandmarkDataset):
-        warnings.warn(
-            f"{source.name}: RecordIO holds images and labels, the landmarks stay behind",
-            stacklevel=2,
-        )
+    warn_of_landmarks(source)
     require_room(out, overwrite)
     identities = check_labels(source.labels, source.name)
     warn_of_one_identity(source.labels, source.name)
@@ -94,6 +90,15 @@ def pack(
         "size": f"{shape[1]}x{shape[0]}",
         "bytes": writer.path.stat().st_size,
     }
+
+
+def warn_of_landmarks(source: FaceDataset) -> None:
+    """Warn where a data set has landmarks, for which RecordIO has no place."""
+    if isinstance(source, LandmarkDataset):
+        warnings.warn(
+            f"{source.name}: RecordIO holds images and labels, the landmarks stay behind",
+            stacklevel=3,
+        )
 
 
 def check_quality(quality: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import JPEG_QUALITY
+from facedistill.data.identity_split import IdentitySplit, check_split, write_split
 from facedistill.data.packing import pack, require_room
 from facedistill.data.views.upright import Upright
 from facedistill.evaluation.landmark_locator import Locator
@@ -30,6 +31,7 @@ def prepare_aligned(
     size: int | None = None,
     quality: int = JPEG_QUALITY,
     as_records: bool = False,
+    split: IdentitySplit | None = None,
     sheet: str | Path | None = None,
     overwrite: bool = False,
     workers: int = 0,
@@ -43,6 +45,7 @@ def prepare_aligned(
         size: Side of the aligned crops; 112 by default.
         quality: JPEG quality of the crops.
         as_records: Write RecordIO instead of image files.
+        split: Write two RecordIO sets that share no identity instead, see `write_split`.
         sheet: Image file to write, of loose and aligned faces.
         overwrite: Replace what is in `out`.
         workers: How many images are read at a time; for RecordIO, processes that warp and encode.
@@ -55,7 +58,9 @@ def prepare_aligned(
     """
     if sheet is not None and Path(sheet).is_dir():
         raise FacedistillError(f"--sheet {sheet} is a folder: name the file in it")
-    if as_records:
+    if split is not None:
+        check_split(source, out, split, overwrite)
+    elif as_records:
         require_room(Path(out), overwrite)
     else:
         require_crops_only(Path(out), overwrite)
@@ -63,8 +68,11 @@ def prepare_aligned(
     faces, report = align_faces(
         network, Upright(source), size or ARCFACE_SIZE, quality=quality, workers=workers
     )
-    if as_records:
-        written = pack(faces, out, quality=quality, overwrite=overwrite, workers=workers)
+    made: dict[str, Any] = {"quality": quality, "overwrite": overwrite, "workers": workers}
+    if split is not None:
+        written = write_split(faces, out, split, **made)
+    elif as_records:
+        written = pack(faces, out, **made)
     else:
         written = write_crops(faces, out, overwrite=overwrite)
     if sheet is not None:

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from facedistill.core.suggestion import did_you_mean
-from facedistill.recipe.augmentation_options import Augmentation
+from facedistill.recipe.data_recipe import DataRecipe
 from facedistill.recipe.objective_recipe import ObjectiveRecipe
 from facedistill.recipe.recipe_section import PathText, Section, Share
 from facedistill.runtime.input_spec import InputSpec, StatedInput
@@ -27,61 +27,6 @@ _INDIFFERENT: dict[str, Any] = {
 
 MOST_PROMPTS = 1024
 """Most prompts of a stage."""
-
-
-class DataRecipe(Section):
-    """Which faces, and how they reach the networks."""
-
-    newer = ("root",)
-
-    train: PathText = Field(
-        description="RecordIO folder or .rec, image folder, list of labels or of landmarks, folder "
-        "with .pts files, or `procedural:identities=400,images=20` (loosely cut with `,loose=1`)"
-    )
-    root: PathText | None = Field(
-        None, description="folder that the paths in a list are relative to; default: the list's own"
-    )
-    relabel: bool = Field(False, description="close holes in the labels")
-    validation_identities: int = Field(
-        0,
-        ge=0,
-        description="identities split from training, on which the best weights are chosen",
-    )
-    validation_pairs: int = Field(3000, ge=20, description="pairs drawn among them")
-    validation_images: int = Field(
-        0,
-        ge=0,
-        description="of a landmark network: images split from training, of any identity, on "
-        "which the weights of the least NME are chosen; instead of `validation_identities`",
-    )
-    augmentation: Augmentation = Augmentation()
-    image_size: int | None = Field(
-        None,
-        ge=16,
-        le=1024,
-        description="resize crops on reading; default: as stored, of a landmark network the "
-        "larger input of its own and its teachers'",
-    )
-    images_per_person: int | None = Field(
-        None,
-        ge=2,
-        description="batches of whole identities with so many images each, for losses that compare "
-        "identities; one with fewer repeats some, one with a single image is left out",
-    )
-    cache: Literal["none", "ram", "device"] = Field(
-        "none",
-        description="hold the decoded set in memory, or on the accelerator (flip only)",
-    )
-    workers: int = Field(2, ge=0, description="loader processes; the result does not depend on it")
-    on_error: Literal["stop", "skip"] = Field(
-        "stop",
-        description="at corrupt or missing images: stop, or skip them and report",
-    )
-    licence: str = Field(
-        min_length=1,
-        description="of the training images, `unknown` if you do not know; kept in the model file"
-        " and its card",
-    )
 
 
 class PromptsRecipe(Section):

@@ -5,7 +5,7 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.procedural import parse_procedural
 from facedistill.data.labels import Subset
-from facedistill.data.pairs.fold_faces import fold_faces, near_duplicates
+from facedistill.data.pairs.fold_faces import fold_faces, repeated_across_folds
 from facedistill.data.pairs.pair_set import PairSet
 from tests.data.images_in_memory import ImagesInMemory
 
@@ -45,7 +45,7 @@ def test_a_photo_in_two_folds_is_warned_of_though_stored_anew():
     again = cv2.imdecode(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 1)
     faces = ImagesInMemory([(32, 32)] * 4)
     faces.images = [photo, FACES[2].image, again, FACES[4].image]
-    assert near_duplicates(faces, np.array([0, 0, 1, 1])) == [(0, 2)]
-    assert near_duplicates(faces, np.array([0, 0, 0, 1])) == []
+    assert repeated_across_folds(faces, np.array([0, 0, 1, 1])) == [(0, 2)]
+    assert repeated_across_folds(faces, np.array([0, 0, 0, 1])) == []
     with pytest.warns(UserWarning, match="1 pairs of images of different folds are nearly"):
         fold_faces(listed([(0, 1), (2, 3)], [0, 0], [0, 1], faces))

@@ -41,6 +41,25 @@ def test_as_many_identities_and_pairs_are_split_off_as_are_wanted():
 
 
 @pytest.mark.parametrize(
+    ("identities", "share", "split_off", "said"),
+    [
+        (60, 0.1, 6, None),
+        (60, 0.05, 5, "60 identities, data.validation_identities is 0.05 or 3 of them: 5 are"),
+        (8, 0.1, 4, "0.1 or 1 of them: 4 are"),
+        (4, 0.99, 2, "0.99 or 4 of them: 2 are"),
+        (3, 0.5, 0, "data.validation_identities is 0.5 or 2 of them: none is split off"),
+    ],
+)
+def test_a_share_of_the_identities_is_split_off(identities, share, split_off, said, recwarn):
+    settings = [f"data.validation_identities={share}", "data.validation_pairs=20"]
+    training, _ = split_data(arcface_recipe(identities, 2, *settings))
+    assert len(np.unique(training.labels)) == identities - split_off
+    messages = [str(warning.message) for warning in recwarn if "pairs" not in str(warning.message)]
+    assert len(messages) == (said is not None)
+    assert said is None or said in messages[0]
+
+
+@pytest.mark.parametrize(
     ("identities", "images", "split_off", "pairs", "keys"),
     [
         (

@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -19,18 +18,10 @@ from scipy.sparse.csgraph import connected_components
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import Subset
+from facedistill.data.near_duplicates import near_duplicates, thumbnails
 from facedistill.data.pairs.pair_drawing import tenths
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.data.sample import content_key
-
-_SIDE = 16
-"""Of the thumbnails that are compared: 256 bits say which of two neighbours is brighter."""
-
-_NEAR = 20
-"""Bits in which one photo differs from itself stored anew (JPEG of quality 40: 16 at most of 200);
-other faces of CelebA across folds differ in 30 and more."""
-
-_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,7 @@ def fold_faces(pairset: PairSet) -> FoldFaces:
     labels = connected_components(links, directed=False)[1].astype(np.int64)
     faces = Subset(pairset.faces, images, labels)
     faces.name = pairset.name
-    if near := near_duplicates(faces, folds):
+    if near := repeated_across_folds(faces, folds):
         first = " and ".join(faces.where(index) for index in near[0])
         warnings.warn(
             f"{pairset.name}: {len(near):,} pairs of images of different folds are nearly the same "
@@ -114,7 +105,7 @@ def _fold_of_images(pairset: PairSet, pairs: np.ndarray, count: int) -> np.ndarr
     return folds
 
 
-def near_duplicates(faces: FaceDataset, folds: np.ndarray) -> list[tuple[int, int]]:
+def repeated_across_folds(faces: FaceDataset, folds: np.ndarray) -> list[tuple[int, int]]:
     """Return pairs of images of different folds that are one photo, resized or compressed anew.
 
     Args:
@@ -124,19 +115,5 @@ def near_duplicates(faces: FaceDataset, folds: np.ndarray) -> list[tuple[int, in
     Raises:
         FacedistillError: If an image is damaged.
     """
-    marks = np.stack([_thumbnail_bits(faces[index].image) for index in range(len(faces))])
-    # Of vectors of -1 and 1 the product is 256 less twice the number of bits that differ.
-    signs = np.where(marks, 1, -1).astype(np.float32)
-    least = marks.shape[1] - 2 * _NEAR
-    found: list[tuple[int, int]] = []
-    for start in range(0, len(signs), _ROWS):
-        near = signs[start : start + _ROWS] @ signs.T >= least
-        near &= folds[start : start + _ROWS, None] < folds[None]
-        found += [(start + int(row), int(column)) for row, column in np.argwhere(near)]
-    return found
-
-
-def _thumbnail_bits(image: np.ndarray) -> np.ndarray:
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(gray, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
-    return (small[:, 1:] > small[:, :-1]).ravel()
+    bits = thumbnails(faces)
+    return near_duplicates(bits, bits, lambda rows: folds[rows, None] < folds[None])

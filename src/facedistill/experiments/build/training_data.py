@@ -9,7 +9,14 @@ from accelerate import Accelerator
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.labels import Subset, check_labels, split_identities, split_images
+from facedistill.data.labels import (
+    Subset,
+    check_labels,
+    identities_held_out,
+    split_identities,
+    split_images,
+    stated_number,
+)
 from facedistill.data.loading.identity_order import IdentityOrder
 from facedistill.data.loading.loader import Loader, Order
 from facedistill.data.open import open_dataset
@@ -30,9 +37,6 @@ _LAST = (
     "the last weights are taken for the best (data.validation_identities: 0 asks for that without "
     "this warning)"
 )
-_FEWEST_TO_SPLIT = 4
-"""Identities, of which two are split off and two trained on."""
-
 SPLIT_SEED = 0
 """Of the validation identities: the same for every seed of an experiment."""
 
@@ -94,17 +98,18 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
     return Subset(faces, training), PairSet.from_dataset(validation, pairs, SPLIT_SEED)
 
 
-def _identities_split_off(name: str, wanted: int, identities: int) -> int:
-    """Return how many identities are split off: as many as wanted, or a fifth of a small set."""
-    if wanted < identities:
-        return wanted
-    few = max(2, identities // 5) if identities >= _FEWEST_TO_SPLIT else 0
-    what = f"{few:,} are split off to validate on" if few else f"none is split off, {_LAST}"
+def _identities_split_off(name: str, wanted: int | float, identities: int) -> int:
+    """Return how many identities are split off: as many as wanted, or what a small set gives."""
+    count = identities_held_out(wanted, identities)
+    if count == wanted or (isinstance(wanted, float) and count == round(wanted * identities) > 0):
+        return count
+    what = f"{count:,} are split off to validate on" if count else f"none is split off, {_LAST}"
     warnings.warn(
-        f"{name} has {identities:,} identities, data.validation_identities is {wanted:,}: {what}",
+        f"{name} has {identities:,} identities, data.validation_identities is "
+        f"{stated_number(wanted, identities)}: {what}",
         stacklevel=3,
     )
-    return few
+    return count
 
 
 def _pairs_drawn(validation: FaceDataset, identities: int, wanted: int) -> int:
