@@ -1,5 +1,6 @@
 import pytest
 
+from facedistill.data.open import open_dataset
 from facedistill.models.files.model_file import load_model
 from tests.experiments.tiny_run import make_bank, train
 
@@ -21,3 +22,14 @@ def test_the_model_file_names_the_teacher_behind_a_bank_and_its_licence(
     about = load_model(summary.model).metadata
     assert (about.teacher, about.teacher_licence, about.data_licence) == ("standin", kept, "own")
     assert about.training_data == f"{data}: 32 images of 8 identities"
+
+
+def test_a_model_file_keeps_marks_of_all_that_its_weights_learned_from(tmp_path):
+    first, second = (f"procedural:identities=8,images=4,size=16,seed={seed}" for seed in (1, 2))
+    start = train(tmp_path / "first", f"data.train={first}", "training.steps=1").model
+    for data, images in ((second, [32, 32]), (first, [32])):
+        further = (f"data.train={data}", f"student.init={start}", "training.steps=1")
+        summary = train(tmp_path / data.replace(",", " "), *further)
+        marks = load_model(summary.model).metadata.trained_on
+        assert [each.images for each in marks] == images
+        assert marks[0].fingerprint == open_dataset(data).fingerprint

@@ -22,6 +22,7 @@ from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.protocols.robustness import RobustnessReport
 from facedistill.evaluation.report import Report
 from facedistill.evaluation.statistics.paired_difference import ReportComparison
+from facedistill.evaluation.training_overlap import TrainingOverlap, training_overlap
 from facedistill.models.files.decision_thresholds import (
     check_carries_thresholds,
     write_thresholds,
@@ -42,16 +43,21 @@ class Evaluation:
         difference: Less those of another network on the same pairs; None without one.
         fairness: Errors by group, one per attribute of the table of groups.
         robustness: The same pairs with images altered; None where not asked for.
+        overlap: Training images of the network among those it was measured on; None where none
+            are known.
     """
 
     report: Report
     difference: ReportComparison | None = None
     fairness: list[FairnessReport] = field(default_factory=list)
     robustness: RobustnessReport | None = None
+    overlap: TrainingOverlap | None = None
 
     def line(self) -> str:
         """Return the figures as text, one line per protocol, comparison and attribute."""
         lines = [self.report.line()]
+        if self.overlap is not None:
+            lines.append(f"{self.report.name}, {self.overlap.line()}")
         if self.report.health is not None:
             lines.append(f"{self.report.name}, {self.report.health.line()}")
         if self.difference is not None:
@@ -66,6 +72,8 @@ class Evaluation:
         document = self.report.to_dict()
         if self.report.health is not None:
             document["health"] = self.report.health.to_dict()
+        if self.overlap is not None:
+            document["training_overlap"] = self.overlap.to_dict()
         if self.difference is not None:
             document["difference"] = self.difference.to_dict()
         if self.fairness:
@@ -130,6 +138,10 @@ def evaluate(
     options = options or EvaluationOptions()
     protocol.check(options, () if against is None else ("against",))
     options.check_partners()
+    overlap = training_overlap(embedder, protocol.shows())
+    for each in (overlap, training_overlap(against, protocol.shows())):
+        if each is not None:
+            warnings.warn(f"{protocol.name}, {each.line()}", stacklevel=2)
     report = protocol.evaluate(embedder, options)
     for problem in report.health.problems() if report.health else ():
         warnings.warn(f"{report.name}: {problem}", stacklevel=2)
@@ -142,6 +154,7 @@ def evaluate(
         difference,
         protocol.by_group(report, options),
         protocol.perturbed(embedder, report, options),
+        overlap,
     )
 
 

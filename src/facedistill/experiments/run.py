@@ -116,7 +116,9 @@ class Run:
         expect_gradients(accelerator, self.step)
         self.options = loop_options(recipe, order, self.faces.fingerprint)
         teachers = [self.teachers.own, *self.teachers.others.values()]
-        self.metadata = run_metadata(recipe, teachers, self.faces)
+        self.metadata = run_metadata(
+            recipe, teachers, self.faces, self.step.student.metadata.trained_on
+        )
         self.fit = Fit(
             self,
             accelerator,

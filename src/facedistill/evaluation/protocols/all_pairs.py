@@ -86,6 +86,10 @@ class AllPairsProtocol(Protocol):
         check_identities(faces)
         return cls(faces)
 
+    def shows(self) -> Sequence[FaceDataset]:
+        """Return the data set."""
+        return (self.faces,)
+
     def evaluate_network(self, network: Network, options: EvaluationOptions) -> AllPairsReport:
         """Embed the data set, plain, masked or both, and compare all with all.
 

@@ -19,13 +19,14 @@ and is measured like all others, `evaluate(network, MeanNorm(faces), EvaluationO
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.evaluation.options import EvaluationOptions, flag
 from facedistill.evaluation.protocols.fairness_report import FairnessReport
 from facedistill.evaluation.report import Report
@@ -67,6 +68,10 @@ class Protocol(ABC):
             FacedistillError: If it is not there, damaged, or nothing of this kind.
         """
         raise FacedistillError(f"{source}: {cls.kind} cannot be opened by name")
+
+    def shows(self) -> Sequence[FaceDataset]:
+        """Return the sets of faces that it measures on, where it can say."""
+        return ()
 
     def check(self, options: EvaluationOptions, also: Collection[str] = ()) -> None:
         """Refuse what this protocol has not, before anything is embedded.

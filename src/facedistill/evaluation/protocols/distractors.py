@@ -149,6 +149,12 @@ class DistractorProtocol(Protocol):
             return cls(faces, open_stored(distractors))
         return cls(faces, open_dataset(distractors, relabel=True))
 
+    def shows(self) -> Sequence[FaceDataset]:
+        """Return the identities, and the distractors where they are images."""
+        return tuple(
+            each for each in (self.faces, self.distractors) if isinstance(each, FaceDataset)
+        )
+
     def evaluate_network(self, network: Network, options: EvaluationOptions) -> DistractorReport:
         """Embed probes and distractors, and search.
 

@@ -57,6 +57,10 @@ class LandmarkProtocol(Protocol):
         """
         return cls(open_dataset(source, five=False))
 
+    def shows(self) -> Sequence[FaceDataset]:
+        """Return the faces."""
+        return (self.faces,)
+
     def evaluate_network(self, network: Network, options: EvaluationOptions) -> LandmarkReport:
         """Find the landmarks of all faces and measure them.
 

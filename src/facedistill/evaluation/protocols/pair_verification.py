@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.evaluation.image_pairs import ImagePairs, check_pairs, pair_identities
@@ -60,6 +61,10 @@ class PairProtocol(Protocol):
             FacedistillError: If it is nothing of this, or damaged.
         """
         return cls(open_pairs(source))
+
+    def shows(self) -> Sequence[FaceDataset]:
+        """Return the images of the pairs."""
+        return (self.pairset.faces,) if isinstance(self.pairset, PairSet) else ()
 
     def check(self, options: EvaluationOptions, also: Collection[str] = ()) -> None:
         """Refuse what excludes each other, and groups that these pairs cannot show.

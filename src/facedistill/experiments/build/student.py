@@ -11,6 +11,7 @@ from facedistill.core.errors import FacedistillError, naming
 from facedistill.core.progress import Say, say_nothing
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
+from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.registry import create_backbone
 from facedistill.recipe.schema import NetworkRecipe
 
@@ -52,6 +53,7 @@ def create_student(recipe: NetworkRecipe, say: Say = say_nothing) -> FaceNetwork
         k: given[k] for k, mine in weights.items() if k in given and given[k].shape == mine.shape
     }
     student.load_weights({**weights, **taken})
+    student.metadata = ModelMetadata(trained_on=start.metadata.trained_on)
     fresh = [key for key in weights if key not in taken]
     new = f"all but {', '.join(fresh)}" if fresh else "all"
     say(f"student.init: {new} of {len(weights)} weights are those of {recipe.init}")

@@ -185,7 +185,9 @@ def _describe_model(network: FaceNetwork | OnnxNetwork) -> dict[str, Any]:
             "parameters": count_parameters(network.backbone),
             **({"landmarks": network.landmark_points} if network.landmark_head else {}),
             "macs": count_macs(network.backbone, network.input.size),
-            "metadata": network.metadata.model_dump(exclude_none=True),
+            "metadata": network.metadata.model_dump(
+                exclude_none=True, exclude={"trained_on": {"__all__": {"keys"}}}
+            ),
         }
     return {
         "kind": "ONNX network",
