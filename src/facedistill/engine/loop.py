@@ -35,6 +35,7 @@ from facedistill.engine.checkpoint import (
 )
 from facedistill.engine.exchange import any_of, gather_rows, least_of
 from facedistill.engine.finite_checks import Place, check_gradient, check_loss
+from facedistill.engine.gradient_shares import is_measured, steps_between
 from facedistill.engine.metrics_log import MetricsLog
 from facedistill.engine.run_teachers import Teachers
 from facedistill.engine.schedule import Schedule
@@ -135,6 +136,7 @@ class Fit:
         self.base_lr: float = optimizer.param_groups[0]["lr"]
         self.state = TrainingState(self.bare_step, self.optimizer, self.average, accelerator.scaler)
         self.origin = Origin(options.recipe, options.data, teachers.fingerprints)
+        self.steps_between_shares = steps_between(len(step.training_terms), options.log_every)
         self.saved_at = time.monotonic()
         self.saved_step: int | None = None
         """The step of the checkpoint in the folder; None without one."""
@@ -220,7 +222,9 @@ class Fit:
         """One optimiser step, its batch in micro-batches that count by their number of images."""
         self.position.skipped.update(batch.skipped)
         micros = batch.split(self._micro_batches(batch))
+        due = is_measured(self.position.step, self.options.steps, self.steps_between_shares)
         for micro in micros:
+            self.bare_step.shares_wanted = due and micro is micros[0]
             self._backward(micro, len(micro) / len(batch), last=micro is micros[-1])
         if self.options.clip is not None:
             norm = self.accelerator.clip_grad_norm_(self.step.parameters(), self.options.clip)

@@ -14,6 +14,7 @@ from facedistill.data.batch import Batch
 from facedistill.distill.objectives.base import Classifier, Gather, Objective, Parts
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.prompted import TrainableTeacher
+from facedistill.engine.gradient_shares import SUFFIX, gradient_shares
 from facedistill.engine.weights import AutoScales, Weight
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.outputs import Outputs
@@ -49,6 +50,8 @@ class TrainingStep(nn.Module):
         self.objectives = nn.ModuleDict(objectives)
         self.weights = weights
         self.auto = AutoScales(weights, silent=self._silent())
+        self.shares_wanted = False
+        """Whether the next forward pass also measures each term's share of the gradient."""
         self.teacher_of = dict(teacher_of or {})
         self.student_needs = self._needs("student")
         self.teacher_needs = self.needs_of(None)
@@ -94,6 +97,8 @@ class TrainingStep(nn.Module):
             parts[name] = loss.detach()
             parts |= {f"{name}.{key}": value for key, value in details.items()}
         self.auto.find(losses, self.student.parameters())
+        if self.shares_wanted:
+            parts |= self._shares(losses, done)
         total = torch.zeros((), device=batch.labels.device)
         for name, loss in losses.items():
             weight = self.weights[name].at(done) * self.auto.of(name)
@@ -104,10 +109,22 @@ class TrainingStep(nn.Module):
 
     def _ask_student(self, batch: Batch, done: float) -> Outputs:
         """Ask a compiled student as it was built where more than one gradient is needed of it."""
-        stance = set_stance("force_eager") if self.auto.sought(done) else nullcontext()
+        several = self.auto.sought(done) or (self.shares_wanted and len(self.training_terms) > 1)
+        stance = set_stance("force_eager") if several else nullcontext()
         with stance:
             outputs: Outputs = self.student(batch.images, self.student_needs - {"logits"})
         return outputs
+
+    def _shares(self, losses: Mapping[str, torch.Tensor], done: float) -> Parts:
+        """Return each term's share of the student's gradient under the name it is logged by."""
+        own = {name: loss for name, loss in losses.items() if name in self.training_terms}
+        factors = {name: self.weights[name].at(done) * self.auto.scale(name) for name in own}
+        trained = [each for each in self.student.parameters() if each.requires_grad]
+        shares = gradient_shares(own, factors, trained)
+        device = self.student.device
+        return {
+            f"{name}{SUFFIX}": torch.tensor(each, device=device) for name, each in shares.items()
+        }
 
     def finish_step(self, gather: Gather) -> None:
         """Tell the objectives that an optimiser step is over; see `Objective.finish_step`."""
@@ -117,6 +134,12 @@ class TrainingStep(nn.Module):
     def needs_of(self, other: str | None) -> frozenset[str]:
         """Return what the objectives ask of the teacher `other`; None is the run's own."""
         return self._needs("teacher", self._listeners(other))
+
+    @property
+    def training_terms(self) -> list[str]:
+        """Names of the objectives that give the student a gradient."""
+        silent = self._silent()
+        return [name for name in self.objectives if name not in silent]
 
     @property
     def classifier(self) -> Classifier | None:

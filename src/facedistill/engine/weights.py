@@ -106,7 +106,7 @@ class AutoScales(nn.Module):
             return
         self._tried.update(new)
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        norms = {name: _gradient_norm(loss, trained) for name, loss in losses.items()}
+        norms = {name: gradient_norm(loss, trained) for name, loss in losses.items()}
         known = sum(
             self.weights[name].value * (self.scale(name) if name in self.names else 1.0) * norm
             for name, norm in norms.items()
@@ -166,8 +166,8 @@ class AutoScales(nn.Module):
                 )
 
 
-def _gradient_norm(loss: torch.Tensor, parameters: list[nn.Parameter]) -> float:
-    """The norm over all parameters, of several processes the mean."""
+def gradient_norm(loss: torch.Tensor, parameters: list[nn.Parameter]) -> float:
+    """Return the norm of a loss's gradient over all parameters, of several processes the mean."""
     norm = torch.zeros(())
     for factor in _HALF_FACTORS if _in_half(loss) else (1.0,):
         norm = _own_norm(loss * factor, parameters) / factor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from facedistill.data.labels import warn_of_one_identity
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.objectives.base import Objective
 from facedistill.engine.accelerator import check_micro_batches, expect_gradients, open_accelerator
+from facedistill.engine.gradient_shares import last_shares
 from facedistill.engine.loop import Fit
+from facedistill.engine.metrics_log import METRICS, read_metrics
 from facedistill.engine.run_teachers import Teachers
 from facedistill.engine.step import TrainingStep
 from facedistill.evaluation.options import EvaluationOptions
@@ -39,7 +41,8 @@ from facedistill.experiments.folder import claim
 from facedistill.experiments.measurement import evaluate_best, protocol_of
 from facedistill.experiments.ownership import begun, check_owner, standing
 from facedistill.experiments.run_card import write_run_card
-from facedistill.experiments.run_figures import write_figures
+from facedistill.experiments.run_figures import write_figures, write_share_figure
+from facedistill.experiments.run_health import run_health
 from facedistill.experiments.run_metadata import run_metadata
 from facedistill.experiments.summary import Summary, read_summary, write_summary
 from facedistill.models.face_network import FaceNetwork
@@ -141,7 +144,8 @@ class Run:
         figures = write_figures(
             self.folder, self.step, self.fit.shipped(), teachers.own, teachers.others, self.faces
         )
-        for figure in figures.files:
+        records = read_metrics(self.folder / METRICS)
+        for figure in [*figures.files, *write_share_figure(self.folder, records)]:
             self.say(f"figure: {figure}")
         summary = Summary(
             self.folder,
@@ -153,9 +157,13 @@ class Run:
             self.fit.images_per_second,
             self.fit.seconds_per_step,
             figures.numbers,
+            last_shares(records),
+            run_health(self.folder, self.validation, self.faces, self.accelerator.device, self.say),
         )
         write_run_card(self.recipe, self.folder, summary.evaluation)
         write_summary(summary, self.recipe)
+        if len(summary.gradient_shares) > 1:
+            self.say(f"shares of the gradient: {_shares_line(summary.gradient_shares)}")
         if summary.skipped:
             self.say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
         return summary
@@ -249,6 +257,10 @@ def _seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - what third-party code may draw from
     torch.manual_seed(seed)
+
+
+def _shares_line(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
 
 
 def _faces_line(faces: FaceDataset) -> str:

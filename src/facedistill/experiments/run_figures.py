@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,12 +14,20 @@ from facedistill.data.views.selection import evenly_spaced
 from facedistill.distill.objectives.base import Objective
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.online import NetworkTeacher
+from facedistill.engine.gradient_shares import SUFFIX
 from facedistill.engine.step import TrainingStep
 from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.face_network import FaceNetwork
 
 FACES = 64
 """Faces over which the figures are means."""
+
+
+SHARES = "gradient_shares.png"
+"""Name of the figure of the terms' shares of the gradient."""
+
+_FEWEST_DRAWN = 3
+"""Measurements of shares, of which fewer are no curve."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +97,25 @@ def _draw(
         drawn.files.append(folder / f"{name}.png")
         report.plot_face_map(name, face_map, shown, drawn.files[-1])
     drawn.numbers.update(figures.numbers)
+
+
+def write_share_figure(folder: Path, records: list[dict[str, Any]]) -> list[Path]:
+    """Draw the terms' shares of the gradient over training.
+
+    Args:
+        folder: Of the run.
+        records: Of its `metrics.jsonl`.
+
+    Returns:
+        The figure; none of fewer than two terms, or three measurements.
+    """
+    names = list(dict.fromkeys(key for record in records for key in record if SUFFIX in key))
+    measured = [record for record in records if any(name in record for name in names)]
+    if len(names) < 2 or len(measured) < _FEWEST_DRAWN:
+        return []
+    from facedistill.report.figures.curves import save_figure, series
+    from facedistill.report.figures.share_curves import draw_shares
+
+    curves = {name.removesuffix(SUFFIX): series(measured, name) for name in names}
+    save_figure(draw_shares(curves), folder / SHARES)
+    return [folder / SHARES]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class Summary:
             made none.
         figure_numbers: Numbers of the figures that objectives leave, such as how alike student
             and teacher look: `agreement` and `correlation`.
+        gradient_shares: Each objective's share of the student's gradient, as last measured.
+        health: How the embeddings of validation images lie; see `run_health`.
     """
 
     folder: Path
@@ -48,6 +51,8 @@ class Summary:
     images_per_second: float = 0.0
     seconds_per_step: float = 0.0
     figure_numbers: dict[str, float] = field(default_factory=dict)
+    gradient_shares: dict[str, float] = field(default_factory=dict)
+    health: Mapping[str, Any] | None = None
 
 
 def origins(recipe: Recipe) -> dict[str, str]:
@@ -95,6 +100,8 @@ class _Stored(BaseModel):
     images_per_second: float
     seconds_per_step: float = 0.0
     receptive_fields: dict[str, float] = {}
+    gradient_shares: dict[str, float] = {}
+    health: dict[str, Any] | None = None
 
     @property
     def validation(self) -> float | None:
@@ -131,6 +138,8 @@ def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
             content.images_per_second,
             content.seconds_per_step,
             content.receptive_fields,
+            content.gradient_shares,
+            content.health,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -151,6 +160,8 @@ def write_summary(summary: Summary, recipe: Recipe) -> None:
         "validation_accuracy": None if finds_landmarks else summary.validation,
         **({"validation_nme": summary.validation} if finds_landmarks else {}),
         "evaluation": summary.evaluation,
+        "health": summary.health,
+        "gradient_shares": {name: round(x, 4) for name, x in summary.gradient_shares.items()},
         "skipped": summary.skipped,
         "images_per_second": round(summary.images_per_second, 1),
         "seconds_per_step": round(summary.seconds_per_step, 6),
