@@ -13,6 +13,7 @@ import typer
 
 from facedistill.cli import (
     bench,
+    centre,
     compare,
     demo,
     distill,
@@ -61,6 +62,7 @@ app.command(cls=command_class(train.EXAMPLES))(importing(train.train))
 app.command(cls=command_class(distill.EXAMPLES))(importing(distill.distill))
 app.command(cls=command_class(compare.EXAMPLES, compare.SeedsCommand))(importing(compare.compare))
 app.command(cls=command_class(evaluate.EXAMPLES))(importing(evaluate.evaluate))
+app.command(cls=command_class(centre.EXAMPLES))(importing(centre.centre))
 app.command(cls=command_class(export.EXAMPLES))(importing(export.export))
 app.command(cls=command_class(bench.EXAMPLES))(importing(bench.bench))
 app.command(cls=command_class(verify.EXAMPLES))(importing(verify.verify))

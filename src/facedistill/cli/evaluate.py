@@ -130,6 +130,14 @@ def evaluate(
             "their embeddings.",
         ),
     ] = None,
+    centre: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Also measure with embeddings less their mean over these faces, which are not "
+            "tested on; or over a bank of this network or a .npy of its embeddings.",
+        ),
+    ] = None,
     resamples: Annotated[
         int | None,
         typer.Option(
@@ -182,11 +190,12 @@ def evaluate(
         group_far=group_far,
         variants=variant,
     )
-    require_present(model, embeddings, flipped, *sources, against, distractors, prompts)
+    require_present(model, embeddings, flipped, *sources, against, distractors, centre, prompts)
     require_outside(report, *sources, distractors, give="--report")
     require_outside(figures, *sources, distractors, give="--figures")
     # From here on torch is imported.
     _check_written(report, figures, len(sources), overwrite)
+    from facedistill.evaluation.centring import find_centre
     from facedistill.evaluation.evaluate import (
         check_saves_thresholds,
         open_protocol,
@@ -197,6 +206,7 @@ def evaluate(
 
     asked = {
         "against": against,
+        "centre": centre,
         "prompts": prompts,
         "save_thresholds": save_thresholds,
         "figures": figures,
@@ -218,7 +228,10 @@ def evaluate(
 
     faces = open_stored(embeddings, flipped) if embeddings else open_faces(model, output, prompts)
     other = open_faces(against, against_output) if against else None
-    done = [measure(faces, opened, options, against=other) for opened in protocols]
+    subtracted = find_centre(centre, faces) if centre else None
+    done = [
+        measure(faces, opened, options, against=other, centre=subtracted) for opened in protocols
+    ]
     if as_json:
         echo(json_text([evaluation.to_dict() for evaluation in done]))
     else:

@@ -107,7 +107,12 @@ def prepare(
                 workers=workers,
             )
         else:
-            made = {"size": size, "quality": quality, "overwrite": overwrite, "workers": workers}
+            made: dict[str, Any] = {
+                "size": size,
+                "quality": quality,
+                "overwrite": overwrite,
+                "workers": workers,
+            }
             if cut is None:
                 summary = pack_dataset(dataset, out, **made)
             else:

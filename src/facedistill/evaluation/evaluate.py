@@ -11,6 +11,7 @@ from typing import Any
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.ijb_files import is_ijb
 from facedistill.data.open import is_landmark_set
+from facedistill.evaluation.centring import centre_embedder, warn_of_shared
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols.all_pairs import AllPairsProtocol
 from facedistill.evaluation.protocols.base import Embedder, Protocol
@@ -23,6 +24,7 @@ from facedistill.evaluation.protocols.robustness import RobustnessReport
 from facedistill.evaluation.report import Report
 from facedistill.evaluation.statistics.paired_difference import ReportComparison
 from facedistill.evaluation.training_overlap import TrainingOverlap, training_overlap
+from facedistill.models.centring import Centre
 from facedistill.models.files.decision_thresholds import (
     check_carries_thresholds,
     write_thresholds,
@@ -43,6 +45,8 @@ class Evaluation:
         difference: Less those of another network on the same pairs; None without one.
         fairness: Errors by group, one per attribute of the table of groups.
         robustness: The same pairs with images altered; None where not asked for.
+        centred: The same with embeddings less a mean, and less these figures where two networks can
+            be compared; None where not asked for.
         overlap: Training images of the network among those it was measured on; None where none
             are known.
     """
@@ -52,6 +56,7 @@ class Evaluation:
     fairness: list[FairnessReport] = field(default_factory=list)
     robustness: RobustnessReport | None = None
     overlap: TrainingOverlap | None = None
+    centred: CentredEvaluation | None = None
 
     def line(self) -> str:
         """Return the figures as text, one line per protocol, comparison and attribute."""
@@ -65,6 +70,8 @@ class Evaluation:
         lines += [f"{self.report.name} by {groups.line()}" for groups in self.fairness]
         if self.robustness is not None:
             lines.append(self.robustness.line())
+        if self.centred is not None:
+            lines.append(self.centred.line())
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,7 +87,32 @@ class Evaluation:
             document["fairness"] = [groups.to_dict() for groups in self.fairness]
         if self.robustness is not None:
             document["robustness"] = self.robustness.to_dict()
+        if self.centred is not None:
+            document["centred"] = self.centred.to_dict()
         return document
+
+
+@dataclass(frozen=True)
+class CentredEvaluation:
+    """What was found with centred embeddings.
+
+    Attributes:
+        evaluation: The figures, and their difference from those without centring.
+        centre: What was subtracted.
+    """
+
+    evaluation: Evaluation
+    centre: Centre
+
+    def line(self) -> str:
+        """Return the figures as text; differences are centred less uncentred."""
+        head = f"centred on {self.centre.title}, mean of length {self.centre.length:.3f}:"
+        return f"{head}\n{self.evaluation.line()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values for JSON."""
+        about = {"on": self.centre.data, "images": self.centre.images, "length": self.centre.length}
+        return {**about, **self.evaluation.to_dict()}
 
 
 def open_protocol(
@@ -123,6 +155,7 @@ def evaluate(
     options: EvaluationOptions | None = None,
     *,
     against: Embedder | None = None,
+    centre: Centre | None = None,
 ) -> Evaluation:
     """Measure a network, or stored embeddings, by one protocol.
 
@@ -131,12 +164,14 @@ def evaluate(
         protocol: What `open_protocol` opened, or a protocol of one's own.
         options: How; by default the protocol's own way.
         against: What it is compared with, on the same pairs.
+        centre: What to subtract from its embeddings in a second measurement, beside this one.
 
     Raises:
         FacedistillError: If something is unusable, or asked of a protocol that has it not.
     """
     options = options or EvaluationOptions()
-    protocol.check(options, () if against is None else ("against",))
+    asked = {"against": against, "centre": centre}
+    protocol.check(options, [name for name, value in asked.items() if value is not None])
     options.check_partners()
     overlap = training_overlap(embedder, protocol.shows())
     for each in (overlap, training_overlap(against, protocol.shows())):
@@ -155,7 +190,23 @@ def evaluate(
         protocol.by_group(report, options),
         protocol.perturbed(embedder, report, options),
         overlap,
+        None if centre is None else _centred(embedder, protocol, options, report, centre),
     )
+
+
+def _centred(
+    embedder: Embedder,
+    protocol: Protocol,
+    options: EvaluationOptions,
+    plain: Report,
+    centre: Centre,
+) -> CentredEvaluation:
+    """Measure again with centred embeddings; `plain` are the figures without."""
+    warn_of_shared(centre, protocol.shows(), protocol.name)
+    found = evaluate(centre_embedder(embedder, centre), protocol, options)
+    if "against" in protocol.takes:
+        found = replace(found, difference=protocol.compare(found.report, plain, options))
+    return CentredEvaluation(found, centre)
 
 
 def check_saves_thresholds(

@@ -28,6 +28,7 @@ FLAGS = {
     "group_far": "--group-far",
     "variants": "--variant",
     "against": "--against",
+    "centre": "--centre",
     "save_thresholds": "--save-thresholds",
     "prompts": "--prompts",
     "figures": "--figures",

@@ -18,6 +18,8 @@ The document is JSON with these keys:
   normalised file are not to be had: measure its own with `evaluate --save-thresholds`.
 - `licences`: `teacher` and `data`, null where unknown.
 - `training_data`: what the network was trained on, null where unknown.
+- `centred_on`: whose mean embedding the file subtracts, in proportion to the embedding's length
+  (f - |f| m, each view by itself), before it normalises; null where it subtracts none.
 - `name`, `architecture`, `teacher`, `recipe_hash`, `library_version`.
 
 It is an entry `facedistill` of the file's own metadata where the format has such entries, and else
@@ -65,6 +67,7 @@ def exported_metadata(
         "thresholds": dict(about.thresholds),
         "licences": {"teacher": about.teacher_licence, "data": about.data_licence},
         "training_data": about.training_data,
+        "centred_on": about.centred_on,
         "name": network.name,
         "architecture": network.architecture,
         "teacher": about.teacher,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from facedistill.core.errors import FacedistillError
 from facedistill.models.backbones.base import Backbone, StagedBackbone, tokens_of
+from facedistill.models.centring import centred
 from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.heads.landmark_head import LandmarkHead
@@ -25,6 +26,9 @@ from facedistill.runtime.input_spec import InputSpec
 HEAD_PREFIX = "landmark_head."
 """Of the landmark head's weights, in model files too."""
 
+CENTRE = "centre"
+"""Of the mean by which embeddings are centred, likewise."""
+
 
 class FaceNetwork(nn.Module):
     """A backbone with its architecture's name and arguments, input and metadata.
@@ -32,6 +36,8 @@ class FaceNetwork(nn.Module):
     Attributes:
         backbone: From a normalised image to the embedding.
         landmark_head: From there to landmarks; None for a network that only recognises.
+        centre: (D,), the mean of unit embeddings by which its embeddings are centred, see
+            `models.centring`; None for embeddings as the backbone gives them.
         architecture: The registry's name of the backbone.
         arguments: What the backbone was built with, `input_size` excepted, which is `input.size`.
         input: Size, colour order and normalisation.
@@ -48,10 +54,13 @@ class FaceNetwork(nn.Module):
         input: InputSpec,
         metadata: ModelMetadata | None = None,
         landmark_head: LandmarkHead | None = None,
+        centre: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.backbone: Backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.landmark_head = landmark_head
+        self.centre: Tensor | None
+        self.register_buffer("centre", centre)
         self.preprocess = Preprocess(input)
         self.architecture = architecture
         self.arguments = dict(arguments)
@@ -115,7 +124,8 @@ class FaceNetwork(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         """Return all weights and statistics by name, those of the landmark head with a prefix."""
         head = self.landmark_head.state_dict(prefix=HEAD_PREFIX) if self.landmark_head else {}
-        return {**self.backbone.state_dict(), **head}
+        centre = {} if self.centre is None else {CENTRE: self.centre}
+        return {**self.backbone.state_dict(), **head, **centre}
 
     def load_weights(self, weights: Mapping[str, Tensor], *, assign: bool = False) -> None:
         """Take over weights named as `weights()` names them.
@@ -125,7 +135,10 @@ class FaceNetwork(nn.Module):
             assign: Keep the tensors themselves instead of copying their values.
         """
         heads = [key for key in weights if key.startswith(HEAD_PREFIX)]
-        backbone = {key: value for key, value in weights.items() if key not in heads}
+        others = {*heads, CENTRE}
+        backbone = {key: value for key, value in weights.items() if key not in others}
+        if self.centre is not None:
+            self.centre = weights[CENTRE] if assign else weights[CENTRE].to(self.centre)
         self.backbone.load_state_dict(backbone, assign=assign)
         if self.landmark_head is not None:
             head = {key.removeprefix(HEAD_PREFIX): weights[key] for key in heads}
@@ -177,12 +190,16 @@ class FaceNetwork(nn.Module):
         feature_map = stages[-1] if stages else self.backbone.forward_features(faces)
         embedding = self.backbone.forward_head(feature_map).float()
         return Outputs(
-            embedding=embedding,
+            embedding=self.given(embedding),
             feature_map=feature_map if "feature_map" in needs else None,
             tokens=tokens_of(feature_map) if "tokens" in needs else None,
             landmarks=self.landmarks_at(embedding) if "landmarks" in needs else None,
             stage_maps=stages,
         )
+
+    def given(self, embedding: Tensor) -> Tensor:
+        """Return embeddings (B, D) of the backbone as the network gives them: centred, or not."""
+        return embedding if self.centre is None else centred(embedding, self.centre)
 
     def landmarks_at(self, embedding: Tensor) -> Tensor:
         """Return the landmarks (B, P, 2) that the landmark head sees in embeddings (B, D)."""

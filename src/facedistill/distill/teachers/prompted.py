@@ -67,6 +67,11 @@ class PromptedNetwork(nn.Module):
                 "prompts are for this library's own swin and vit networks: set teacher.prompts, "
                 "and the objective that preserves them, to null"
             )
+        if network.centre is not None:
+            raise FacedistillError(
+                f"teacher {network.name} has centred embeddings, of a mean that prompts would "
+                "change: give the file that it was centred from"
+            )
         if not 0 <= prompts <= MOST_PROMPTS:
             raise FacedistillError(f"a stage takes 0 to {MOST_PROMPTS} prompts, not {prompts}")
         object.__setattr__(self, "network", network.eval().requires_grad_(False))

@@ -66,7 +66,7 @@ class AllPairsProtocol(Protocol):
     """
 
     kind = "a whole data set"
-    takes = frozenset({"fars", "flip", "mask", "mask_seed", "prompts"})
+    takes = frozenset({"fars", "flip", "mask", "mask_seed", "prompts", "centre"})
 
     def __init__(self, faces: FaceDataset, folds: np.ndarray | None = None) -> None:
         self.faces = faces

@@ -53,7 +53,7 @@ class Protocol(ABC):
         name: What to call it in messages and reports.
         kind: What it measures on, in words: `pairs of images`.
         takes: Names of the options that it has besides those that every protocol has, and of what
-            else can be asked of it: `against`, `save_thresholds`, `prompts`, `figures`.
+            else can be asked of it: `against`, `centre`, `save_thresholds`, `prompts`, `figures`.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Model files: one signed file with weights and everything needed to use them.
 
 The document (see `signed_file`) says format version, architecture and arguments, input
-specification, embedding size, number of landmarks (of a network that finds some) and
-`ModelMetadata`.
+specification, embedding size, number of landmarks (of a network that finds some), that embeddings
+are centred (where they are; the mean is then the tensor `centre`) and `ModelMetadata`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def describe(network: FaceNetwork, metadata: ModelMetadata) -> dict[str, Any]:
         "input": network.input.to_dict(),
         "embedding_size": network.embedding_size,
         **({"landmarks": network.landmark_points} if network.landmark_head else {}),
+        **({} if network.centre is None else {"centred": True}),
         "metadata": metadata.model_dump(),
     }
 
@@ -105,6 +106,7 @@ def _empty_network(path: Path, document: dict[str, Any]) -> FaceNetwork:
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             backbone = create_backbone(architecture, input_size=spec.size, **arguments)
             head = _empty_head(document, backbone)
+            centre = _empty_centre(document, backbone)
     except FacedistillError as error:
         raise FacedistillError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
@@ -122,6 +124,7 @@ def _empty_network(path: Path, document: dict[str, Any]) -> FaceNetwork:
         input=spec,
         metadata=metadata,
         landmark_head=head,
+        centre=centre,
     )
     network.name = metadata.name or path.stem
     return network
@@ -134,3 +137,11 @@ def _empty_head(document: dict[str, Any], backbone: Backbone) -> LandmarkHead | 
     if type(points) is not int or not 1 <= points <= MAX_POINTS:
         raise TypeError(f"{points!r} landmarks")
     return LandmarkHead(backbone.embedding_size, points)
+
+
+def _empty_centre(document: dict[str, Any], backbone: Backbone) -> Tensor | None:
+    if "centred" not in document:
+        return None
+    if document["centred"] is not True:
+        raise TypeError(f"centred {document['centred']!r}")
+    return torch.empty(backbone.embedding_size)

@@ -37,6 +37,7 @@ class ModelMetadata(BaseModel):
         training_data: The training images: their name, how many, and of how many identities.
         data_licence: Licence of the training images.
         trained_on: Marks of these images, and of those that its first weights learned from.
+        centred_on: The faces whose mean embedding is subtracted; None of embeddings as trained.
         recipe_hash: Hash of the recipe that made it.
         metrics: Figures measured on it, by name.
         notes: Free text.
@@ -51,6 +52,7 @@ class ModelMetadata(BaseModel):
     training_data: str | None = None
     data_licence: str | None = None
     trained_on: tuple[TrainingSet, ...] = ()
+    centred_on: str | None = None
     recipe_hash: str | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     notes: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,14 @@ def write_report(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise FacedistillError(f"{out} is a file: a report is a folder, name another")
-    sections = [
-        evaluation_section(evaluation, protocol, mask_seed)
+    made = [
+        _sections(evaluation, protocol, mask_seed)
         for evaluation, protocol in zip(evaluations, protocols, strict=True)
     ]
+    sections = [section for each in made for section in each]
     about = {"network": subject, **(facts or {}), "facedistill": __version__}
     texts = {
-        JSON: json_text(to_dict(about, evaluations, sections)) + "\n",
+        JSON: json_text(to_dict(about, evaluations, [each[0] for each in made])) + "\n",
         MARKDOWN: to_markdown(about, sections),
         PAGE: render_page("evaluation.html", title=subject, about=about, sections=sections),
     }
@@ -73,6 +75,15 @@ def write_report(
         with atomic_path(out / name) as temporary:
             temporary.write_text(text, "utf-8")
     return report_files(out)
+
+
+def _sections(evaluation: Evaluation, protocol: Protocol | None, mask_seed: int) -> list[Section]:
+    """Return the section of an evaluation, and that of its centred embeddings."""
+    own = evaluation_section(evaluation, protocol, mask_seed)
+    if (centred := evaluation.centred) is None:
+        return [own]
+    second = evaluation_section(centred.evaluation, protocol, mask_seed)
+    return [own, replace(second, title=f"{second.title}, centred on {centred.centre.title}")]
 
 
 def report_files(out: Path) -> list[Path]:

@@ -55,6 +55,8 @@ def evaluation_section(
         made = Section(title=report.title, line=report.line(), rules=[])
     if report.health is not None:
         made.remarks.extend([f"{report.health.line()}.", *report.health.problems()])
+    if evaluation.overlap is not None:
+        made.remarks.insert(0, f"{evaluation.overlap.line()}.")
     if evaluation.difference is not None:
         made.tables.append(_difference(evaluation.difference))
     if evaluation.robustness is not None:
