@@ -33,7 +33,7 @@ def test_a_teachers_bank_is_made_once_and_finished_if_it_was_not(tmp_path, monke
 rows:
   distilled: {recipe: fcd, seeds: [0, 1], settings: [objectives.margin_softmax=null,
            "teacher.bank=${teacher}/bank"]}
-  teacher: {recipe: arcface, bank: true, if_needed: true}
+  teacher: {recipe: arcface, bank: true, tokens: true, if_needed: true}
 """
     distilled, _ = compare(tmp_path, text)
     assert not distilled.errors
@@ -41,6 +41,7 @@ rows:
     bank = Bank(folder / "bank")
     assert len(bank) == 32
     assert bank.info.views == ("plain", "flipped")
+    assert bank.info.pixels.output == "feature_map"
     assert bank.info.teacher == load_model(folder / "best.safetensors").fingerprint
     assert "runs/teacher/seed-0/bank" in distilled.recipe
 

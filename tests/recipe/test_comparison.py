@@ -191,3 +191,20 @@ def test_a_whole_comparison_is_no_row(write):
 def test_an_unknown_recipe_of_a_row_is_refused_at_once():
     with pytest.raises(FacedistillError, match="did you mean 'arcface'"):
         load_comparison(["plain=arcfase", "fcd"])
+
+
+def test_arms_of_cross_architecture_distillation_differ_in_what_they_add_alone(tmp_path):
+    trials = {t.row: t for t in plan(load_comparison(["cross_architecture"]), tmp_path)}
+    assert trials["teacher"].bank
+    assert trials["teacher"].tokens
+    arms = {row: trials[row].recipe for row in ("fcd", "fitnet", "urfm", "cakd")}
+    for recipe in arms.values():
+        assert recipe.objectives["fcd"] == arms["fcd"].objectives["fcd"]
+        assert recipe.objectives["margin_softmax"] == arms["fcd"].objectives["margin_softmax"]
+        for part in ("student", "optimizer", "schedule", "training", "data"):
+            assert getattr(recipe, part) == getattr(arms["fcd"], part)
+    banks = {row for row, recipe in arms.items() if recipe.teacher.bank}
+    assert banks == {"fcd", "fitnet", "urfm"}
+    assert arms["cakd"].teacher.prompts is not None
+    assert arms["cakd"].objectives["urfm"] == arms["urfm"].objectives["urfm"]
+    assert {row for row, recipe in arms.items() if "urfm" in recipe.objectives} == {"urfm", "cakd"}

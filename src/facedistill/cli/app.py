@@ -23,6 +23,7 @@ from facedistill.cli import (
     fetch,
     inspect,
     prepare,
+    probe,
     train,
     verify,
 )
@@ -60,6 +61,7 @@ app.command(cls=command_class(inspect.EXAMPLES))(importing(inspect.inspect))
 app.command(cls=command_class(embed.EXAMPLES))(embed.embed)
 app.command(cls=command_class(train.EXAMPLES))(importing(train.train))
 app.command(cls=command_class(distill.EXAMPLES))(importing(distill.distill))
+app.command(cls=command_class(probe.EXAMPLES))(importing(probe.probe))
 app.command(cls=command_class(compare.EXAMPLES, compare.SeedsCommand))(importing(compare.compare))
 app.command(cls=command_class(evaluate.EXAMPLES))(importing(evaluate.evaluate))
 app.command(cls=command_class(centre.EXAMPLES))(importing(centre.centre))

@@ -29,6 +29,7 @@ from facedistill.core.output_place import require_outside
 
 EXAMPLES = (
     "facedistill embed --teacher teacher.onnx --data faces --out bank",
+    "facedistill embed --teacher runs/swin/best.safetensors --tokens --data faces --out bank",
     "facedistill embed --import embeddings.npy --data faces --licence MIT --out bank",
 )
 
@@ -67,6 +68,14 @@ def embed(
         bool | None,
         typer.Option("--flip/--no-flip", help="Embed mirrored images too; default: yes."),
     ] = None,
+    tokens: Annotated[
+        bool | None,
+        typer.Option(
+            "--tokens",
+            help="Keep a Transformer's tokens (a CNN's last map) too, for urfm and fitnet without "
+            "prompts.",
+        ),
+    ] = None,
     prompts: Prompts = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=4096, help="Images of a forward pass; default: 64.")
@@ -97,6 +106,7 @@ def embed(
             "--mean": mean,
             "--std": std,
             "--flip/--no-flip": flip,
+            "--tokens": tokens,
             "--batch-size": batch_size,
         },
     )
@@ -125,9 +135,12 @@ def embed(
                 batch_size=batch_size or BATCH,
                 workers=workers,
                 licence=licence,
+                tokens=bool(tokens),
             )
+    pixels = bank.info.pixels
+    kept = f" with {pixels.side**2} pixels of {pixels.channels} channels" if pixels else ""
     echo(
-        f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions, "
+        f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions{kept}, "
         f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"
     )
 

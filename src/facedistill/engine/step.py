@@ -142,6 +142,11 @@ class TrainingStep(nn.Module):
         return [name for name in self.objectives if name not in silent]
 
     @property
+    def named_objectives(self) -> dict[str, Objective]:
+        """The objectives by name."""
+        return dict(zip(self.objectives, self._each(), strict=True))
+
+    @property
     def classifier(self) -> Classifier | None:
         """The first objective that classifies identities: it gives the student's logits."""
         return next((o for o in self._each() if isinstance(o, Classifier)), None)

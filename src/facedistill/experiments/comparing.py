@@ -203,7 +203,7 @@ def _is_done(trial: Trial, tasks: Mapping[str, Task]) -> bool:
         and not crashed
         and changed_origin(trial.folder, trial.recipe) is None
         and all((folder / SUMMARY).exists() for folder in trial.after)
-        and (not trial.bank or has_bank(trial.folder))
+        and (not trial.bank or has_bank(trial.folder, tokens=trial.tokens))
         and all(
             read_measurement(trial.folder, name, task.fingerprint)
             for name, task in tasks.items()

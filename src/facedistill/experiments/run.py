@@ -30,6 +30,7 @@ from facedistill.evaluation.report import Report
 from facedistill.experiments.build.loop_options import loop_options, recipe_optimizer
 from facedistill.experiments.build.student import create_student
 from facedistill.experiments.build.teacher import open_teacher
+from facedistill.experiments.build.teacher_stages import run_teacher_stages
 from facedistill.experiments.build.training_data import (
     create_order,
     open_loader,
@@ -225,6 +226,10 @@ class Run:
         with self.accelerator.main_process_first():
             student = create_student(recipe.student, self.say)
             step, own, others = create_training_step(recipe, student, faces, own, others, device)
+            with _undrawn():
+                run_teacher_stages(
+                    recipe, step.named_objectives, {None: own} | others, faces, device, self.say
+                )
         return step, Teachers(own, others)
 
     def _opening_line(self) -> str:
@@ -250,6 +255,14 @@ def _ended(accelerator: Accelerator) -> Iterator[None]:
 def _claimed(folder: Path, accelerator: Accelerator) -> Iterator[None]:
     """The main process claims the folder for all of them."""
     with claim(folder) if accelerator.is_main_process else nullcontext():
+        yield
+
+
+@contextmanager
+def _undrawn() -> Iterator[None]:
+    """Leave random numbers as they were: a run is the same whether a stage trains or is found."""
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=devices):
         yield
 
 

@@ -12,7 +12,7 @@ import torch
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.views.selection import evenly_spaced
 from facedistill.distill.objectives.base import Objective
-from facedistill.distill.teachers.base import Teacher
+from facedistill.distill.teachers.base import Network, Teacher
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.engine.gradient_shares import SUFFIX
 from facedistill.engine.step import TrainingStep
@@ -69,8 +69,9 @@ def write_figures(
         own = others.get(step.teacher_of.get(name, ""), teacher)
         # Few objectives have something to show: faces are read for those alone.
         assert isinstance(objective, Objective)
-        if type(objective).figures is not Objective.figures and isinstance(own, NetworkTeacher):
-            _draw(folder, objective, student, own, faces, drawn)
+        network = own.network if isinstance(own, NetworkTeacher) else own.plain if own else None
+        if type(objective).figures is not Objective.figures and network is not None:
+            _draw(folder, objective, student, network, faces, drawn)
     return drawn
 
 
@@ -78,14 +79,13 @@ def _draw(
     folder: Path,
     objective: Objective,
     student: FaceNetwork,
-    teacher: NetworkTeacher,
+    network: Network,
     faces: FaceDataset,
     drawn: RunFigures,
 ) -> None:
     # matplotlib takes its time, and most runs have nothing to draw.
     from facedistill.report.figures import face_maps as report
 
-    network = teacher.network
     size = max(student.input.size, network.input.size)
     shown = evenly_spaced(faces, FACES, size, skip_damaged=True)
     with evaluation_mode(student):

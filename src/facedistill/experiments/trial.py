@@ -78,10 +78,10 @@ def _make(job: Job, say: Say) -> None:
         evaluation[name] = dict(measure(folder, name, tests, source, device).report)
     write_run_card(recipe, folder, evaluation)
     if job.trial.bank:
-        _embed(recipe, folder)
+        _embed(recipe, folder, tokens=job.trial.tokens)
 
 
-def _embed(recipe: Recipe, folder: Path) -> None:
+def _embed(recipe: Recipe, folder: Path, *, tokens: bool) -> None:
     """Embed a run's training data by its best weights, both views, for the runs that need it."""
     embed_teacher(
         load_model(folder / BEST),
@@ -93,16 +93,17 @@ def _embed(recipe: Recipe, folder: Path) -> None:
         ),
         folder / BANK,
         workers=recipe.data.workers,
+        tokens=tokens,
     )
 
 
-def has_bank(folder: Path) -> bool:
-    """Whether a run's folder has a finished bank."""
+def has_bank(folder: Path, *, tokens: bool = False) -> bool:
+    """Whether a run's folder has a finished bank, with tokens where they are asked for."""
     try:
-        Bank(folder / BANK)
+        bank = Bank(folder / BANK)
     except FacedistillError:
         return False
-    return True
+    return bank.info.pixels is not None or not tokens
 
 
 def open_tests(recipe: Recipe, source: PairsRecipe | None) -> TestSet:

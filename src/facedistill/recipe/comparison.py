@@ -53,6 +53,7 @@ class RowRecipe(Section):
     )
     seeds: Seeds | None = Field(None, description="instead of the comparison's, as for a teacher")
     bank: bool = Field(False, description="trained, it embeds its data for others: ${row}/bank")
+    tokens: bool = Field(False, description="with bank: keep its pixel features there too")
     if_needed: bool = Field(False, description="leave the row out where no other refers to it")
 
     @model_validator(mode="before")
@@ -142,6 +143,7 @@ class Trial:
         folder: Where to do it.
         after: Folders of the runs that must be finished before.
         bank: When it is trained, it embeds its training data for others.
+        tokens: It keeps its pixel features there too.
     """
 
     row: str
@@ -150,6 +152,7 @@ class Trial:
     folder: Path
     after: tuple[Path, ...] = ()
     bank: bool = False
+    tokens: bool = False
 
     @property
     def title(self) -> str:
@@ -390,4 +393,4 @@ def _trial(comparison: Comparison, name: str, seed: int, out: Path) -> Trial:
     row = comparison.rows[name]
     recipe = load_recipe(row.recipe, [*overrides, Override(("seed",), seed, f"seed={seed}")])
     before = tuple(dict.fromkeys(after))
-    return Trial(name, seed, recipe, run_folder(out, name, seed), before, row.bank)
+    return Trial(name, seed, recipe, run_folder(out, name, seed), before, row.bank, row.tokens)

@@ -118,6 +118,8 @@ def test_the_shipped_recipe(made):
     urfm = urfm_of(step)
     assert urfm.student_centres.centres.shape == (49, 16)
     assert urfm.student_centres is urfm.teacher_centres
+    assert (urfm.learns, urfm.options.places) == ("teacher_first", True)
+    assert not urfm.student_centres.centres.requires_grad
     wanted = bucket_index(facial_distance(7, "saliency", 1.0, urfm.saliency), 4)
     assert torch.equal(urfm.student_centres.bucket, wanted)
     assert step.teacher.count == 10
@@ -177,7 +179,7 @@ def test_centres_of_each_network(made, learns):
 
 
 def test_places(made):
-    step, _ = made("objectives.urfm.places=true", *FROZEN)
+    step, _ = made(*FROZEN)
     urfm = urfm_of(step)
     assert urfm.student_centres.places.shape == (49, 16)
     assert [len(local.places) for local in (urfm.student_local, urfm.teacher_local)] == [4, 16]

@@ -14,7 +14,16 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.npy import open_npy, require_uncut
 from facedistill.data.labels import Subset
 from facedistill.data.sample import KEY_BYTES
-from facedistill.distill.bank.format import BankInfo, read_info, row_sums, shard_path
+from facedistill.distill.bank.format import (
+    BankInfo,
+    pixel_sums,
+    read_info,
+    row_sums,
+    shard_path,
+)
+
+_PIXEL_ROWS = 256
+"""Of pixel features that are verified at once."""
 
 _SLACK = 0.01
 """How far from 1 a stored length may be; rounding to fp16 stays below 0.001."""
@@ -130,6 +139,26 @@ class Bank:
         embeddings *= norms[:, None]
         return embeddings
 
+    def pixels(self, rows: np.ndarray, flipped: np.ndarray | None = None) -> np.ndarray:
+        """Return the teacher's pixel features, as fp16 stores them; see `embeddings`.
+
+        Returns:
+            float16 (B, side^2, C).
+
+        Raises:
+            FacedistillError: If the bank keeps none, a flipped view is wanted and not had, or a row
+                is damaged.
+        """
+        if self.info.pixels is None:
+            raise FacedistillError(
+                f"bank {self.folder} keeps no pixel features: embed again, with --tokens"
+            )
+        found = self._read_pixels("plain", rows)
+        if flipped is not None and flipped.any():
+            self._require_flipped()
+            found[flipped] = self._read_pixels("flipped", rows[flipped])
+        return found.reshape(len(rows), self.info.pixels.side**2, self.info.pixels.channels)
+
     def verify(self, block: int = 8192) -> None:
         """Read every row of every view.
 
@@ -144,18 +173,38 @@ class Bank:
             rows = np.arange(start, min(start + block, len(self)))
             for view in self.info.views:
                 self._read(view, rows)
+                if self.info.pixels:
+                    for part in np.array_split(rows, max(1, len(rows) // _PIXEL_ROWS)):
+                        self._read_pixels(view, part)
 
     def _view(self, rows: np.ndarray, flipped: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return embeddings and norms, of each row in the view that is wanted."""
         embeddings, norms = self._read("plain", rows)
         if flipped is not None and flipped.any():
-            if "flipped" not in self.info.views:
-                raise FacedistillError(
-                    f"bank {self.folder} has no flipped view: embed with --flip, or set "
-                    "teacher.view: clean so that mirrored images learn from the plain view"
-                )
+            self._require_flipped()
             embeddings[flipped], norms[flipped] = self._read("flipped", rows[flipped])
         return embeddings, norms
+
+    def _require_flipped(self) -> None:
+        if "flipped" not in self.info.views:
+            raise FacedistillError(
+                f"bank {self.folder} has no flipped view: embed with --flip, or set "
+                "teacher.view: clean so that mirrored images learn from the plain view"
+            )
+
+    def _read_pixels(self, view: str, rows: np.ndarray) -> np.ndarray:
+        """Return pixel features of one view, float16 (B, values), every row checked."""
+        keys, stored, sums = self._columns(rows, "key", f"{view}_pixels", f"{view}_pixels_sum")
+        good = pixel_sums(rows, keys, stored) == sums
+        if not good.all():
+            raise self._damaged(int(rows[good.argmin()]), view, "the row of pixels")
+        return stored
+
+    def _damaged(self, row: int, view: str, what: str) -> FacedistillError:
+        return FacedistillError(
+            f"{shard_path(self.folder, row // self.info.rows)} is damaged (row {row}, {view}: "
+            f"not {what} that was written): delete it and embed again"
+        )
 
     def _read(self, view: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return embeddings, float32, and norms of one view, every row checked."""
@@ -166,11 +215,7 @@ class Bank:
         keys, sums = self._columns(rows, "key", f"{view}_sum")
         good &= row_sums(rows, keys, stored, norms) == sums
         if not good.all():
-            row = int(rows[good.argmin()])
-            raise FacedistillError(
-                f"{shard_path(self.folder, row // self.info.rows)} is damaged (row {row}, {view}: "
-                "not the unit embedding that was written): delete it and embed again"
-            )
+            raise self._damaged(int(rows[good.argmin()]), view, "the unit embedding")
         return embeddings, norms
 
     def _columns(self, rows: np.ndarray, *names: str) -> list[np.ndarray]:

@@ -5,7 +5,8 @@ A bank is a folder:
     bank.json               of which teacher and data set, dimension, views, rows per shard
     rows-00000.npy ...      one shard each: whose it is, then the columns of its rows one after the
                             other: keys, and per view the unit embeddings (fp16), their norms and
-                            a checksum of each row
+                            a checksum of each row; where pixels are kept, also each image's
+                            pixel features (fp16) and a checksum of theirs
 
 Columns are contiguous, so that reading all keys of a large bank reads the keys only. Rows have a
 checksum each, so that what is read is checked, and nothing else need be.
@@ -29,10 +30,33 @@ from facedistill.data.sample import KEY_BYTES
 
 FORMAT = 3
 VIEWS = ("plain", "flipped")
+PIXEL_OUTPUTS = ("tokens", "feature_map")
 MAX_DIMENSION = 65_536
 _MAX_JSON_BYTES = 1 << 16
 _MAX_SHARD_BYTES = (1 << 31) - 1
 _FEWEST_ROWS, _MOST_SHARDS = 4096, 256
+_WHOLE_SHARD_BYTES = 1 << 28
+"""A shard is in memory while it is written."""
+
+
+@dataclass(frozen=True)
+class StoredPixels:
+    """The pixel features of an image that a bank keeps.
+
+    Attributes:
+        output: What the teacher gives them as: `tokens`, or `feature_map` (C, side, side).
+        channels: C.
+        side: Of the square grid; side^2 rows of C values, row by row of the grid.
+    """
+
+    output: str
+    channels: int
+    side: int
+
+    @property
+    def values(self) -> int:
+        """Number of values of an image."""
+        return self.channels * self.side**2
 
 
 @dataclass(frozen=True)
@@ -51,6 +75,7 @@ class BankInfo:
         rows: Rows per shard; the last shard may have fewer.
         licence: Licence of the teacher, `unknown` unless stated.
         format: Version of this layout.
+        pixels: The teacher's last pixel features, where they are kept too; None where not.
     """
 
     teacher: str
@@ -63,12 +88,23 @@ class BankInfo:
     rows: int = _FEWEST_ROWS
     licence: str = "unknown"
     format: int = FORMAT
+    pixels: StoredPixels | None = None
 
     @property
     def essence(self) -> dict[str, Any]:
         """The fields that decide what the rows hold: all but names and licence."""
         described = ("teacher_name", "dataset_name", "licence")
-        return {key: value for key, value in asdict(self).items() if key not in described}
+        return {key: value for key, value in self.to_dict().items() if key not in described}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `bank.json` holds; a bank without pixels does not speak of them."""
+        return {k: v for k, v in asdict(self).items() if k != "pixels" or v is not None}
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of an image's row."""
+        pixels = 2 * self.pixels.values + 4 if self.pixels else 0
+        return KEY_BYTES + len(self.views) * (2 * self.dimension + 8 + pixels)
 
     @property
     def mark(self) -> np.ndarray:
@@ -92,16 +128,26 @@ class BankInfo:
         for view in self.views:
             columns += [(view, "<f2", (rows, self.dimension)), (f"{view}_norm", "<f4", (rows,))]
             columns += [(f"{view}_sum", "<u4", (rows,))]
+            if self.pixels:
+                columns += [(f"{view}_pixels", "<f2", (rows, self.pixels.values))]
+                columns += [(f"{view}_pixels_sum", "<u4", (rows,))]
         return np.dtype(columns)
 
 
-def rows_per_shard(count: int) -> int:
+def rows_per_shard(count: int, row_bytes: int = 0) -> int:
     """Return how many rows a shard of a bank of `count` images has.
 
     Every open shard holds a file descriptor, of which a process often has 1,024: large banks get
-    larger shards, not more.
+    larger shards, not more. Rows with pixels are long, and fewer of them make a shard.
+
+    Args:
+        count: Number of images.
+        row_bytes: Bytes of a row, where they are many.
     """
-    return max(_FEWEST_ROWS, -(-count // _MOST_SHARDS))
+    fewest = _FEWEST_ROWS
+    if row_bytes:
+        fewest = min(fewest, max(1, _WHOLE_SHARD_BYTES // row_bytes))
+    return max(fewest, -(-count // _MOST_SHARDS))
 
 
 def row_sums(
@@ -118,7 +164,15 @@ def row_sums(
     Returns:
         uint32 (B,).
     """
-    columns = (rows.astype("<i8")[:, None], keys, norms[:, None], embeddings)
+    return _sums(rows.astype("<i8")[:, None], keys, norms[:, None], embeddings)
+
+
+def pixel_sums(rows: np.ndarray, keys: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Return uint32 (B,): the CRC-32 of each row's pixels, float16 (B, values); see `row_sums`."""
+    return _sums(rows.astype("<i8")[:, None], keys, pixels)
+
+
+def _sums(*columns: np.ndarray) -> np.ndarray:
     table = np.hstack([np.ascontiguousarray(column).view(np.uint8) for column in columns])
     return np.fromiter(map(zlib.crc32, table), np.uint32, len(table))
 
@@ -136,7 +190,7 @@ def shard_path(folder: Path, shard: int) -> Path:
 def write_info(folder: Path, info: BankInfo) -> None:
     """Write `bank.json`."""
     with atomic_path(info_path(folder)) as temporary:
-        temporary.write_text(json.dumps(asdict(info), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(info.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def read_info(folder: Path) -> BankInfo:
@@ -160,7 +214,9 @@ def read_info(folder: Path) -> BankInfo:
         if len(text) > _MAX_JSON_BYTES:
             raise ValueError("it is too large")
         raw = json.loads(text)
-        info = BankInfo(**{**raw, "views": tuple(raw["views"])})
+        views, kept = tuple(raw["views"]), raw.get("pixels")
+        pixels = None if kept is None else StoredPixels(**kept)
+        info = BankInfo(**{**raw, "views": views, "pixels": pixels})
         _check(info)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise FacedistillError(f"{path} is damaged ({error}): embed again") from error
@@ -183,6 +239,21 @@ def _check(info: BankInfo) -> None:
         raise ValueError(f"views are {info.views!r}")
     if info.dimension > MAX_DIMENSION:
         raise ValueError(f"dimension is {info.dimension}")
-    row_bytes = KEY_BYTES + len(info.views) * (2 * info.dimension + 8)
-    if KEY_BYTES + min(info.rows, info.count) * row_bytes > _MAX_SHARD_BYTES:
+    if info.pixels is not None:
+        _check_pixels(info.pixels)
+    if not fits_shard(info):
         raise ValueError(f"rows are {info.rows}, a shard would be over 2 GB")
+
+
+def _check_pixels(pixels: StoredPixels) -> None:
+    if pixels.output not in PIXEL_OUTPUTS:
+        raise ValueError(f"pixels are {pixels.output!r}")
+    for key in ("channels", "side"):
+        value = getattr(pixels, key)
+        if type(value) is not int or not 1 <= value <= MAX_DIMENSION:
+            raise ValueError(f"{key} is {value!r}")
+
+
+def fits_shard(info: BankInfo) -> bool:
+    """Whether a shard of such a bank is of a size that is written and read."""
+    return KEY_BYTES + min(info.rows, info.count) * info.row_bytes <= _MAX_SHARD_BYTES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,16 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.npy import open_embeddings, require_uncut
 from facedistill.distill.bank.bank import Bank
-from facedistill.distill.bank.format import MAX_DIMENSION, VIEWS, BankInfo, rows_per_shard
+from facedistill.distill.bank.format import (
+    MAX_DIMENSION,
+    VIEWS,
+    BankInfo,
+    StoredPixels,
+    fits_shard,
+    rows_per_shard,
+)
 from facedistill.distill.bank.writing import embed_bank, import_bank
+from facedistill.distill.objectives.cross_architecture.pixel_features import find_pixel_features
 from facedistill.distill.teachers.base import Network
 
 _BLOCK = 4096
@@ -29,6 +38,7 @@ def embed_teacher(
     batch_size: int = 64,
     workers: int = 0,
     licence: str = "unknown",
+    tokens: bool = False,
 ) -> Bank:
     """Embed a data set with a teacher, going on where an earlier call was cut off.
 
@@ -40,27 +50,58 @@ def embed_teacher(
         batch_size: Images per forward pass.
         workers: Processes that read and decode ahead; 0 does it in this one.
         licence: Licence of the teacher's weights, kept in the bank.
+        tokens: Keep the teacher's last pixel features too: a Transformer's tokens, a CNN's map.
 
     Raises:
         FacedistillError: If the folder holds another bank, an image does not decode, or the
-            teacher gives NaN.
+            teacher gives NaN, or no pixel features where they are wanted.
     """
     if isinstance(network, torch.nn.Module):
         network.eval()
         if torch.cuda.is_available():
             network.cuda()
-    info = BankInfo(
-        teacher=network.fingerprint,
-        teacher_name=network.name,
-        dataset=dataset.fingerprint,
-        dataset_name=dataset.name,
-        count=len(dataset),
-        dimension=network.embedding_size,
-        views=VIEWS if flip else VIEWS[:1],
-        rows=rows_per_shard(len(dataset)),
-        licence=licence,
+    info = _sized(
+        BankInfo(
+            teacher=network.fingerprint,
+            teacher_name=network.name,
+            dataset=dataset.fingerprint,
+            dataset_name=dataset.name,
+            count=len(dataset),
+            dimension=network.embedding_size,
+            views=VIEWS if flip else VIEWS[:1],
+            licence=licence,
+            pixels=_pixels_of(network) if tokens else None,
+        )
     )
     return embed_bank(network, dataset, folder, info=info, batch_size=batch_size, workers=workers)
+
+
+def _pixels_of(network: Network) -> StoredPixels:
+    """Return the layout of a teacher's pixel features, without prompts."""
+    found = find_pixel_features(network)
+    if found is None:
+        raise FacedistillError(
+            f"--tokens: {network.name} gives embeddings only: leave it out, or give --teacher a "
+            ".safetensors, .pt, .pth or .ckpt file"
+        )
+    return StoredPixels(found.output, found.channels, found.side)
+
+
+def _sized(info: BankInfo) -> BankInfo:
+    """Return what a bank will say of itself, with as many rows per shard as suit it.
+
+    Raises:
+        FacedistillError: If its pixel features are too many to keep.
+    """
+    rows = rows_per_shard(info.count, info.row_bytes if info.pixels else 0)
+    sized = replace(info, rows=rows)
+    if not fits_shard(sized):
+        raise FacedistillError(
+            f"--tokens: the pixel features of {info.count:,} images are "
+            f"{info.count * info.row_bytes / 2**30:,.0f} GiB, more than a bank keeps: leave it out "
+            "and teach online"
+        )
+    return sized
 
 
 def import_embeddings(

@@ -24,6 +24,7 @@ from facedistill.distill.bank.bank import Bank, open_shard, stack_keys
 from facedistill.distill.bank.format import (
     BankInfo,
     info_path,
+    pixel_sums,
     read_info,
     row_sums,
     shard_path,
@@ -73,12 +74,12 @@ def embed_bank(
                     network,
                     _of_one_size(samples, dataset.name),
                     len(indices),
-                    {"embedding"},
+                    {"embedding", *([info.pixels.output] if info.pixels else [])},
                     image=lambda sample: sample.image,
                     batch_size=batch_size,
                     flip="flipped" in info.views,
                 ):
-                    _fill(table, batch, places)
+                    _fill(table, batch, places, info)
                     progress.advance(task, len(batch.items))
             _write_shard(folder, shard, table, info)
     return Bank(folder)
@@ -188,11 +189,12 @@ def _has_shards(folder: Path) -> bool:
 def _continued(folder: Path, info: BankInfo) -> BankInfo:
     """Require that the bank there is the same, and return `info` with the licence it may state."""
     old = read_info(folder)
-    for key, value in info.essence.items():
-        if old.essence[key] != value:
+    for key in dict.fromkeys([*info.essence, *old.essence]):
+        there, value = old.essence.get(key), info.essence.get(key)
+        if there != value:
             raise FacedistillError(
                 f"{folder} already holds another bank, of {old.teacher_name} on "
-                f"{old.dataset_name} ({key} is {old.essence[key]}, this one's is {value}): "
+                f"{old.dataset_name} ({key} is {there}, this one's is {value}): "
                 "choose another --out"
             )
     return replace(info, licence=old.licence) if info.licence == "unknown" else info
@@ -228,13 +230,18 @@ def _of_one_size(
         yield sample
 
 
-def _fill(table: np.ndarray, batch: Inferred[Sample], places: _Places) -> None:
-    """Put a batch's keys and embeddings into its rows of a shard."""
+def _fill(table: np.ndarray, batch: Inferred[Sample], places: _Places, info: BankInfo) -> None:
+    """Put a batch's keys, embeddings and pixels into its rows of a shard."""
     rows = slice(batch.start, batch.start + len(batch.items))
     table["key"][0, rows] = stack_keys([sample.key for sample in batch.items])
     for view, outputs in (("plain", batch.outputs), ("flipped", batch.mirrored)):
         if outputs is not None:
             _store(table, rows, view, embedding_of(outputs).float().cpu().numpy(), places)
+            if info.pixels:
+                features = getattr(outputs, info.pixels.output)
+                if info.pixels.output == "feature_map":
+                    features = features.flatten(2).transpose(1, 2)
+                _store_pixels(table, rows, view, features.float().cpu().numpy(), places)
 
 
 def _store(
@@ -261,6 +268,29 @@ def _store(
     numbers = np.arange(places.start + rows.start, places.start + rows.stop)
     sums = row_sums(numbers, table["key"][0, rows], target, norms)
     table[f"{view}_sum"][0, rows] = sums
+
+
+def _store_pixels(
+    table: np.ndarray, rows: slice, view: str, features: np.ndarray, places: _Places
+) -> None:
+    """Put pixel features (B, N, C) and checksums into `rows` of a shard, which hold their keys."""
+    target = table[f"{view}_pixels"][0, rows]
+    if features[0].size != target.shape[1]:
+        raise FacedistillError(
+            f"the teacher gave {view} pixel features of shape {features.shape}, which are not "
+            f"{target.shape[1]:,} values an image"
+        )
+    with np.errstate(over="ignore"):
+        target[:] = features.reshape(len(features), -1)
+    bad = ~np.isfinite(target).all(axis=1)
+    if bad.any():
+        raise FacedistillError(
+            f"a pixel feature of {places[rows.start + int(bad.argmax())]}, {view}, is NaN or "
+            "beyond 65,504, the largest number of fp16: check the teacher's weights, or embed "
+            "without --tokens and teach online"
+        )
+    numbers = np.arange(places.start + rows.start, places.start + rows.stop)
+    table[f"{view}_pixels_sum"][0, rows] = pixel_sums(numbers, table["key"][0, rows], target)
 
 
 def _write_shard(folder: Path, shard: int, table: np.ndarray, info: BankInfo) -> None:

@@ -46,6 +46,7 @@ from facedistill.models.outputs import Outputs
 
 if TYPE_CHECKING:
     from facedistill.distill.objectives.context import RunContext
+    from facedistill.distill.objectives.teacher_stage import TeacherStage
 
 Parts = dict[str, torch.Tensor]
 """Detached scalars by name, to log."""
@@ -175,6 +176,28 @@ class Objective(nn.Module, ABC):
     def artifacts(self) -> Sequence[Artifact]:
         """Return what it leaves beside every model file: by default nothing."""
         return ()
+
+    def teacher_stage(self) -> TeacherStage | None:
+        """Return what of it learns from the teacher alone, before the student: by default nothing.
+
+        Whoever runs it trains that, or takes it from its file, and hands it to `take_stage`.
+        """
+        return None
+
+    def take_stage(self, stage: TeacherStage) -> None:
+        """Take over what `teacher_stage` gave, once it has learned."""
+
+    def target_features(self, teacher: Outputs) -> Mapping[str, torch.Tensor]:
+        """Return what it makes of the teacher's outputs to compare the student with: (B, F) each.
+
+        For finding out how well that tells identities: rows of images are compared by cosine. By
+        default there is nothing, as for methods that compare what the teacher gives as it is.
+
+        Args:
+            teacher: The outputs that it needs, of many images: what depends on the batch depends on
+                these.
+        """
+        return {}
 
     def figures(self, student: AskedNetwork, teacher: AskedNetwork, faces: torch.Tensor) -> Figures:
         """Return what it can show of the trained networks; by default nothing.

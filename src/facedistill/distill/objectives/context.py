@@ -40,10 +40,10 @@ NEEDS: dict[str, str] = {
     "or an ONNX file keeps the embedding only): give teacher.model: a .safetensors file or a run's "
     "folder",
     "run.pixel_features": "compares pixel features and the run's teacher gives embeddings only (as "
-    "a bank and an ONNX file do): give teacher.model: a .safetensors, .pt, .pth or .ckpt file, and "
-    "no teacher.bank",
-    "run.saliency": "needs the teacher's saliency map and there is no online teacher: give "
-    "teacher.model, or take position: relative",
+    "most banks and ONNX files do): give teacher.model: a .safetensors, .pt, .pth or .ckpt file, "
+    "and no teacher.bank, or one made with `facedistill embed --tokens`",
+    "run.saliency": "needs the teacher's saliency map, which no bank keeps: give teacher.model "
+    "too, or take position: relative",
     "run.faces": "asks for the name of the training faces, which the run does not say",
     "run.teacher": "asks what its teacher is, which the run does not say",
     "run.images_per_identity": "compares images of one identity, which batches drawn at random may "

@@ -63,6 +63,7 @@ class Teacher(ABC):
         channels: Channels of its feature map; None where it gives none.
         head: Its class head, if it brings one for logits.
         wants_clean: It reads `batch.clean`, which the loader must then keep.
+        plain: The network as it is before anything of it trains here; None where there is none.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Teacher(ABC):
     channels: int | None = None
     head: ClassHead | None = None
     wants_clean: bool = False
+    plain: Network | None = None
 
     @abstractmethod
     def __call__(self, batch: Batch, needs: Collection[str]) -> Outputs:

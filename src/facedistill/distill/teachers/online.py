@@ -25,10 +25,9 @@ class NetworkTeacher(Teacher):
         precision: What it computes in, float32 or bfloat16; its answers are float32 then. Left out,
             it computes and answers in what the run computes in.
         device: Where batches will be: network and head go there. Left out, they stay.
-
-    Attributes:
-        plain: The network as it is before anything of it trains here.
     """
+
+    plain: Network
 
     def __init__(
         self,

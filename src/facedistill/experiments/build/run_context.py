@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -59,7 +60,7 @@ def run_context(
     if teacher is not None:
         providers["run.teacher"] = lambda: _facts(recipe, teacher, source)
     if isinstance(teacher, BankTeacher):
-        providers |= _of_bank(teacher, faces, identities, device)
+        providers |= _of_bank(student, teacher, source, faces, identities, device)
     elif isinstance(teacher, NetworkTeacher) and source is not None and source.model is not None:
         providers |= _of_network(student, teacher, source.model, faces, identities, device)
     return RunContext(
@@ -68,13 +69,27 @@ def run_context(
 
 
 def _of_bank(
-    teacher: BankTeacher, faces: FaceDataset, identities: int, device: torch.device
+    student: FaceNetwork,
+    teacher: BankTeacher,
+    source: TeacherRecipe | None,
+    faces: FaceDataset,
+    identities: int,
+    device: torch.device,
 ) -> dict[str, Provider]:
-    return {
+    """What a bank can tell, and the network that it was made with, where that is at hand too."""
+    network, model = teacher.plain, source.model if source else None
+    providers: dict[str, Provider] = {
         "run.neighbours": partial(mine_neighbours, teacher.bank, faces, device=device),
         "run.class_centres": partial(prototypes_of, teacher.bank, faces),
         "run.teacher_classes": lambda: identities or None,
     }
+    if teacher.pixels is not None:
+        providers["run.pixel_features"] = lambda: _pixel_features(student, teacher.pixels)
+    if teacher.channels is not None:
+        providers["run.channels"] = lambda: (student.feature_channels, teacher.channels)
+    if teacher.pixels is not None and network is not None and model is not None:
+        providers["run.saliency"] = lambda: _saliency(network, faces, best_of(model), device)
+    return providers
 
 
 def _of_network(
@@ -87,11 +102,6 @@ def _of_network(
 ) -> dict[str, Provider]:
     """What only a network that is at hand can tell; what it takes to tell is kept beside it."""
     network, beside = teacher.plain, best_of(model)
-
-    def saliency() -> torch.Tensor | None:
-        pixels = find_pixel_features(network)
-        return saliency_map(network, pixels, faces, beside, device) if pixels else None
-
     return {
         "run.class_centres": lambda: (
             class_centres(network, faces, beside, device) if identities else None
@@ -101,16 +111,23 @@ def _of_network(
         "run.channels": lambda: (
             (student.feature_channels, teacher.channels) if teacher.channels else None
         ),
-        "run.pixel_features": lambda: _pixel_features(student, network),
-        "run.saliency": saliency,
+        "run.pixel_features": lambda: _pixel_features(student, find_pixel_features(network)),
+        "run.saliency": lambda: _saliency(network, faces, beside, device),
     }
 
 
+def _saliency(
+    network: Network, faces: FaceDataset, beside: Path, device: torch.device
+) -> torch.Tensor | None:
+    pixels = find_pixel_features(network)
+    return saliency_map(network, pixels, faces, beside, device) if pixels else None
+
+
 def _pixel_features(
-    student: FaceNetwork, teacher: Network
+    student: FaceNetwork, teacher: PixelFeatures | None
 ) -> tuple[PixelFeatures, PixelFeatures] | None:
-    both = find_pixel_features(student), find_pixel_features(teacher)
-    return (both[0], both[1]) if both[0] and both[1] else None
+    own = find_pixel_features(student)
+    return (own, teacher) if own and teacher else None
 
 
 def _own_head(head: ClassHead | None, faces: FaceDataset) -> ClassHead | None:

@@ -50,7 +50,9 @@ def open_teacher(
     bank.check_dataset(faces)
     if network is not None:
         bank.check_teacher(network.fingerprint, network.name)
-    return BankTeacher(bank, recipe.view)
+    if isinstance(network, FaceNetwork):
+        network.eval().requires_grad_(False).to(device)
+    return BankTeacher(bank, recipe.view, plain=network)
 
 
 def _precision(recipe: TeacherRecipe, network: FaceNetwork | OnnxNetwork) -> torch.dtype | None:

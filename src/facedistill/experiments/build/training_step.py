@@ -111,7 +111,8 @@ def _giving(
     own = step.classifier
     # Of another scale than the student's, the same temperature would ask for other cosines.
     scale = own.scale if own else teacher.scale
-    return BankTeacher(teacher.bank, teacher.view, context.class_centres.to(device), scale)
+    centres = context.class_centres.to(device)
+    return BankTeacher(teacher.bank, teacher.view, centres, scale, teacher.plain)
 
 
 def _weights(recipe: Recipe) -> dict[str, Weight]:

@@ -1,4 +1,6 @@
-"""The signed layout of model files, class heads and prompts: tensors, a document, a checksum.
+"""The signed layout of model files, class heads, prompts and mappings.
+
+Each has tensors, a document and a checksum.
 
 A file is a safetensors file. The JSON document is its header's only entry: safetensors writes
 several in random order, and equal tensors are to make equal files. The document's `checksum` is a
@@ -71,7 +73,15 @@ PROMPTS = FileKind(
     "give it as --prompts beside that teacher",
     "get it again",
 )
-KINDS = (MODEL, CLASS_HEAD, PROMPTS)
+MAPPING = FileKind(
+    "mapping",
+    "a mapping of a teacher's pixel features",
+    "mapping",
+    1,
+    "give it as objectives.urfm.mapping",
+    "delete it, and the next run learns it anew",
+)
+KINDS = (MODEL, CLASS_HEAD, PROMPTS, MAPPING)
 
 
 class SignedFile:

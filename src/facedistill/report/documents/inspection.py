@@ -150,6 +150,14 @@ def _describe_bank(bank: Bank, verify: bool) -> dict[str, Any]:
         "images": info.count,
         "dimension": info.dimension,
         "views": list(info.views),
+        **(
+            {
+                "pixel_features": f"{info.pixels.output}, {info.pixels.side}x{info.pixels.side} of "
+                f"{info.pixels.channels} channels"
+            }
+            if info.pixels
+            else {}
+        ),
         "teacher": info.teacher_name,
         "teacher_fingerprint": info.teacher,
         "teacher_licence": info.licence,

@@ -1,18 +1,27 @@
+import math
+
 import pytest
 import torch
 from torch.autograd import gradcheck
 
 from facedistill.core.errors import FacedistillError
-from facedistill.distill.objectives.cross_architecture.facial_position import grid_points
+from facedistill.distill.objectives.cross_architecture.facial_position import (
+    bucket_index,
+    grid_points,
+    saliency_distance,
+)
 from facedistill.distill.objectives.cross_architecture.map_similarity import correlation, map_cosine
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
-from facedistill.distill.objectives.cross_architecture.urfm import spread
+from facedistill.distill.objectives.cross_architecture.place_features import place_features
+from facedistill.distill.objectives.cross_architecture.standardising import spread
 from facedistill.distill.objectives.registry import create_objective
 from facedistill.models.outputs import Outputs
 from tests.distill.objectives.by_hand import batch_of
 from tests.distill.objectives.contexts import context, outputs_asked
 from tests.distill.objectives.cross_architecture.urfm_by_hand import (
     CNN,
+    SALIENCY,
+    SMALL,
     TRANSFORMER,
     local_by_hand,
     loss_by_hand,
@@ -50,6 +59,47 @@ def test_places_tie_pixels_and_centres_together_and_prompts_have_none(prompts):
     assert loss.item() == pytest.approx(wanted, abs=1e-5)  # places are kept in float32
     without = sum(loss_by_hand(objective, of_student, of_teacher, "images"))
     assert abs(wanted - without) > 1e-3
+
+
+@pytest.mark.parametrize("prompts", [0, 3])
+@pytest.mark.parametrize("position", ["euclid", "saliency"])
+def test_the_code_on_keys_is_that_of_each_pixels_own_distance(prompts, position):
+    objective = made(coded_keys=True, position=position, buckets=3, gamma=0.5)
+    (student, of_student), (teacher, of_teacher) = pixels(CNN, 3), pixels(TRANSFORMER, 3, prompts)
+    loss, _ = objective(student, teacher, None)
+    wanted = sum(loss_by_hand(objective, of_student, of_teacher, "images"))
+    assert loss.item() == pytest.approx(wanted, abs=1e-12)
+    for local, side in ((objective.student_local, 3), (objective.teacher_local, 2)):
+        # Distances are in cells of the centres' 2 x 2 grid, whatever the pixels' own.
+        away = [math.dist((x, y), ((side - 1) / 2,) * 2) * 2 / side
+                for y in range(side) for x in range(side)]  # fmt: skip
+        face = torch.zeros(side * side)
+        if position == "saliency":
+            face = saliency_distance(SALIENCY, side)
+        distances = torch.tensor(away).double() + 0.5 * face
+        assert torch.equal(local.bucket, bucket_index(distances, 3))
+
+
+def test_fixed_centres_are_their_places_and_do_not_learn():
+    objective = made(fixed_centres=True, learns="both")
+    (student, of_student), (teacher, of_teacher) = pixels(CNN, 3), pixels(TRANSFORMER, 3)
+    loss, _ = objective(student, teacher, None)
+    wanted = sum(loss_by_hand(objective, of_student, of_teacher, "images"))
+    assert loss.item() == pytest.approx(wanted, abs=1e-6)  # they are kept in float32
+    centres = objective.student_centres.centres
+    torch.testing.assert_close(centres, 2 * place_features(2, 4), rtol=1e-6, atol=1e-6)
+    assert centres.square().mean().item() == pytest.approx(1)
+    assert not any(name.endswith("centres.centres") for name, _ in objective.named_parameters())
+
+
+def test_a_table_begins_at_zeros_or_at_random():
+    run = context(8, 8, pixel_features=(CNN, TRANSFORMER), saliency=SALIENCY)
+    zeros, random = (
+        create_objective("urfm", run, table=each, **SMALL).student_centres.table
+        for each in ("zeros", "random")
+    )
+    assert not zeros.any()
+    assert random.std() > 0.3
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -231,6 +281,10 @@ def test_under_autocast_the_loss_is_float32():
         ({"centres": 48}, "centres is 48, it must be a square number"),
         ({"position": "polar"}, "position is 'polar', it must be one of none, euclid, saliency"),
         ({"learns": "teacher"}, "learns is 'teacher', it must be one of student, both"),
+        ({"table": "ones"}, "table is 'ones', it must be one of zeros, random"),
+        ({"mapping": "m.safetensors"}, "mapping is for learns: teacher_first, and learns is stu"),
+        ({"mapping_relations": -1.0}, "mapping_relations must not be negative"),
+        ({"fixed_centres": True, "width": 6, "heads": 3}, "width 6 is no multiple of 4"),
         ({"normalise": "batch"}, "normalise is 'batch', it must be one of images, channels, none"),
         ({"width": 10, "heads": 4}, "width 10 is no multiple of heads 4"),
         ({"width": 0}, "width is 0, it must be 1 to 8192"),

@@ -68,11 +68,14 @@ def mixed_by_hand(weights, rows):
     return [sum(w * row[i] for w, row in zip(weights, rows, strict=True)) for i in range(4)]
 
 
-def local_by_hand(local, queries, rows, scale=None, side=None):
+def local_by_hand(local, queries, rows, scale=None, side=None, table=None):
     """h and attention of one image."""
     bias = local.project.bias.tolist()
     rows = [plus(times(matrix(local.project), row), bias) for row in rows]
     keys = [times(matrix(local.key), row) for row in rows]
+    if local.bucket is not None:
+        for place, bucket in enumerate(local.bucket.tolist()):  # prompts have no place
+            keys[place] = plus(keys[place], table[bucket].tolist())
     values = [times(matrix(local.value), row) for row in rows]
     keys = keys if scale is None else placed_by_hand(keys, scale, side)
     weights = [softmax([dot(q, key) / math.sqrt(4) for key in keys]) for q in queries]
@@ -141,7 +144,10 @@ def loss_by_hand(objective, of_student, of_teacher, normalise, scale=None):
             getattr(objective, f"{name}_{part}") for part in ("centres", "local", "attention")
         )
         queries, side = queries_by_hand(centres, scale), getattr(objective, name).side
-        h = [local_by_hand(local, queries, image, scale, side)[0] for image in rows.tolist()]
+        h = [
+            local_by_hand(local, queries, image, scale, side, centres.table)[0]
+            for image in rows.tolist()
+        ]
         attended = [
             attended_by_hand(attention, image) for image in standardised_by_hand(h, normalise)
         ]

@@ -61,22 +61,28 @@ def relative_distance(side: int) -> torch.Tensor:
 
 
 def facial_distance(
-    side: int, position: Position, gamma: float = 1.0, saliency: torch.Tensor | None = None
+    side: int,
+    position: Position,
+    gamma: float = 1.0,
+    saliency: torch.Tensor | None = None,
+    cells: int | None = None,
 ) -> torch.Tensor:
     """Return float64 (side^2,): D(l, anchor) = Euclid(l, anchor) + gamma D_face(l, anchor).
 
     Args:
-        side: Of the grid of centres.
+        side: Of the grid.
         position: D_face: `saliency`, `relative`, or `euclid` for none.
         gamma: Weight of D_face.
         saliency: (H, H) map; needed for `saliency`.
+        cells: Side of the grid in whose cells distances are measured; by default this grid's own.
     """
+    ratio = (cells or side) / side
     if position == "relative":
-        return euclid(side) + gamma * relative_distance(side)
+        return ratio * (euclid(side) + gamma * relative_distance(side))
     if position == "saliency":
         assert saliency is not None
-        return euclid(side) + gamma * saliency_distance(saliency, side)
-    return euclid(side)
+        return ratio * euclid(side) + gamma * saliency_distance(saliency, side)
+    return ratio * euclid(side)
 
 
 def bucket_index(distance: torch.Tensor, buckets: int) -> torch.Tensor:

@@ -6,11 +6,17 @@ of them. Both are mapped to L local features by the same learned questions.
 
 from __future__ import annotations
 
+from math import isqrt
+from typing import Literal
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from facedistill.distill.objectives.cross_architecture.place_features import place_features
+
+Table = Literal["zeros", "random"]
+"""What the learned vectors of the positional encoding begin as."""
 
 
 def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
@@ -23,17 +29,22 @@ def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 
 
 class LocalCentres(nn.Module):
-    """L learnable centres that ask the pixels: q_l = c_l W_q + b_l.
+    """L centres that ask the pixels: q_l = c_l W_q + b_l.
 
     Args:
-        count: L.
+        count: L, a square number.
         width: d.
         buckets: int64 (L,): the bucket of each centre's distance; None for no encoding.
         size: Number of buckets.
         places: (L, d) features of each centre's own place (`_placed`); None for none.
+        table: What the vectors b of the buckets begin as: zeros, as in iRPE, or drawn from a
+            standard normal distribution, as an entry of c_l W_q is.
+        fixed: c_l are the features of the places on the grid, scaled to mean square 1, and do not
+            learn; else they are learned, from a standard normal distribution on.
     """
 
     bucket: torch.Tensor
+    centres: torch.Tensor
     places: torch.Tensor | None
 
     def __init__(
@@ -43,15 +54,22 @@ class LocalCentres(nn.Module):
         buckets: torch.Tensor | None,
         size: int,
         places: torch.Tensor | None = None,
+        table: Table = "zeros",
+        fixed: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("places", places, persistent=False)
-        self.centres = nn.Parameter(torch.randn(count, width))
+        if fixed:
+            self.register_buffer(
+                "centres", width**0.5 * place_features(isqrt(count), width).float()
+            )
+        else:
+            self.centres = nn.Parameter(torch.randn(count, width))
         self.query = _linear(width, width, bias=False)
         self.table: nn.Parameter | None = None
         if buckets is not None:
-            # As in iRPE the encoding starts at nothing.
-            self.table = nn.Parameter(torch.zeros(size, width))
+            make = torch.zeros if table == "zeros" else torch.randn
+            self.table = nn.Parameter(make(size, width))
             # A checkpoint keeps it: the saliency behind it may have been lost meanwhile.
             self.register_buffer("bucket", buckets)
 
@@ -66,30 +84,51 @@ class LocalCentres(nn.Module):
 class LocalFeatures(nn.Module):
     """Cross-attention of one network: from N pixel features to L local ones.
 
-    e_lj = q_l (f_j W_k)^T / sqrt(d), h_l = sum_j softmax_j(e_lj) f_j W_v, where f are the
+    e_lj = q_l (f_j W_k + b_j)^T / sqrt(d), h_l = sum_j softmax_j(e_lj) f_j W_v, where f are the
     network's features after its own linear projection to d.
 
     Args:
         channels: C of the network.
         width: d.
         places: (side^2, d) features of each pixel's place (`_placed`); None for none.
+        buckets: int64 (side^2,): the bucket of each pixel's distance, for b_j; None for no b_j.
     """
 
+    bucket: torch.Tensor | None
     places: torch.Tensor | None
 
-    def __init__(self, channels: int, width: int, places: torch.Tensor | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        places: torch.Tensor | None = None,
+        buckets: torch.Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.register_buffer("places", places, persistent=False)
+        self.register_buffer("bucket", buckets)
         self.project = _linear(channels, width)
         self.key = _linear(width, width, bias=False)
         self.value = _linear(width, width, bias=False)
 
     def forward(
-        self, queries: torch.Tensor, pixels: torch.Tensor
+        self, queries: torch.Tensor, pixels: torch.Tensor, table: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return h (B, L, d) and the attention (B, L, N) of queries (L, d) to pixels (B, N, C)."""
+        """Return local features and where the centres look.
+
+        Args:
+            queries: (L, d).
+            pixels: (B, N, C).
+            table: (buckets, d), the vectors of which b_j are some; prompts have none.
+
+        Returns:
+            h (B, L, d), and the attention (B, L, N).
+        """
         pixels = self.project(pixels)
-        keys = _placed(self.key(pixels), self.places)
+        keys = self.key(pixels)
+        if self.bucket is not None and table is not None:
+            keys = keys + F.pad(table[self.bucket], (0, 0, 0, keys.shape[1] - len(self.bucket)))
+        keys = _placed(keys, self.places)
         scores = queries @ keys.transpose(1, 2) / queries.shape[1] ** 0.5
         attention = scores.softmax(dim=2)
         return attention @ self.value(pixels), attention

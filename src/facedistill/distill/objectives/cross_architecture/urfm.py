@@ -7,12 +7,11 @@ compared one by one.
 
 from __future__ import annotations
 
-from math import inf, isqrt
-from typing import Any, Literal
+from collections.abc import Mapping as Named
+from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from facedistill.core.errors import FacedistillError
@@ -24,39 +23,33 @@ from facedistill.distill.objectives.base import (
     MapOfFace,
     MapsOverFaces,
     Objective,
-    Parts,
 )
 from facedistill.distill.objectives.context import RunContext
-from facedistill.distill.objectives.cross_architecture.facial_position import (
-    Position,
-    bucket_index,
-    facial_distance,
-)
-from facedistill.distill.objectives.cross_architecture.local_features import (
-    LocalCentres,
-    LocalFeatures,
-    SelfAttention,
-    grid_places,
-)
+from facedistill.distill.objectives.cross_architecture.facial_position import Position
+from facedistill.distill.objectives.cross_architecture.local_features import Table
 from facedistill.distill.objectives.cross_architecture.map_similarity import correlation, map_cosine
+from facedistill.distill.objectives.cross_architecture.mapping import Mapping, MappingOptions
+from facedistill.distill.objectives.cross_architecture.mapping_stage import MappingStage
 from facedistill.distill.objectives.cross_architecture.pixel_features import PixelFeatures
+from facedistill.distill.objectives.cross_architecture.standardising import (
+    Normalise,
+    spread,
+    standardised,
+)
 from facedistill.distill.objectives.gathering import gathered
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.registry import objective
+from facedistill.distill.objectives.teacher_stage import (
+    StageLength,
+    TeacherStage,
+    frozen,
+    same_weights,
+)
 from facedistill.distill.teachers.saliency import TOP
 from facedistill.models.outputs import Outputs
 
-MOST_CENTRES = 64 * 64
-"""As many as a face has pixels that could matter; each looks at all and is compared with all."""
-
-MOST_WIDTH = 8192
-"""Of local features; heads and buckets may not be more either."""
-
-Normalise = Literal["images", "channels", "none"]
-"""What the local features are standardised over."""
-
-Learns = Literal["student", "both"]
-"""Whose mapping from pixels to local features learns."""
+Learns = Literal["student", "both", "teacher_first"]
+"""Whose mapping from pixels to local features learns, and when."""
 
 
 @objective("urfm")
@@ -69,14 +62,25 @@ class UnifiedReceptiveFields(Objective):
     squared distance of two rows of attention; L_feat = mean (z_s - z_t)^2 over images, centres and
     channels.
 
-    Where both sides learn, the loss is lowest where h or z no longer say anything. Two things stand
-    against that. Both are standardised before they are compared, the mean over centres and what
-    each centre adds to it apart. And with `learns: student` the teacher's mapping keeps the random
-    weights that it began with, which lose nothing of what its pixels say, and what both share
-    learns from the student's side alone; gradient reaches the teacher's prompts all the same. The
-    parts `*_over_centres` and `*_over_images` tell how much h and z vary: near 0 they have
-    collapsed. With `normalise: images` L_feat is about 2 for features that have nothing to do with
-    each other.
+    Where both sides learn, the loss is lowest where h or z no longer say anything. Against that
+    both are standardised before they are compared, the mean over centres and what each centre adds
+    to it apart, and `learns` says whose mapping learns:
+
+    - `teacher_first`: the teacher's mapping learns first, from the teacher alone (`MappingStage`):
+      a head has to give the teacher's embedding from what is mapped, and the cosines of what is
+      mapped have to be those of the embeddings. It then stays, and so does all that both share; the
+      student's mapping has to meet it. The file that it leaves beside the teacher serves all runs
+      with that teacher, those faces and these options; `mapping` names one to take instead.
+    - `student`: the teacher's mapping keeps the random weights that it began with, and what both
+      share learns from the student's side alone. It loses nothing of what its pixels say, but what
+      is compared hardly tells identities: centres that attend to everything alike differ by less
+      than a hundredth, and that is what standardising then enlarges.
+    - `both` learn at once.
+
+    Gradient reaches the teacher's prompts in each. The parts `*_over_centres` and `*_over_images`
+    tell how much h and z vary: near 0 they have collapsed. With `normalise: images` L_feat is about
+    2 for features that have nothing to do with each other. `facedistill probe` measures how well
+    what is compared tells identities.
 
     In the method nothing ties a centre's keys to a place on the face, so that one centre may look
     at an eye in the student and at the chin in the teacher. `places` does: fixed features of each
@@ -88,9 +92,10 @@ class UnifiedReceptiveFields(Objective):
 
     Source: cross-architecture distillation (Zhao et al., ACM MM 2023, arXiv 2306.14662). What the
     paper chose for L, d, heads, gamma, lambda_1, lambda_2, the buckets, D_face, what is shared, the
-    normalisation, whose mapping learns, the shortcut past the self-attention and the scale of
-    L_attn is not known here: all of that is this project's, and so are the places. (The mean over
-    all L x L entries would make L_attn 1/L of what it is here.)
+    normalisation, whose mapping learns and when, the shortcut past the self-attention and the scale
+    of L_attn is not known here: all of that is this project's, and so are the places, fixed centres
+    and the code on keys. (A public note has the encoding's table begin at random, and on the side
+    of the queries. The mean over all L x L entries would make L_attn 1/L of what it is here.)
 
     Pixels may be a CNN's map or a Transformer's tokens, prompts among them, of any number and width
     on either side. With `normalise: images` the loss depends on the micro-batch, of all processes
@@ -105,11 +110,23 @@ class UnifiedReceptiveFields(Objective):
             `euclid`, or with D_face `saliency` or `relative` added.
         gamma: Weight of D_face.
         buckets: Learned vectors b_l; 4 are iRPE's default.
+        table: They begin as `zeros`, as in iRPE, or at `random`.
+        coded_keys: Add them to the pixels' keys too, by each pixel's own distance.
         places: Add features of their places to queries and keys; d is then a multiple of 4.
         place_scale: How much they count.
+        fixed_centres: The centres are features of their places on the grid and do not learn; d is
+            then a multiple of 4.
         shared: One set of centres, W_q and b_l for both networks; else each has its own.
-        shared_attention: One self-attention for both networks; else each has its own.
-        learns: Whose mapping learns: the `student`'s, or `both`.
+        shared_attention: One self-attention for both networks; else each has its own. With
+            `teacher_first` a student's own begins as the teacher's.
+        learns: Whose mapping learns: the `student`'s, `both`, or the teacher's before the student's
+            (`teacher_first`).
+        mapping: With `teacher_first`, a file of a mapping that has learned, to take instead.
+        mapping_epochs: Over the training faces, of the stage in which the teacher's mapping learns.
+        mapping_lr: Highest learning rate of that stage (AdamW, one cycle).
+        mapping_batch: Its images per step; fewer where the faces are fewer.
+        mapping_seed: Of its weights and order; it does not depend on the run's seed.
+        mapping_relations: Weight of the relations in it.
         normalise: Standardise h and z over `images` (each channel of each local feature over the
             batch, of two images or more), over `channels` (each local feature), or not (`none`).
             Only the first keeps features from becoming the same for all images.
@@ -127,22 +144,30 @@ class UnifiedReceptiveFields(Objective):
         position: Position = "saliency",
         gamma: float = 1.0,
         buckets: int = 4,
+        table: Table = "zeros",
+        coded_keys: bool = False,
         places: bool = False,
         place_scale: float = 12.0,
+        fixed_centres: bool = False,
         shared: bool = True,
         shared_attention: bool = True,
         learns: Learns = "student",
+        mapping: str | None = None,
+        mapping_epochs: float = 4.0,
+        mapping_lr: float = 2e-3,
+        mapping_batch: int = 128,
+        mapping_seed: int = 0,
+        mapping_relations: float = 1.0,
         normalise: Normalise = "images",
         lambda_1: float = 1.0,
         lambda_2: float = 1.0,
     ) -> None:
         super().__init__()
-        _check(centres, width, heads, gamma, buckets, place_scale)
-        if min(lambda_1, lambda_2) < 0 or lambda_1 == lambda_2 == 0:
-            raise ValueError(
-                "lambda_1 and lambda_2 must not be negative, nor both 0 (to go without it, set "
-                "objectives.urfm to null)"
-            )
+        self.options = MappingOptions(
+            centres, width, heads, position, gamma, buckets, table, coded_keys, places, place_scale,
+            fixed_centres, normalise,
+        )  # fmt: skip
+        _check(lambda_1, lambda_2, mapping_relations, mapping, learns)
         self.student, self.teacher = context.pixel_features
         self.needs = frozenset(
             {
@@ -152,33 +177,58 @@ class UnifiedReceptiveFields(Objective):
                 *({"run.saliency"} if position == "saliency" else ()),
             }
         )
-        self.learns, self.normalise = learns, normalise
-        self.lambda_1, self.lambda_2 = lambda_1, lambda_2
-        self.side = isqrt(centres)
+        self.learns, self.lambda_1, self.lambda_2 = learns, lambda_1, lambda_2
         self.saliency = context.saliency if position == "saliency" else None
-        chosen = None
-        if position != "none":
-            distance = facial_distance(self.side, position, gamma, self.saliency)
-            chosen = bucket_index(distance, buckets)
-        scale = place_scale if places else None
-        asked = (centres, width, chosen, buckets, grid_places(self.side, width, scale))
-        self.student_centres = LocalCentres(*asked)
-        self.teacher_centres = self.student_centres if shared else LocalCentres(*asked)
-        self.student_local = LocalFeatures(
-            self.student.channels, width, grid_places(self.student.side, width, scale)
+        self.student_centres = self.options.new_centres(self.saliency)
+        self.teacher_centres = (
+            self.student_centres if shared else self.options.new_centres(self.saliency)
         )
-        self.teacher_local = LocalFeatures(
-            self.teacher.channels, width, grid_places(self.teacher.side, width, scale)
-        )
-        self.student_attention = SelfAttention(width, heads)
+        self.student_local = self.options.new_local(self.student, self.saliency)
+        self.teacher_local = self.options.new_local(self.teacher, self.saliency)
+        self.student_attention = self.options.new_attention()
         self.teacher_attention = (
-            self.student_attention if shared_attention else SelfAttention(width, heads)
+            self.student_attention if shared_attention else self.options.new_attention()
         )
+        self.learned = learns != "teacher_first"
         if learns == "student":
-            self._hold_the_teachers_own()
+            frozen(self.teacher_local)
+            for own in (self.teacher_centres, self.teacher_attention):
+                if own not in (self.student_centres, self.student_attention):
+                    frozen(own)
+        elif learns == "teacher_first":
+            for part in self.of_teacher:
+                frozen(part)
+        self._stage = lambda: MappingStage(
+            self.options,
+            self.teacher,
+            context.require_teacher(),
+            self.saliency,
+            relations=mapping_relations,
+            length=StageLength(mapping_epochs, mapping_lr, mapping_batch, mapping_seed),
+            given=Path(mapping).expanduser() if mapping else None,
+        )
+
+    def teacher_stage(self) -> TeacherStage | None:
+        """Return what learns from the teacher alone; None where nothing does."""
+        return self._stage() if self.learns == "teacher_first" else None
+
+    def take_stage(self, stage: TeacherStage) -> None:
+        """Take the mapping that has learned for the teacher's, and for all that both share."""
+        assert isinstance(stage, MappingStage)
+        for own, has_learned in zip(self.of_teacher, stage.mapping, strict=True):
+            same_weights(own, has_learned)
+        # The student's own begin where the teacher's have ended; shared ones are the same.
+        same_weights(self.student_centres, stage.centres)
+        same_weights(self.student_attention, stage.attention)
+        self.learned = True
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Loss:
         """Return the loss, L_attn, L_feat, and how h and z vary and where the centres look."""
+        if not self.learned:
+            raise FacedistillError(
+                "objective 'urfm' with learns: teacher_first has no mapping of the teacher yet: "
+                "train what `teacher_stage` returns and hand it to `take_stage`"
+            )
         pixels_s = at_least_float32(self.student.rows(student))
         pixels_t = at_least_float32(self.teacher.rows(teacher))
         # Features may have a hundred times more in common than they differ by, and standardising
@@ -187,24 +237,38 @@ class UnifiedReceptiveFields(Objective):
             return self._compared(pixels_s, pixels_t)
 
     def _compared(self, pixels_s: torch.Tensor, pixels_t: torch.Tensor) -> Loss:
-        of_student, seen_s = self.student_local(self.student_centres(), pixels_s)
-        centres = self._of_teacher(self.teacher_centres)
-        target, seen_t = self._of_teacher(self.teacher_local, centres, pixels_t)
-        if self.normalise == "images":
-            of_student, target = gathered(of_student, target)
-            _check_batch(len(of_student))
-        h_s, h_t = self._normalised(of_student), self._normalised(target)
-        mixed_s, map_s = self.student_attention(h_s)
-        mixed_t, map_t = self._of_teacher(self.teacher_attention, h_t)
-        z_s, z_t = self._normalised(mixed_s), self._normalised(mixed_t)
-        attn = map_s.shape[-1] * F.mse_loss(map_s, map_t)
-        feat = F.mse_loss(z_s, z_t)
+        over = self.options.normalise
+        held = self.learns != "both"
+        of_student = self.of_student(pixels_s, over, gather=self._gathered)
+        target = self.of_teacher(pixels_t, over, detached=held, gather=self._gathered)
+        maps_s, maps_t = of_student.maps, target.maps
+        attn = maps_s.shape[-1] * F.mse_loss(maps_s, maps_t)
+        feat = F.mse_loss(of_student.z, target.z)
         parts = {"attn": attn.detach(), "feat": feat.detach()}
-        parts |= spread("student", of_student) | spread("teacher", target)
-        parts |= spread("student_z", mixed_s) | spread("teacher_z", mixed_t)
-        fields = _on_grid(seen_s, self.student), _on_grid(seen_t, self.teacher)
+        parts |= spread("student", of_student.h) | spread("teacher", target.h)
+        parts |= spread("student_z", of_student.mixed) | spread("teacher_z", target.mixed)
+        fields = _on_grid(of_student.seen, self.student), _on_grid(target.seen, self.teacher)
         parts |= {"agreement": map_cosine(*fields).mean(), "correlation": correlation(*fields)}
         return self.lambda_1 * attn + self.lambda_2 * feat, parts
+
+    @property
+    def of_student(self) -> Mapping:
+        """The student's mapping."""
+        return Mapping(self.student_centres, self.student_local, self.student_attention)
+
+    @property
+    def of_teacher(self) -> Mapping:
+        """The teacher's mapping."""
+        return Mapping(self.teacher_centres, self.teacher_local, self.teacher_attention)
+
+    @torch.no_grad()
+    def target_features(self, teacher: Outputs) -> Named[str, torch.Tensor]:
+        """Return h and z of the teacher, a row per image, standardised over the images given."""
+        pixels = at_least_float32(self.teacher.rows(teacher))
+        with torch.autocast(pixels.device.type, enabled=False):
+            mapped = self.of_teacher(pixels, self.options.normalise)
+            h = standardised(mapped.h, self.options.normalise)
+        return {"h": h.flatten(1), "z": mapped.z.flatten(1)}
 
     def looks_at(self, student: Outputs, teacher: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return where the centres look: attention (B, L, side, side) in student and teacher.
@@ -213,12 +277,12 @@ class UnifiedReceptiveFields(Objective):
         may sum to less than 1.
         """
         sides = (
-            (self.student_centres, self.student_local, self.student, student),
-            (self.teacher_centres, self.teacher_local, self.teacher, teacher),
+            (self.of_student, self.student, student),
+            (self.of_teacher, self.teacher, teacher),
         )
         of_student, target = (
-            _on_grid(local(centres(), at_least_float32(pixels.rows(outputs)))[1], pixels)
-            for centres, local, pixels, outputs in sides
+            _on_grid(mapping.local_features(at_least_float32(pixels.rows(outputs)))[1], pixels)
+            for mapping, pixels, outputs in sides
         )
         return of_student, target
 
@@ -242,57 +306,12 @@ class UnifiedReceptiveFields(Objective):
             },
         )
 
-    def _hold_the_teachers_own(self) -> None:
-        of_student = {id(weight) for part in self._student_parts() for weight in part.parameters()}
-        for weight in self.parameters():
-            weight.requires_grad_(id(weight) in of_student)
-
-    def _student_parts(self) -> list[nn.Module]:
-        return [self.student_centres, self.student_local, self.student_attention]
-
-    def _of_teacher(self, part: nn.Module, *inputs: torch.Tensor) -> Any:
-        """Run a part of the mapping for the teacher: its weights learn from that or do not."""
-        if self.learns == "both":
-            return part(*inputs)
-        weights = {name: weight.detach() for name, weight in part.named_parameters()}
-        return functional_call(part, weights, inputs)
-
-    def _normalised(self, features: torch.Tensor) -> torch.Tensor:
-        if self.normalise == "none":
-            return features
-        axis = 0 if self.normalise == "images" else 2
-        # The centres' mean and what each adds to it are standardised apart: together, the loss
-        # would fall fastest by making all centres say the same.
-        common = features.mean(dim=1, keepdim=True)
-        both = _standardised(common, axis) + _standardised(features - common, axis)
-        return both / 2**0.5
-
-
-_EPSILON = 1e-5
-"""Added to variances, as normalisation layers do."""
-
-
-def _standardised(features: torch.Tensor, axis: int) -> torch.Tensor:
-    """Bring features to mean 0 and variance 1 over an axis."""
-    centred = features - features.mean(dim=axis, keepdim=True)
-    return centred * (centred.square().mean(dim=axis, keepdim=True) + _EPSILON).rsqrt()
-
-
-@torch.no_grad()
-def spread(name: str, features: torch.Tensor) -> Parts:
-    """Return the variance of (B, L, d) over centres and over images, as shares of mean square.
-
-    Shares, since what counts is whether features differ, not how long they are: 0 where they are
-    all the same, 1 where they have nothing in common.
-
-    What all features have in common counts in the mean square. Tokens of a trained Transformer have
-    much of it, so that its h may vary by less than 0.01 and be sound: watch whether that falls.
-    """
-    power = features.square().mean().clamp(min=torch.finfo(features.dtype).tiny)
-    return {
-        f"{name}_over_centres": features.var(dim=1, unbiased=False).mean() / power,
-        f"{name}_over_images": features.var(dim=0, unbiased=False).mean() / power,
-    }
+    def _gathered(self, h: torch.Tensor) -> torch.Tensor:
+        if self.options.normalise != "images":
+            return h
+        (everyone,) = gathered(h)
+        _check_batch(len(everyone))
+        return everyone
 
 
 def _on_grid(attention: torch.Tensor, pixels: PixelFeatures) -> torch.Tensor:
@@ -309,21 +328,14 @@ def _check_batch(images: int) -> None:
 
 
 def _check(
-    centres: int,
-    width: int,
-    heads: int,
-    gamma: float,
-    buckets: int,
-    place_scale: float,
+    lambda_1: float, lambda_2: float, relations: float, mapping: str | None, learns: Learns
 ) -> None:
-    if not 1 <= centres <= MOST_CENTRES or isqrt(centres) ** 2 != centres:
+    if min(lambda_1, lambda_2) < 0 or lambda_1 == lambda_2 == 0:
         raise ValueError(
-            f"centres is {centres}, it must be a square number (25, 49, 64) up to {MOST_CENTRES}"
+            "lambda_1 and lambda_2 must not be negative, nor both 0 (to go without it, set "
+            "objectives.urfm to null)"
         )
-    for name, value in {"width": width, "heads": heads, "buckets": buckets}.items():
-        if not 1 <= value <= MOST_WIDTH:
-            raise ValueError(f"{name} is {value}, it must be 1 to {MOST_WIDTH}")
-    if gamma < 0:
-        raise ValueError("gamma must not be negative")
-    if not 0 <= place_scale < inf:
-        raise ValueError(f"place_scale is {place_scale}, it must be 0 or more and finite")
+    if relations < 0:
+        raise ValueError("mapping_relations must not be negative")
+    if mapping and learns != "teacher_first":
+        raise ValueError(f"mapping is for learns: teacher_first, and learns is {learns}")
