@@ -24,6 +24,13 @@ def test_main_job_leaves_a_student_and_its_onnx_file(story):
         (["evaluate", "absent.onnx", "procedural:identities=9,images=4,size=32"], "absent.onnx"),
         (["distill", "fdc"], "did you mean 'fcd'?"),
         (["inspect", "nowhere"], "nowhere"),
+        (["trian", "arcface"], "no such command 'trian'"),
+        (["train", "arcface", "--outt", "x"], "no such option: --outt; did you mean '--out'?"),
+        (["train", "arcface", "--seed", "3"], "give --set seed=VALUE"),
+        (["train", "arcface", "--epochs", "3"], "give --set training.epochs=VALUE"),
+        (["train"], "missing argument 'recipe' (see `"),
+        (["bench", "x.onnx", "--batch", "no"], "invalid value for '--batch': input should be"),
+        (["export", "x", "--out"], "option '--out' requires an argument"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, line, monkeypatch, capsys):
@@ -81,6 +88,9 @@ MISTAKES = [
         ["compare", "plain=arcfase", "fcd", "--out", "x"],
         ["compare", "arcface", "fcd", "--set", "data.trian=x", "--out", "x"],
         ["compare", "arcface", "--set", "student.network=mobilefacenett", "--out", "x"],
+        ["compare", "arcface", "--pairs", "nowhere.bin", "--out", "x"],
+        ["compare", "arcface", "fcd", "--set", "data.train=nowhere", "--out", "x"],
+        ["train", "arcface"],
         ["export", "x.safetensors", "--target", "onxx", "--out", "x"],
         ["export", "nowhere.safetensors", "--out", "x"],
         ["prepare", "photos", "--out", "x"],
