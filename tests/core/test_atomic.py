@@ -77,7 +77,9 @@ def test_disk_full_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, call):
     owner = os if call == "fsync" else Path
     monkeypatch.setattr(owner, call, full)
     with (
-        pytest.raises(FacedistillError, match=r"cannot write .*file: No space left"),
+        pytest.raises(
+            FacedistillError, match=r"cannot write .*file: No space left.*: free some space"
+        ),
         atomic_path(tmp_path / "file") as temporary,
     ):
         temporary.write_text("new")

@@ -42,3 +42,8 @@ def test_what_cannot_be_imported_is_one_line(tmp_path, text, reason):
         import_modules(["their_broken"])
     assert "\n" not in str(caught.value)
     import_inherited()
+
+
+def test_a_network_is_no_module():
+    with pytest.raises(FacedistillError, match=r"x\.onnx: that is a network.*--teacher"):
+        import_modules(["x.onnx"])

@@ -1,9 +1,10 @@
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.recipe.loading import load_recipe
+from facedistill.recipe.loading import load_recipe, require_faces
 from tests.recipe.full_recipe import FULL, leaves, refused
 
 
@@ -57,3 +58,13 @@ def read_or_refuse(tmp_path_factory, text):
     again = load_recipe(path)
     assert again == recipe
     assert again.hash == recipe.hash
+
+
+def test_a_shipped_recipe_is_given_faces():
+    with pytest.raises(
+        FacedistillError, match=r"recipe arcface: .*--set data\.train=FACES .*=drawn"
+    ):
+        require_faces(["arcface"], "drawn", ["data.workers=0"])
+    require_faces(["arcface"], "x", ["data.train=x"])
+    require_faces(["arcface"], "x", ["data={train: x}"])
+    require_faces(["my.yaml", "demo"], "x", [])

@@ -5,6 +5,7 @@ Commands import the rooms that they need when they run, so that `facedistill --h
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from typing import Annotated, Any
@@ -112,9 +113,12 @@ def _main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         # A name too long, a folder that may not be searched: the system's word on a file is one.
-        if error.filename is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not full:
             raise
-        typer.echo(f"error: {FacedistillError(f'{error.filename}: {error.strerror}')}", err=True)
+        place = f"{error.filename}: " if error.filename is not None else ""
+        remedy = ": free some space, then run the same command again" if full else ""
+        typer.echo(f"error: {FacedistillError(f'{place}{error.strerror}{remedy}')}", err=True)
         sys.exit(FacedistillError.exit_code)
     except Interrupted as stop:
         typer.echo(str(stop), err=True)

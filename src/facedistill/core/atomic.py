@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import os
@@ -13,6 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facedistill.core.errors import FacedistillError
+
+_REMEDIES = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT), ": free some space there, or write to another disk"
+    ),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), ": write to a folder that you may change"
+    ),
+}
+"""What to do where the operating system refuses."""
 
 
 @contextmanager
@@ -73,7 +84,8 @@ def _refused_as(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FacedistillError(f"cannot write {target}: {error.strerror or error}") from error
+        reason, remedy = error.strerror or error, _REMEDIES.get(error.errno or 0, "")
+        raise FacedistillError(f"cannot write {target}: {reason}{remedy}") from error
 
 
 def require_absent(*targets: Path, overwrite: bool | None = None, give: str = "--out") -> None:

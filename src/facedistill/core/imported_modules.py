@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 
 from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.network_suffixes import is_network
 
 VARIABLE = "FACEDISTILL_IMPORT"
 """Environment variable with the names, separated by commas."""
@@ -49,6 +50,11 @@ def _inherited() -> list[str]:
 def _import(name: str) -> None:
     if name in sys.modules:
         return
+    if is_network(name):
+        raise FacedistillError(
+            f"--import {name}: that is a network, and a Python module is expected: `facedistill "
+            "embed` takes it as --teacher"
+        )
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds text
         sys.path.append(here)
     try:

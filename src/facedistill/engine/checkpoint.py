@@ -181,7 +181,10 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             torch.save({"format": FORMAT} | state, temporary)
         except RuntimeError as error:
             reason = first_line(error)
-            raise FacedistillError(f"cannot write {path}, is the disk full? ({reason})") from error
+            raise FacedistillError(
+                f"cannot write {path}, is the disk full? ({reason}): free some space, then run the "
+                "same command to go on"
+            ) from error
 
 
 def load_checkpoint(path: Path, recipe: str) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from facedistill.recipe.overrides import Override
 from facedistill.recipe.plain_yaml import MAX_BYTES, check_plain, parse_yaml
 from facedistill.recipe.schema import Recipe
 
+DEMO = "demo"
+"""The shipped recipe that is for drawn faces."""
 _SHIPPED = resources.files("facedistill") / "recipe" / "shipped"
 
 
@@ -66,6 +68,26 @@ def load_recipe(source: str | Path, overrides: Iterable[str | Override] = ()) ->
         raise FacedistillError(f"recipe {source}: {first_problem(error, Recipe)}") from error
     except (FacedistillError, ValueError) as error:
         raise FacedistillError(f"recipe {source}: {error}") from error
+
+
+def require_faces(sources: Iterable[str], train: str, settings: Iterable[str]) -> None:
+    """Refuse a shipped recipe to which nobody has given faces: it would learn from drawn ones.
+
+    Args:
+        sources: Names of recipes, or paths.
+        train: The recipe's `data.train`.
+        settings: What the user set.
+
+    Raises:
+        FacedistillError: Naming the key to set.
+    """
+    given = any(Override.parse(each).path in (("data",), ("data", "train")) for each in settings)
+    for source in sources:
+        if not given and source in shipped_recipes() and source != DEMO:
+            raise FacedistillError(
+                f"recipe {source}: say what to train on, --set data.train=FACES (a folder of "
+                f"images, a list, RecordIO; drawn faces to try it out: --set data.train={train})"
+            )
 
 
 def require_known(recipes: Iterable[Recipe]) -> None:

@@ -181,3 +181,13 @@ def test_one_image_referred_to_many_times_is_refused_at_once(tmp_path, monkeypat
     with pytest.raises(FacedistillError, match=r"200 of 200 pairs repeat .*list each pair once"):
         read_bin(path)
     assert len(hashed) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(b"PK\x03\x04....", r"into a \.pt or \.safetensors"), (b"\0\0\x80?....", "own pairs are")],
+)
+def test_a_bin_that_is_something_else_is_called_that(tmp_path, content, line):
+    (tmp_path / "model.bin").write_bytes(content)
+    with pytest.raises(FacedistillError, match=f"model.bin is no file of verification.*{line}"):
+        read_bin(tmp_path / "model.bin")

@@ -14,6 +14,7 @@ PATHS = [f"{name}/{name}_000{number}.jpg" for name, number in (("Ann", 1), ("Ann
     [
         [f"{PATHS[0]} {PATHS[1]} 1", f"{PATHS[0]} {PATHS[2]} 0"],
         [f"{PATHS[0]}\t{PATHS[1]}\tTrue", f"{PATHS[0]}\t{PATHS[2]}\tFalse"],
+        [f"{PATHS[0]};{PATHS[1]};1", f"{PATHS[0]}; {PATHS[2]}; 0"],
         ["left,right,same", f"{PATHS[0]},{PATHS[1]},1.0", f"{PATHS[0]}, {PATHS[2]}, 0"],
         [f"1 {PATHS[0]} {PATHS[1]}", f"0 {PATHS[0]} {PATHS[2]}".replace("/", "\\")],
         ["Ann 1 2", "Ann 1 Eve 1"],

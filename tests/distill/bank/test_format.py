@@ -92,6 +92,8 @@ def test_other_text_is_damage(tmp_path, text):
 
 def test_no_bank_is_named_with_the_remedy(tmp_path):
     with pytest.raises(FacedistillError, match=r"is no bank .* `facedistill embed`"):
+        read_info(tmp_path)
+    with pytest.raises(FacedistillError, match="none: no such file or folder"):
         read_info(tmp_path / "none")
     (tmp_path / "file").write_text("")
     with pytest.raises(FacedistillError, match="is no bank"):

@@ -148,3 +148,10 @@ def test_a_bin_file_is_compared_across_its_tenths(tmp_path):
     report = protocol.evaluate(pixels, EvaluationOptions(resamples=0))
     assert (report.genuine, report.impostors) == (20, 40 * 36 // 2)
     assert [point.target for point in report.points] == [1e-2, 1e-3, 1e-4, 1e-5]
+
+
+def test_a_list_of_pairs_is_no_data_set_and_the_remedies_are_named(tmp_path):
+    (tmp_path / "pairs.csv").write_text("left,right,same\na.png,b.png,1\na.png,c.png,0\n")
+    remedies = rf"leave out --all-pairs, or give {tmp_path}:pairs\.csv"
+    with pytest.raises(FacedistillError, match=remedies):
+        AllPairsProtocol.open(tmp_path / "pairs.csv")

@@ -136,7 +136,8 @@ def test_of_two_networks_the_averaged_one_is_meant(tmp_path):
     weights = weights_of()
     path = tmp_path / "two.pth"
     torch.save({"state_dict": weights_of(), "state_dict_ema": weights}, path)
-    network = load_foreign(path, input=RGB32)
+    with pytest.warns(UserWarning, match=r"2 networks: the averaged .* under state_dict_ema"):
+        network = load_foreign(path, input=RGB32)
     assert torch.equal(network.backbone.linear.weight, weights["linear.weight"])
     torch.save({"student": weights_of(), "teacher": weights}, path)
     refused(path, r"holds 2 networks \(student, teacher\)")

@@ -54,6 +54,8 @@ def read_bin(path: str | Path) -> PairSet:
     require_regular(path)
     try:
         with path.open("rb") as file:
+            _check_beginning(path, file.read(4))
+            file.seek(0)
             content = load_closed_pickle(file, str(path))
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
@@ -67,6 +69,18 @@ def read_bin(path: str | Path) -> PairSet:
     faces = _BinImages(str(path), images, entries)
     return PairSet(
         path.name, faces, shared.pairs, np.array(same, bool), image_names=as_names(entries)
+    )
+
+
+def _check_beginning(path: Path, head: bytes) -> None:
+    """Refuse a file that cannot be a list of images and labels by its first bytes."""
+    if not head or head[:1] in (b"(", b"]") or (head[:1] == b"\x80" and head[1:2] <= b"\x05"):
+        return  # Of an empty one its reader says so.
+    other = "weights of a network belong into a .pt or .safetensors file, and "
+    raise FacedistillError(
+        f"{path} is no file of verification pairs, as InsightFace packs LFW into: "
+        f"{other if head.startswith(b'PK') else ''}own pairs are given as a folder with pairs.txt, "
+        "or as a list"
     )
 
 

@@ -100,7 +100,7 @@ class ClosedUnpickler:
             if name == "STOP":
                 return self._pop(object)
             if name not in _INSTRUCTIONS:
-                self._refuse(f"the instruction {name}")
+                self._refuse(f"something else (pickle {name})")
             _INSTRUCTIONS[name](self, argument)
         self._fail(f"has more than {MAX_INSTRUCTIONS:,} instructions")
 

@@ -126,8 +126,10 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def split_fields(line: str) -> list[str]:
-    """Return the fields of a line, which tabs separate, or commas where it has none, or blanks."""
+    """Return the fields of a line, which tabs separate, else commas, else semicolons, or blanks."""
     separator = next((mark for mark in "\t," if mark in line), None)
+    if separator is None and line.count(";") > 1:
+        separator = ";"
     fields = [field.strip() for field in line.split(separator)]
     while fields and not fields[-1]:  # A table of fewer columns than its widest line.
         fields.pop()

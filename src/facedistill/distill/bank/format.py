@@ -25,6 +25,7 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.missing_files import missing
 from facedistill.core.regular_files import require_regular
 from facedistill.data.sample import KEY_BYTES
 
@@ -205,6 +206,8 @@ def read_info(folder: Path) -> BankInfo:
         with path.open("rb") as file:
             text = file.read(_MAX_JSON_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
+        if not folder.exists():
+            raise missing(folder) from None
         raise FacedistillError(
             f"{folder} is no bank (it has no bank.json): make one with `facedistill embed`"
         ) from None

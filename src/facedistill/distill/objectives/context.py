@@ -26,8 +26,8 @@ Provider = Callable[..., Any]
 """Makes the value of a need; what it returns as None the run does not have."""
 
 NEEDS: dict[str, str] = {
-    "run.identities": "needs labels and the training data has none: remove it or give labelled "
-    "data",
+    "run.identities": "needs labels and the training data has none: remove it, give labelled data, "
+    "or take a recipe that needs none (fcd, coupleface_unlabelled)",
     "run.neighbours": "finds similar identities in a bank and the run has none: make one with "
     "`facedistill embed` and give teacher.bank",
     "run.class_centres": "takes class centres from a teacher of labelled faces and the run has "

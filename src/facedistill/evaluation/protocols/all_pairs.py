@@ -23,6 +23,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.image_list import LIST_SUFFIXES
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.fold_faces import fold_faces
@@ -82,7 +83,10 @@ class AllPairsProtocol(Protocol):
         """
         if is_pair_list(source):
             return AcrossFoldsProtocol(open_pairs(source))
-        faces = open_dataset(source, relabel=True)
+        try:
+            faces = open_dataset(source, relabel=True)
+        except FacedistillError as error:
+            raise _of_pairs(Path(source), error) from error
         check_identities(faces)
         return cls(faces)
 
@@ -250,6 +254,17 @@ def report_all_pairs(
         intervals=intervals,
         comparison=_numbered(compared, labelled),
         health=embedding_health(probes),
+    )
+
+
+def _of_pairs(path: Path, error: FacedistillError) -> FacedistillError:
+    """Return why a source is no labelled data set; of a list, also what to do if it is of pairs."""
+    if path.suffix.lower() not in LIST_SUFFIXES:
+        return error
+    return FacedistillError(
+        f"{error}; if it lists pairs, leave out --all-pairs, or give {path.parent}:{path.name} to "
+        "compare all images in it",
+        error.details,
     )
 
 

@@ -8,6 +8,7 @@ by the mark of its layout: whatever stands before the mark is the prefix.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,11 @@ def find_network(content: Any, path: Path) -> Found:
         ]
     averaged = [each for each in found if _AVERAGED.search(each.place.lower())]
     if len(found) > 1 and len(averaged) == 1:
+        warnings.warn(
+            f"{path} holds {len(found)} networks: the averaged weights (EMA) are taken, under "
+            f"{shown(averaged[0].place.rstrip('.'))}",
+            stacklevel=3,
+        )
         found = averaged
     if len(found) > 1:
         places = ", ".join(shown(each.place.rstrip(".") or "its own") for each in found[:5])
