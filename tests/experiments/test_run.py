@@ -153,10 +153,43 @@ def test_a_run_goes_on_with_another_number_of_workers(tmp_path):
     assert train(tmp_path, "data.workers=1", "data.cache=ram").steps == first.steps
 
 
-def test_one_identity_alone_is_warned_of(tmp_path):
+def test_one_identity_alone_is_refused_where_identities_are_learned(tmp_path):
     one = "data.train=procedural:identities=1,images=8,size=16"
-    with pytest.warns(UserWarning, match="all 8 images are of one identity, so there is nothing"):
+    with (
+        pytest.warns(UserWarning, match="all 8 images are of one identity, so there is nothing"),
+        pytest.raises(FacedistillError, match="objective 'margin_softmax' learns to tell"),
+    ):
         train(tmp_path, one, "training.steps=1")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_says_how_it_goes_and_how_it_ended_beside_its_teacher(tmp_path):
+    data = "procedural:identities=12,images=4,size=16"
+    make_bank(tmp_path / "bank", data)
+    settings = [
+        *(f"data.train={data}", "data.validation_identities=6", "data.validation_pairs=20"),
+        *(f"teacher.bank={tmp_path / 'bank'}", "training.evaluate_steps=3", "training.ema=0.9"),
+        "objectives.fcd={}",
+    ]
+    lines = []
+    train(tmp_path / "run", *settings, say=lines.append)
+    first, last = (line for line in lines if line.startswith("step "))
+    assert re.fullmatch(
+        r"step 3 of 6: loss [\d.]+, validation accuracy [\d.]+ % \(best so far\)", first
+    )
+    assert last.startswith("step 6 of 6: loss ")
+    head, student, teacher, difference = lines[-4:]
+    assert head.split() == [*["on", "what", "is", "split", "off", "to", "validate", "accuracy"]]
+    assert re.match(r"student \(best, step [36]\) +[\d.]+ %$", student)
+    assert re.match(r"teacher \(from the bank\) +[\d.]+ %$", teacher)
+    percent = [float(line.split()[-2]) for line in (student, teacher)]
+    found = re.match(r"student - teacher +([-+][\d.]+) \(.* to .*\) percentage points$", difference)
+    assert float(found[1]) == pytest.approx(percent[0] - percent[1], abs=0.011)
+    (tmp_path / "run" / "summary.json").unlink()
+    lines.clear()
+    train(tmp_path / "run", *settings, say=lines.append)
+    assert "resumed at step 6 of 6" in lines
+    assert [head, student, teacher, difference] == lines[-4:]
 
 
 def test_a_folder_in_which_nothing_was_made_can_be_used_again(tmp_path):

@@ -60,6 +60,9 @@ class Host(Protocol):
     def save(self, network: FaceNetwork, name: str, report: Report | None) -> None:
         """Write a model file of the given name that carries the figures of its validation."""
 
+    def say(self, line: str, /) -> None:
+        """Tell the user how training goes, in a line."""
+
 
 @dataclass(frozen=True)
 class LoopOptions:
@@ -142,6 +145,8 @@ class Fit:
         """The step of the checkpoint in the folder; None without one."""
         self.images_per_second = 0.0
         self.seconds_per_step = 0.0
+        self.loss: float | None = None
+        """Mean loss of the steps logged last."""
 
     @property
     def position(self) -> Position:
@@ -197,6 +202,7 @@ class Fit:
         path = self.host.folder / CHECKPOINT
         if resume(path, self.state, self.origin, self.accelerator.device):
             self.saved_step = self.position.step
+            self.host.say(f"resumed at step {self.saved_step:,} of {self.options.steps:,}")
         if len(set(gather_object([self.position.step]))) > 1:
             raise FacedistillError(
                 f"the processes do not all see the checkpoint in {self.host.folder}: "
@@ -274,6 +280,7 @@ class Fit:
         if step % options.log_every == 0 or step == options.steps:
             self.state.means.share(self._mean)
             means = self.state.means.take()
+            self.loss = means["loss"]
             epoch = step / self.loader.order.steps_per_epoch
             if log:
                 lr = self.optimizer.param_groups[0]["lr"]
@@ -294,10 +301,22 @@ class Fit:
             self.host.save(student, "last", report)
             # Without validation the last weights are the best that is known.
             score = report.score if report else float(self.position.step)
-            if score > self.position.best:
+            better = score > self.position.best
+            if better:
                 self.position.best = score
                 self.host.save(student, "best", report)
+            self.host.say(self._evaluated(report, better))
         self.accelerator.wait_for_everyone()
+
+    def _evaluated(self, report: Report | None, better: bool) -> str:
+        """One line on an evaluation, for whoever reads along."""
+        parts = [] if self.loss is None else [f"loss {self.loss:.4f}"]
+        if report and report.figures:
+            name, value = next(iter(report.figures.items()))
+            known = "best so far" if better else f"best {100 * abs(self.position.best):.2f} %"
+            parts.append(f"validation {name} {100 * value:.2f} % ({known})")
+        step = f"step {self.position.step:,} of {self.options.steps:,}"
+        return f"{step}: {', '.join(parts)}" if parts else step
 
     def _keep(self, stop: StopRequest) -> None:
         """Save when it is time, when asked to stop, and at the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from facedistill.experiments.build.student import create_student
 from facedistill.experiments.build.teacher import open_teacher
 from facedistill.experiments.build.teacher_stages import run_teacher_stages
 from facedistill.experiments.build.training_data import (
+    check_identities,
     create_order,
     open_loader,
     open_test_set,
@@ -47,10 +48,11 @@ from facedistill.experiments.run_health import run_health
 from facedistill.experiments.run_metadata import run_metadata
 from facedistill.experiments.summary import Summary, read_summary, write_summary
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.files.model_file import save_model
+from facedistill.models.files.model_file import load_model, save_model
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.schema import Recipe
+from facedistill.report.documents.validation_outcome import outcome_lines
 
 
 def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
@@ -115,10 +117,13 @@ class Run:
             name: open_test_set(recipe, each) for name, each in recipe.evaluation.items()
         }
         self.step, self.teachers = self._train_and_teach()
+        check_identities(self.faces, dict(self.step.objectives.items()))
         order = create_order(recipe, self.faces, accelerator)
         check_micro_batches(order.batch_size, training.accumulate, accelerator.num_processes)
         expect_gradients(accelerator, self.step)
         self.options = loop_options(recipe, order, self.faces.fingerprint)
+        self.best: Report | None = None
+        """Figures of the best weights, where this session found them."""
         teachers = [self.teachers.own, *self.teachers.others.values()]
         self.metadata = run_metadata(
             recipe, teachers, self.faces, self.step.student.metadata.trained_on
@@ -167,6 +172,7 @@ class Run:
             self.say(f"shares of the gradient: {_shares_line(summary.gradient_shares)}")
         if summary.skipped:
             self.say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
+        self._say_outcome(records)
         return summary
 
     def validate(self, network: FaceNetwork) -> Report | None:
@@ -183,6 +189,8 @@ class Run:
 
     def save(self, network: FaceNetwork, name: str, report: Report | None) -> None:
         """Write a model file of the given name, and what objectives leave beside it."""
+        if name == "best":
+            self.best = report
         path = self.folder / f"{name}.safetensors"
         metadata = self.metadata
         if report:
@@ -206,6 +214,16 @@ class Run:
         for evaluation in evaluations.values():
             self.say(evaluation.line())
         return {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
+
+    def _say_outcome(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Say what the best weights do on what was split off, beside the teacher."""
+        if self.validation is None:
+            return
+        device = self.accelerator.device
+        report = self.best or self.validate(load_model(self.folder / BEST).to(device))
+        assert report is not None
+        for line in outcome_lines(report, self.validation, self.teachers.own, records):
+            self.say(line)
 
     def _validation_batch(self) -> int:
         """Images at a time: what fits training fits without gradients."""
@@ -235,7 +253,8 @@ class Run:
     def _opening_line(self) -> str:
         recipe, own = self.recipe, self.teachers.own
         teacher = f", distilled from {own.name}" if own else ""
-        faces = f"{self.recipe.student.network} on {_faces_line(self.faces)}"
+        marked = recipe.student.landmarks is not None
+        faces = f"{recipe.student.network} on {_faces_line(self.faces, marked)}"
         return f"{recipe.name}: {faces}{teacher}; {self.options.steps:,} steps"
 
 
@@ -276,8 +295,8 @@ def _shares_line(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
 
 
-def _faces_line(faces: FaceDataset) -> str:
+def _faces_line(faces: FaceDataset, marked: bool) -> str:
     identities = int(faces.labels.max()) + 1
     if not identities:
-        return f"{len(faces):,} unlabelled faces"
+        return f"{len(faces):,} {'faces with landmarks' if marked else 'unlabelled faces'}"
     return f"{len(faces):,} faces of {identities:,} identities"

@@ -5,7 +5,12 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.bin_pairs import write_bin
 from facedistill.data.pairs.pair_set import PairSet
-from facedistill.experiments.build.training_data import create_order, open_test_set, split_data
+from facedistill.experiments.build.training_data import (
+    check_identities,
+    create_order,
+    open_test_set,
+    split_data,
+)
 from facedistill.recipe.loading import load_recipe
 from tests.engine.standin import tiny_recipe
 from tests.experiments.landmark_recipe import landmark_recipe as recipe
@@ -18,8 +23,9 @@ def test_images_are_split_off_where_faces_have_no_labels():
     assert len(keys) == 30
     with pytest.raises(FacedistillError, match="set one of them to 0"):
         split_data(recipe("data.validation_images=8", "data.validation_identities=4"))
-    with pytest.raises(FacedistillError, match="cannot set 30 images apart"):
-        split_data(recipe("data.validation_identities=0", "data.validation_images=30"))
+    with pytest.warns(UserWarning, match=r"30 images, data\.validation_images is 30: 6 are split"):
+        _, few = split_data(recipe("data.validation_identities=0", "data.validation_images=30"))
+    assert len(few) == 6
     with pytest.raises(FacedistillError, match="validation_images is for landmark networks"):
         split_data(recipe("data.validation_images=8", "student.landmarks=null"))
 
@@ -91,6 +97,38 @@ def test_a_batch_is_no_larger_than_the_set():
     single = arcface_recipe(1, 1, "data.validation_identities=0")
     with pytest.raises(FacedistillError, match=r"training\.batch_size 128 is larger"):
         create_order(single, split_data(single)[0], _OneProcess())
+
+
+def test_a_batch_of_whole_identities_is_no_larger_than_the_set():
+    small = arcface_recipe(9, 3, "data.validation_identities=0", "data.images_per_person=2")
+    training, _ = split_data(small)
+    with pytest.warns(UserWarning, match=r"9 identities .*training\.batch_size\).*: 18 are taken"):
+        assert create_order(small, training, _OneProcess()).batch_size == 18
+    single = arcface_recipe(1, 3, "data.validation_identities=0", "data.images_per_person=2")
+    with pytest.raises(FacedistillError, match=r"training\.batch_size 128 is larger"):
+        create_order(single, split_data(single)[0], _OneProcess())
+
+
+class _Learning:
+    needs = frozenset({"student.embedding", "run.identities"})
+
+
+class _Imitating:
+    needs = frozenset({"student.embedding", "teacher.embedding"})
+
+
+@pytest.mark.parametrize(
+    ("identities", "images", "reason"),
+    [(1, 3, "all 3 images are of one identity"), (3, 1, "every identity has one image")],
+)
+def test_labels_that_tell_nothing_apart_are_refused_where_they_are_learned(
+    identities, images, reason
+):
+    faces = open_dataset(f"procedural:identities={identities},images={images},size=16")
+    with pytest.raises(FacedistillError, match=f"{reason}, and objective 'arc' learns"):
+        check_identities(faces, {"fcd": _Imitating(), "arc": _Learning()})
+    check_identities(faces, {"fcd": _Imitating()})
+    check_identities(open_dataset("procedural:identities=2,images=2"), {"arc": _Learning()})
 
 
 def test_all_pairs_of_folds_that_share_images_are_refused_before_training(tmp_path):

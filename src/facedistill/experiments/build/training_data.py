@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from accelerate import Accelerator
 
 from facedistill.core.errors import FacedistillError
@@ -75,11 +77,15 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
                 "data.validation_identities identities that are not: set one of them to 0"
             )
         _require_landmarks(faces, "data.validation_images: 0 validates on none")
-        training, held_out = split_images(len(faces), data.validation_images, SPLIT_SEED)
+        count = _images_split_off(faces, data.validation_images)
+        training, held_out = split_images(len(faces), count, SPLIT_SEED)
         return Subset(faces, training), Subset(faces, held_out)
     if data.validation_identities and not identities:
+        has = "no labels"
+        if recipe.student.landmarks is not None:
+            has = "landmarks and no identities (data.validation_images splits off images)"
         warnings.warn(
-            f"{faces.name} has no labels: no identities are split off to validate on, {_LAST}",
+            f"{faces.name} has {has}: no identities are split off to validate on, {_LAST}",
             stacklevel=2,
         )
     if not data.validation_identities or not identities:
@@ -96,6 +102,42 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
     if not pairs:
         return faces, None
     return Subset(faces, training), PairSet.from_dataset(validation, pairs, SPLIT_SEED)
+
+
+def _images_split_off(faces: FaceDataset, wanted: int) -> int:
+    """Return how many images are split off: as many as wanted, or a fifth of a small set."""
+    few = len(faces) // 5
+    if wanted < len(faces) or not few:
+        return wanted
+    warnings.warn(
+        f"{faces.name} has {len(faces):,} images, data.validation_images is {wanted:,}: {few:,} "
+        "are split off to validate on",
+        stacklevel=3,
+    )
+    return few
+
+
+def check_identities(faces: FaceDataset, objectives: Mapping[str, Any]) -> None:
+    """Refuse labels that tell nothing apart where an objective learns from labels.
+
+    Raises:
+        FacedistillError: If all faces are of one identity, or every identity has one alone.
+    """
+    learning = [name for name, each in objectives.items() if "run.identities" in each.needs]
+    identities = int(faces.labels.max()) + 1
+    if not learning or not identities:
+        return
+    if identities == 1:
+        found, wanted = f"all {len(faces):,} images are of one identity", "several identities"
+    elif identities == len(faces):
+        found, wanted = "every identity has one image", "two images or more of identities"
+    else:
+        return
+    raise FacedistillError(
+        f"{faces.name}: {found}, and objective '{learning[0]}' learns to tell identities apart: "
+        f"give {wanted}, a folder for each, or take a recipe that needs no labels (fcd, "
+        "coupleface_unlabelled)"
+    )
 
 
 def _identities_split_off(name: str, wanted: int | float, identities: int) -> int:
@@ -178,7 +220,7 @@ def create_order(recipe: Recipe, faces: FaceDataset, accelerator: Accelerator) -
         return Order(len(faces), batch, recipe.seed, rank, world)
     return IdentityOrder(
         len(faces),
-        training.batch_size,
+        _batch_of_identities(faces, images, training.batch_size, training.accumulate * world),
         recipe.seed,
         rank,
         world,
@@ -196,6 +238,21 @@ def _batch_of(images: int, wanted: int, shares: int) -> int:
     warnings.warn(
         f"{images:,} images to train on do not fill a batch of {wanted:,} (training.batch_size): "
         f"{whole:,} are taken",
+        stacklevel=3,
+    )
+    return whole
+
+
+def _batch_of_identities(faces: FaceDataset, images: int, wanted: int, shares: int) -> int:
+    """Return the batch size: as wanted, or as a small set has identities with two images."""
+    counts = np.bincount(faces.labels) if faces.labels.min() >= 0 else np.zeros(1)
+    useful = int((counts > 1).sum())
+    whole = useful // shares * shares * images
+    if wanted <= whole or whole < 2 * shares * images:
+        return wanted
+    warnings.warn(
+        f"{useful:,} identities with two images or more do not fill a batch of {wanted:,} "
+        f"(training.batch_size) with {images} each (data.images_per_person): {whole:,} are taken",
         stacklevel=3,
     )
     return whole
