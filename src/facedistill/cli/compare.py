@@ -8,7 +8,7 @@ import typer
 
 from facedistill.cli.command import Command
 from facedistill.cli.options.arguments import Out
-from facedistill.cli.output import echo
+from facedistill.cli.output import echo, echo_next
 
 EXAMPLES = (
     "facedistill compare arcface fcd coupleface --seeds 0 1 2 --set teacher.bank=bank --out table",
@@ -81,7 +81,9 @@ def compare(
     ] = False,
 ) -> None:
     """Many runs, one table: what is missing is run, the rest is read. Run again to continue."""
-    from facedistill.recipe.comparison import load_comparison, plan
+    from facedistill.experiments.folder import SUMMARY
+    from facedistill.recipe.comparison import load_comparison, plan, run_folder
+    from facedistill.recipe.comparison_sources import require_sources
 
     comparison = load_comparison(
         recipes,
@@ -92,11 +94,13 @@ def compare(
         latency=latency,
         all_pairs=all_pairs,
     )
-    plan(comparison, out)  # What is wrong in a recipe is refused before torch is imported.
+    # What is wrong in a recipe, or not there, is refused before torch is imported.
+    trials = plan(comparison, out)
+    require_sources(comparison, [each for each in trials if not (each.folder / SUMMARY).exists()])
 
     from facedistill.experiments.comparing import run_comparison
     from facedistill.report.documents.comparison_page import write_comparison
-    from facedistill.report.documents.comparison_table import print_comparison
+    from facedistill.report.documents.comparison_table import best_row, print_comparison
 
     rows = run_comparison(comparison, out, jobs=jobs, say=lambda line: echo(line, err=True))
     print_comparison(comparison.name, rows)
@@ -107,5 +111,9 @@ def compare(
 
         grids = write_grids(comparison.grids, rows, out)
         echo(f"{grids.read_text('utf-8')}wrote {grids}")
+    best = best_row(rows)
+    if best is not None:
+        folder = run_folder(out, best.name, best.finished[0].seed)
+        echo_next(("evaluate", folder, "PAIRS.bin"), ("export", folder, "--out", "student.onnx"))
     if any(row.errors for row in rows):
         raise typer.Exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,24 @@ def check_sheet(sheet: Path | None, overwrite: bool, source: str | Path | None) 
     if sheet is None:
         return
     require_outside(sheet, source, give="--sheet")
+    if not sheet.is_dir() and sheet.suffix.lower() != ".png":
+        raise FacedistillError(
+            f"--sheet {sheet}: a sheet is a PNG file: call it {sheet.with_suffix('.png').name}"
+        )
     if sheet.is_dir():
         raise FacedistillError(f"--sheet {sheet} is a folder: name the file in it")
     require_absent(sheet, overwrite=overwrite, give="--sheet")
+
+
+def echo_next(*commands: Sequence[str | Path]) -> None:
+    """Print what to type next, a line for each command."""
+    for words in commands:
+        echo(f"next: facedistill {' '.join(map(_quoted, words))}")
+
+
+def _quoted(word: str | Path) -> str:
+    """Return a word as a shell takes it."""
+    return shlex.quote(str(word))
 
 
 def print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:
@@ -39,7 +56,27 @@ def print_mapping(mapping: dict[str, Any], as_json: bool = False) -> None:
         return
     width = max(map(len, mapping))
     for key, value in mapping.items():
-        echo(f"{key:<{width}}  {value}")
+        echo(f"{key:<{width}}  {in_words(value)}")
+
+
+def in_words(value: Any) -> str:
+    """Return a value as a reader takes it: lists and mappings without signs of code."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        parts = [f"{key} {_within(each)}" for key, each in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [_within(each) for each in value]
+    else:
+        return str(value)
+    return ", ".join(parts) or "none"
+
+
+def _within(value: Any) -> str:
+    inside = in_words(value)
+    return f"({inside})" if isinstance(value, Mapping | list | tuple) else inside
 
 
 def print_lists(lists: dict[str, dict[str, str]], as_json: bool = False) -> None:

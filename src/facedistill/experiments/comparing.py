@@ -11,10 +11,13 @@ from typing import Any
 from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.core.progress import Say
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.pairs.pair_set import PairSet
+from facedistill.distill.bank.bank import Bank
 from facedistill.engine.metrics_log import METRICS, read_metrics
 from facedistill.evaluation.statistics.table_rows import Measured, Row, RunResult, assemble
 from facedistill.experiments.build.student import check_network
+from facedistill.experiments.build.training_data import split_data
 from facedistill.experiments.comparison_latency import LATENCY, time_rows
 from facedistill.experiments.folder import SUMMARY, claim, figures_of
 from facedistill.experiments.measurement import TestSet, fingerprint, read_measurement, truth_of
@@ -34,6 +37,7 @@ from facedistill.models.files.model_file import load_model
 from facedistill.models.files.model_metadata import ModelMetadata
 from facedistill.models.files.run_weights import BEST
 from facedistill.recipe.comparison import RUNS, Comparison, Trial, plan
+from facedistill.recipe.comparison_sources import made_by
 from facedistill.recipe.schema import PairsRecipe, Recipe
 from facedistill.report.documents.comparison_page import TABLES
 from facedistill.report.documents.grid_tables import GRIDS
@@ -92,6 +96,7 @@ def run_comparison(
         check_owner(trial.folder, trial.recipe)
     tasks = open_tasks(comparison, trials)
     _check_students(trials)
+    _check_faces([trial for trial in trials if not (trial.folder / SUMMARY).exists()])
     with claim(out):
         _run_missing(comparison.name, trials, tasks, jobs, say)
         rows = _rows(comparison, trials, tasks)
@@ -123,6 +128,19 @@ def _check_students(trials: Sequence[Trial]) -> None:
     for trial in {trial.recipe.student.model_dump_json(): trial for trial in trials}.values():
         with naming(f"row {trial.row}"):
             check_network(trial.recipe.student)
+
+
+def _check_faces(trials: Sequence[Trial]) -> None:
+    """Refuse faces that cannot be read, and banks of other faces, before the first of all runs."""
+    known: dict[str, FaceDataset] = {}
+    for trial in trials:
+        recipe, bank = trial.recipe, trial.recipe.teacher and trial.recipe.teacher.bank
+        key = recipe.data.model_dump_json()
+        with naming(f"row {trial.row}"):
+            if key not in known:
+                known[key] = split_data(recipe)[0]
+            if bank and not made_by(trial, bank):
+                Bank(bank).check_dataset(known[key])
 
 
 def open_tasks(comparison: Comparison, trials: Sequence[Trial]) -> dict[str, Task]:

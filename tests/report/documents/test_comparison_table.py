@@ -7,6 +7,7 @@ from rich.console import Console
 
 from facedistill.evaluation.statistics.table_rows import Truth, assemble
 from facedistill.report.documents.comparison_table import (
+    best_row,
     crashes,
     print_comparison,
     to_dict,
@@ -40,6 +41,13 @@ def test_table_has_figures_differences_licences_and_crashes(rows):
     assert "title [/of] [b]bold" in console.file.getvalue()
     assert crashes(rows)[0] in console.file.getvalue()
     assert "paired by seed" in console.file.getvalue()
+    narrow = Console(file=io.StringIO(), width=80)
+    print_comparison("title", rows, narrow)
+    shown = narrow.file.getvalue().splitlines()
+    assert max(map(len, shown)) <= 80
+    assert any(f"{100 * mean:.2f} (" in line for line in shown)  # On one line, not folded.
+    assert any(line.startswith("Not shown for want of width") for line in shown)
+    assert best_row(rows).name == "fcd"
     assert to_dict("title", rows)["rows"][1]["seed_differences"]["lfw"]["plain"]["accuracy"][
         "least_difference"
     ] == pytest.approx(least)

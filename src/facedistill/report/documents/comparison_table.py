@@ -19,6 +19,9 @@ from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.report.documents.model_card import marked_licence
 from facedistill.report.table import Column, figure_column, markdown_table, plain_markdown
 
+_LEAST_COLUMNS = 3
+"""Columns that a terminal shows however narrow it is: row, seeds, first figure."""
+
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
     """Return the table's columns.
@@ -155,6 +158,7 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
     columns = columns_of(rows)
     costs = ("macs", "milliseconds", "file")
     columns = columns[: 1 + max(i for i, column in enumerate(columns) if column.key in costs)]
+    columns, left_out = _fitting(columns, rows, console.width)
     table = Table(title=escape(escaped(name)), title_justify="left")
     for column in columns:
         justify = "left" if column.key == "row" else "right"
@@ -165,10 +169,44 @@ def print_comparison(name: str, rows: Sequence[Row], console: Console | None = N
         texts = [escape(column.text(cells.get(column.key))) for column in columns]
         table.add_row(*texts, style=style)
     console.print(table)
+    if left_out:
+        names = ", ".join(column.title for column in left_out)
+        wider = f"Not shown for want of width, and in the files: {names}."
+        console.print(escaped(wider), highlight=False, markup=False)
     for line in [*explanation(rows), *crashes(rows)]:
         console.print(escaped(line), highlight=False, markup=False)
     if columns := paired_columns(rows, headlines=True):
         _print_paired(rows, columns, console)
+
+
+def _fitting(
+    columns: Sequence[Column], rows: Sequence[Row], width: int
+) -> tuple[list[Column], list[Column]]:
+    """Return the columns that a line has room for, and the others; the first three always fit."""
+    cells = [cells_of(row) for row in rows]
+    shown: list[Column] = []
+    left_out: list[Column] = []
+    room = width - 1
+    for place, column in enumerate(columns):
+        texts = [*column.title.split(), *(column.text(each.get(column.key)) for each in cells)]
+        needed = max(map(len, texts)) + 3  # A rule and a blank on either side.
+        if needed <= room or place < _LEAST_COLUMNS:
+            shown.append(column)
+            room -= needed
+        else:
+            left_out.append(column)
+    return shown, left_out
+
+
+def best_row(rows: Sequence[Row]) -> Row | None:
+    """Return the row with the best headline figure of the first set; None where none has one."""
+    sets = _names(row.figures for row in rows)
+    figures = _names(row.figures.get(sets[0], {}) for row in rows) if sets else []
+    if not figures:
+        return None
+    sign = -1 if figures[0].startswith(("nme", "eer")) else 1
+    ranked = [row for row in rows if row.finished and figures[0] in row.figures.get(sets[0], {})]
+    return max(ranked, key=lambda row: sign * row.figures[sets[0]][figures[0]].value, default=None)
 
 
 def _print_paired(rows: Sequence[Row], columns: Sequence[Column], console: Console) -> None:
