@@ -1,5 +1,8 @@
 """The command line, called in this process on tiny procedural faces."""
 
+import shlex
+
+import typer
 from typer.testing import CliRunner
 
 from facedistill.cli.app import app
@@ -28,3 +31,10 @@ def call(*arguments: str) -> str:
 
 def settings(*more: str) -> list[str]:
     return [word for setting in (*TINY, *more) for word in ("--set", setting)]
+
+
+def assert_next(output: str) -> None:
+    """Check that a command's last line is a command to type next."""
+    first, program, command, *words = shlex.split(output.strip().splitlines()[-1])
+    assert (first, program) == ("next:", "facedistill")
+    typer.main.get_command(app).commands[command].make_context(command, words)

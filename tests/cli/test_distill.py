@@ -1,7 +1,7 @@
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from tests.cli.calling import call, settings
+from tests.cli.calling import assert_next, call, settings
 
 
 def test_a_finished_run_is_not_repeated(story):
@@ -9,6 +9,7 @@ def test_a_finished_run_is_not_repeated(story):
     faces, bank = f"data.train={story / 'faces'}", f"teacher.bank={story / 'bank'}"
     output = call("distill", "fcd", "--out", story / "student", *settings(faces, bank))
     assert "finished" in output
+    assert_next(output)
     assert (story / "student" / "best.safetensors").stat().st_mtime_ns == before
 
 

@@ -37,3 +37,8 @@ def test_options_that_would_change_nothing_are_refused(tmp_path, options, messag
     with pytest.raises(FacedistillError, match=message):
         call("embed", "--data", FACES, "--out", tmp_path / "bank", *options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_is_not_imported(tmp_path):
+    with pytest.raises(FacedistillError, match=r"--import x\.onnx: that is a network"):
+        call("embed", "--import", "x.onnx", "--data", "faces", "--out", tmp_path / "bank")

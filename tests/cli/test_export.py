@@ -1,6 +1,9 @@
 import json
 
-from tests.cli.calling import call
+import pytest
+
+from facedistill.core.errors import FacedistillError
+from tests.cli.calling import assert_next, call
 
 
 def test_export_takes_what_it_is_asked_for_and_inspect_shows_it(story, tmp_path):
@@ -18,5 +21,12 @@ def test_export_takes_what_it_is_asked_for_and_inspect_shows_it(story, tmp_path)
 
 
 def test_a_runs_folder_stands_for_its_best_weights(story, tmp_path):
-    given = json.loads(call("export", story / "student", "--json", "--out", tmp_path / "a.onnx"))
-    assert given["agreement"]["min_cosine"] > 1 - 1e-5
+    output = call("export", story / "student", "--out", tmp_path / "a.onnx")
+    assert "onnx" in output  # The target is told from the suffix.
+    assert f"wrote {tmp_path / 'a.onnx'}" in output
+    assert_next(output)
+
+
+def test_a_suffix_that_no_target_has_is_refused(story, tmp_path):
+    with pytest.raises(FacedistillError, match=r"a\.txt: an exported file's name ends in .*\.onnx"):
+        call("export", story / "student", "--out", tmp_path / "a.txt")

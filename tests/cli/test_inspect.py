@@ -3,14 +3,17 @@ import json
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from tests.cli.calling import call
+from tests.cli.calling import assert_next, call
 
 
-@pytest.mark.parametrize("what", ["faces", "bank", "student/best.safetensors", "student.onnx"])
+@pytest.mark.parametrize("what", ["faces", "bank", "student", "student.onnx"])
 def test_inspect_describes_everything_the_job_made(story, what):
     description = json.loads(call("inspect", story / what, "--json"))
     assert description["kind"]
-    assert call("inspect", story / what).startswith(next(iter(description)))
+    text = call("inspect", story / what)
+    assert text.startswith(next(iter(description)))
+    assert not {"{", "["} & {*text}
+    assert_next(text)
 
 
 def test_inspect_writes_a_sheet_and_checks_records(story, tmp_path):

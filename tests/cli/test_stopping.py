@@ -41,14 +41,20 @@ def sending(number):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("prepare", FACES, "--pack", "--out"), "stopped, {out} is not written: run the same"),
+        (("prepare", FACES, "--pack", "--out", "OUT"), "stopped, OUT is not written: run the same"),
         (
-            ("embed", "--teacher", "STORY/student.onnx", "--data", FACES, "--out"),
+            ("embed", "--teacher", "STORY/student.onnx", "--data", FACES, "--out", "OUT"),
             "stopped, nothing is saved",
         ),
-        (("export", "STORY/student", "--data", FACES, "--out"), "stopped, {out} is not written"),
-        (("train", "arcface", *settings(), "--out"), "stopped outside of training, no step is"),
-        (("inspect", FACES, "--sheet"), "stopped: run the same command again"),
+        (
+            ("export", "STORY/student", "--data", FACES, "--out", "OUT.onnx"),
+            "stopped, OUT.onnx is not written",
+        ),
+        (
+            ("train", "arcface", *settings(f"data.train={FACES}"), "--out", "OUT"),
+            "stopped outside of training, no step is",
+        ),
+        (("inspect", FACES, "--sheet", "OUT.png"), "stopped: run the same command again"),
     ],
     ids=["prepare", "embed", "export", "train", "inspect"],
 )
@@ -57,8 +63,9 @@ def test_a_command_that_is_stopped_says_what_it_leaves(
 ):
     for module in (opening, inspection, training_data):
         monkeypatch.setattr(module, "open_dataset", sending(number))
-    words = [word.replace("STORY", str(story)) for word in words]
-    assert stopped(*words, tmp_path / "out").startswith(line.format(out=tmp_path / "out"))
+    out = str(tmp_path / "out")
+    words = [word.replace("STORY", str(story)).replace("OUT", out) for word in words]
+    assert stopped(*words).startswith(line.replace("OUT", out))
 
 
 def test_an_evaluation_that_is_stopped_says_what_it_has_written(story, monkeypatch, stopped):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from facedistill.core.errors import FacedistillError
@@ -24,3 +26,12 @@ def test_verify_says_the_same_person_of_one_image_twice(story, tmp_path):
     path.write_bytes(encode_png(procedural_face(0, 0, 0, size=32)[0]))
     output = call("verify", path, path, "--model", story / "student.onnx", "--threshold", "0.3")
     assert output.startswith("same person: cosine 1.0000")
+
+
+def test_verify_prints_json_and_takes_a_runs_folder(story, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(open_dataset("procedural:identities=1,images=1,size=32").encoded(0))
+    output = call("verify", path, path, "--model", story / "student", "--threshold", "1", "--json")
+    verdict = json.loads(output)
+    assert verdict["threshold_from"] == "given"
+    assert verdict["same"] == (verdict["cosine"] >= 1)

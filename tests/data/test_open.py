@@ -8,6 +8,7 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.image_list import ListDataset
+from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.labels import Subset
@@ -92,6 +93,7 @@ def test_summary(faces: Path) -> None:
         "sizes": {"6x8": 3},
         "mean_bytes": summary["mean_bytes"],
         "duplicates": 1,
+        "duplicates_across_identities": 1,
     }
     assert 50 < summary["mean_bytes"] < 200
     json.dumps(summary)
@@ -101,3 +103,18 @@ def test_summary_of_unlabelled_and_subset(faces: Path) -> None:
     summary = dataset_summary(Subset(open_dataset(faces / "ann"), [0]))
     assert (summary["kind"], summary["identities"]) == ("Subset", 0)
     assert summary["images_per_identity"] is None
+
+
+def test_summary_tells_images_that_two_identities_share_from_others(faces: Path) -> None:
+    (faces / "ann" / "3.png").write_bytes((faces / "ann" / "2.png").read_bytes())
+    summary = dataset_summary(open_dataset(faces))
+    assert summary["duplicates"] == 2
+    assert summary["duplicates_across_identities"] == 1
+
+
+def test_summary_of_landmarks_has_their_number(tmp_path: Path) -> None:
+    lines = "1\n" + " ".join(FIVE_NAMES) + "\na.png 10 10 20 10 15 15 11 20 19 20\n"
+    (tmp_path / "list.txt").write_text(lines)
+    image = open_dataset("procedural:identities=1,images=1,size=32").encoded(0)
+    (tmp_path / "a.png").write_bytes(image)
+    assert dataset_summary(open_dataset(tmp_path / "list.txt"))["landmarks"] == 5

@@ -4,7 +4,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import encode_png
-from facedistill.evaluation.verify_images import verify_images
+from facedistill.evaluation.verify_images import Verdict, verify_images
 
 
 class Fixed:
@@ -57,3 +57,27 @@ def test_an_embedding_without_direction_decides_nothing(crops, second):
 
 def test_without_a_threshold_there_is_no_verdict(crops):
     assert "no threshold is known" in verify_images(Fixed(SAME), *crops).line()
+
+
+@pytest.mark.parametrize(
+    ("cosine", "threshold", "line"),
+    [
+        (0.51, 0.3, "same person: cosine 0.5100, threshold 0.3000 (given)"),
+        (0.30004, 0.30001, "same person: cosine 0.30004, threshold 0.30001 (given)"),
+        (0.3000001, 0.3000002, "different people: cosine 0.3000001, threshold 0.3000002 (given)"),
+        (0.3, 0.3, "same person: cosine 0.3000, threshold 0.3000 (given)"),
+    ],
+)
+def test_a_verdict_shows_the_digits_that_decide(cosine, threshold, line):
+    verdict = Verdict(cosine, threshold, "given")
+    assert verdict.line() == line
+    assert verdict.to_dict() == {
+        "same": cosine >= threshold,
+        "cosine": cosine,
+        "threshold": threshold,
+        "threshold_from": "given",
+    }
+
+
+def test_a_verdict_without_a_threshold_is_none():
+    assert Verdict(0.5, None, "given").to_dict()["threshold_from"] is None

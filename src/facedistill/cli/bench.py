@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.options.arguments import AsJson, EmbeddingOutput
-from facedistill.cli.output import echo
+from facedistill.cli.output import echo, echo_next
 from facedistill.core.json_text import json_text
 from facedistill.core.missing_files import require_present
 
@@ -20,8 +20,8 @@ def bench(
         list[Path],
         typer.Argument(
             metavar="MODELS...",
-            help="Model files and checkpoints (PyTorch), ONNX and other exported files; ratios are "
-            "over the first.",
+            help="Model files, runs' folders and checkpoints (PyTorch), ONNX and other exported "
+            "files; ratios are over the first.",
         ),
     ],
     threads: Annotated[
@@ -47,4 +47,8 @@ def bench(
     report = measure(
         models, threads=threads or (), batches=batch or BATCHES, calls=calls, output=output
     )
-    echo(json_text(bench_dict(report)) if as_json else bench_text(report))
+    if as_json:
+        echo(json_text(bench_dict(report)))
+        return
+    echo(bench_text(report))
+    echo_next(("evaluate", models[-1], "PAIRS.bin"))

@@ -20,7 +20,7 @@ from facedistill.cli.options.arguments import (
     Skip,
 )
 from facedistill.cli.options.network import opened_network
-from facedistill.cli.output import echo
+from facedistill.cli.output import echo, echo_next
 from facedistill.cli.stopping import AGAIN, stopped_as
 from facedistill.core.errors import FacedistillError
 from facedistill.core.imported_modules import import_modules
@@ -91,6 +91,7 @@ def embed(
 ) -> None:
     """A teacher's embeddings of a data set, once, into a bank; continues after a kill."""
     files = [each for each in imported or () if each.lower().endswith(".npy")]
+    import_modules(each for each in imported or () if each not in files)
     if (teacher is None) == (not files):
         raise FacedistillError("give either --teacher or --import FILE.npy")
     if len(files) > 1:
@@ -110,7 +111,6 @@ def embed(
             "--batch-size": batch_size,
         },
     )
-    import_modules(each for each in imported or () if each not in files)
     require_present(data, root, teacher, *files, flipped, prompts)
     require_outside(out, data)
     from facedistill.data.damage import naming_all_damaged, without_damaged
@@ -143,6 +143,8 @@ def embed(
         f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions{kept}, "
         f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"
     )
+    keys = ("--set", f"data.train={data}", "--set", f"teacher.bank={out}")
+    echo_next(("distill", "fcd", *keys, "--out", "runs/student"))
 
 
 def _check_partners(

@@ -21,7 +21,7 @@ from facedistill.cli.options.arguments import (
     Prompts,
 )
 from facedistill.cli.options.network import opened_network
-from facedistill.cli.output import echo
+from facedistill.cli.output import echo, echo_next
 from facedistill.cli.stopping import AGAIN, files_written, stopped_as
 from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError
@@ -61,9 +61,9 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="[MODEL] PAIRS...",
-            help="A network (.safetensors, .onnx, .pt, .ckpt ...), unless --embeddings is given; "
-            "then what to measure on: .bin, folder with pairs.txt, folder of IJB-B or IJB-C "
-            "protocol files, landmark list, or procedural: spec.",
+            help="A network (.safetensors, .onnx, .pt, .ckpt ..., or a run's folder), unless "
+            "--embeddings is given; then what to measure on: .bin, folder with pairs.txt, folder "
+            "of IJB-B or IJB-C protocol files, landmark list, or procedural: spec.",
         ),
     ],
     embeddings: Annotated[
@@ -259,6 +259,17 @@ def evaluate(
     if save_thresholds:
         thresholds = save_decision_thresholds(model, done)
         echo(f"thresholds of {model}: {json.dumps(thresholds)}", err=as_json)
+    if not as_json:
+        echo_next(_next(model, report))
+
+
+def _next(model: Path | None, report: Path | None) -> tuple[str | Path, ...]:
+    """Return what is done with a network, or embeddings, once they are measured."""
+    if model is None:
+        return ("evaluate", "runs/student", "PAIRS.bin", "--report", report or "report")
+    if model.suffix.lower() == ".onnx":
+        return ("bench", model)
+    return ("export", model, "--out", "student.onnx")
 
 
 def _check_sources(

@@ -10,14 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from facedistill.cli.options.arguments import AsJson, Out, Overwrite
-from facedistill.cli.output import echo
+from facedistill.cli.output import echo, echo_next
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.json_text import json_text
 from facedistill.core.missing_files import require_present
 from facedistill.core.output_place import require_outside
 
 EXAMPLES = (
-    "facedistill export runs/student/best.safetensors --out student.onnx",
+    "facedistill export runs/student --out student.onnx",
+    "facedistill export runs/student --out student.xml",
     "facedistill export runs/student --target onnx-int8 --data faces --out int8.onnx",
 )
 
@@ -38,11 +39,12 @@ def export(
     model: Annotated[Path, typer.Argument(help="A .safetensors model file, or a run's folder.")],
     out: Out,
     target: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="onnx, onnx-int8, openvino, ncnn, litert, coreml; all: `facedistill list targets`."
+            help="onnx, onnx-int8, openvino, ncnn, litert, coreml; all: `facedistill list "
+            "targets`; default: by the suffix of --out."
         ),
-    ] = "onnx",
+    ] = None,
     input: Annotated[
         InputKind | None,
         typer.Option(help="Take raw uint8 NHWC RGB (default), or float NCHW, normalised."),
@@ -69,8 +71,9 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """A student as a file for the device, compared with torch before it is written."""
-    from facedistill.export.target import target_named
+    from facedistill.export.target import target_named, target_of
 
+    target = target_of(out).name if target is None else target
     options = target_named(target).options(
         input=input.value if input else None, batch=batch, normalise=normalise, opset=opset
     )
@@ -92,4 +95,8 @@ def export(
         pairs=open_pairs(pairs) if pairs else None,
         overwrite=overwrite,
     )
-    echo(json_text(report.to_dict()) if as_json else report.line())
+    if as_json:
+        echo(json_text(report.to_dict()))
+        return
+    echo(f"{report.line()}\nwrote {report.path}")
+    echo_next(("bench", model, out))

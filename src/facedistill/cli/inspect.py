@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, Overwrite, Root, Skip
-from facedistill.cli.output import check_sheet, echo, print_mapping
+from facedistill.cli.output import check_sheet, echo, echo_next, print_mapping
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 from facedistill.core.missing_files import require_present
@@ -20,7 +20,9 @@ EXAMPLES = (
 
 
 def inspect(
-    source: Annotated[str, typer.Argument(help="Data set, .bin pairs, bank, or model file.")],
+    source: Annotated[
+        str, typer.Argument(help="Data set, .bin pairs, bank, model file, or run's folder.")
+    ],
     as_json: AsJson = False,
     root: Root = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a figure of sample faces.")] = None,
@@ -85,3 +87,20 @@ def inspect(
         source, sheet=sheet, verify=verify, output=output, root=root, skip=skip
     )
     print_mapping(description, as_json)
+    if not as_json:
+        echo_next(_next(source, str(description["kind"])))
+
+
+def _next(source: str, kind: str) -> tuple[str, ...]:
+    """Return the command that what was inspected is made for."""
+    if kind == "verification pairs":
+        return ("evaluate", "runs/student", source)
+    if kind == "bank of teacher embeddings":
+        return ("distill", "fcd", "--set", f"teacher.bank={source}", "--set", "data.train=FACES")
+    if kind in ("model file", "ONNX network"):
+        return ("evaluate", source, "PAIRS.bin")
+    if kind.endswith("network"):
+        return ("bench", source)
+    if kind == "images with landmarks":
+        return ("train", "landmarks", "--set", f"data.train={source}", "--out", "runs/landmarks")
+    return ("embed", "--teacher", "TEACHER.onnx", "--data", source, "--out", "bank")

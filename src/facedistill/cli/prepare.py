@@ -10,7 +10,7 @@ import typer
 
 from facedistill.cli.options.arguments import Out, Overwrite, Root, Skip
 from facedistill.cli.options.network import opened_network
-from facedistill.cli.output import check_sheet, echo, print_mapping
+from facedistill.cli.output import check_sheet, echo_next, print_mapping
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.errors import FacedistillError
 from facedistill.core.missing_files import require_present
@@ -118,8 +118,7 @@ def prepare(
             else:
                 summary = write_split(dataset, out, cut, **made)
     print_mapping(summary)
+    faces = out if cut is None else out / "train"
+    echo_next(("embed", "--teacher", "TEACHER.onnx", "--data", faces, "--out", "bank"))
     if cut is not None:
-        echo(
-            f"train with --set data.train={out / 'train'}, then measure: facedistill evaluate "
-            f"MODEL {out / 'test'} --all-pairs"
-        )
+        echo_next(("evaluate", "runs/student", out / "test", "--all-pairs"))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.options.arguments import (
+    AsJson,
     EmbeddingOutput,
     InputColor,
     InputMean,
@@ -16,6 +17,7 @@ from facedistill.cli.options.arguments import (
 )
 from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import echo
+from facedistill.core.json_text import json_text
 from facedistill.core.missing_files import require_present
 
 EXAMPLES = ("facedistill verify one.png other.png --model student.onnx",)
@@ -24,7 +26,7 @@ EXAMPLES = ("facedistill verify one.png other.png --model student.onnx",)
 def verify(
     first: Annotated[Path, typer.Argument(help="An aligned crop.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
-    model: Annotated[Path, typer.Option(help="Model or ONNX file.")],
+    model: Annotated[Path, typer.Option(help="Model or ONNX file, or a run's folder.")],
     threshold: Annotated[
         float | None, typer.Option(help="Least cosine similarity; default: the model file's own.")
     ] = None,
@@ -33,10 +35,15 @@ def verify(
     mean: InputMean = None,
     std: InputStd = None,
     output: EmbeddingOutput = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Verify two aligned crops: one score, one decision."""
+    """Verify two aligned crops: one score, one decision.
+
+    Exit codes: 0 whatever the decision is (--json has it as `same`), 2 a mistake, 75 stopped.
+    """
     require_present(first, second, model)
     from facedistill.evaluation.verify_images import verify_images
 
     network = opened_network(model, color, size, mean, std, output=output)
-    echo(verify_images(network, first, second, threshold).line())
+    verdict = verify_images(network, first, second, threshold)
+    echo(json_text(verdict.to_dict()) if as_json else verdict.line())

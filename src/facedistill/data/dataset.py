@@ -23,6 +23,9 @@ class FaceDataset(ABC):
     kind: ClassVar[str] = ""
     """What its format is called in summaries; empty for a view of others."""
 
+    stored: ClassVar[bool] = False
+    """Whether the images lie in files as `encoded` gives them, so that reading many is cheap."""
+
     name: str
     """What to call this data set in messages: usually its path."""
 

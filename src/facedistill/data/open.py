@@ -18,11 +18,12 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import FORMATS, FormatOptions, recognised
 from facedistill.data.formats.image_file import DamagedImage, header_of
 from facedistill.data.formats.image_list import LIST_SUFFIXES
+from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.procedural import PREFIX
 from facedistill.data.labels import UNLABELLED
 
-SUMMARY_SAMPLE = 1000
-"""How many images a summary reads, evenly spread."""
+SUMMARY_SAMPLE = 10_000
+"""How many images a summary reads, evenly spread; a tenth where each must be made first."""
 
 
 def open_dataset(
@@ -78,24 +79,29 @@ def is_landmark_set(source: str | Path) -> bool:
     return found is not None and found.landmarks(str(source))
 
 
-def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:
+def dataset_summary(dataset: FaceDataset, *, whole: bool = False) -> dict[str, Any]:
     """Describe a data set without reading more than `SUMMARY_SAMPLE` images of it.
 
     Args:
         dataset: What to describe.
+        whole: Read all of them nevertheless.
 
     Returns:
         JSON-ready: name, kind, images, identities, images_per_identity (min, median, max; None
         where unlabelled), and over the images read (sampled): sizes ("WxH" to count, most frequent
-        first), mean_bytes, duplicates (images whose bytes occurred before).
+        first), mean_bytes, duplicates (images whose bytes occurred before) and
+        duplicates_across_identities (those of them that first were another identity's); landmarks,
+        the number of points, where there are some.
 
     Raises:
         FacedistillError: If images that are read are damaged; each is named.
     """
-    count = min(len(dataset), SUMMARY_SAMPLE)
+    most = SUMMARY_SAMPLE if dataset.stored else SUMMARY_SAMPLE // 10
+    count = len(dataset) if whole else min(len(dataset), most)
     indices = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
     sizes: dict[str, int] = {}
-    keys, total = set(), 0
+    owners: dict[bytes, int] = {}
+    across = total = 0
     damaged, turned = [], 0
     for index in track(indices, "reading images", count, "images"):
         try:
@@ -107,7 +113,8 @@ def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:
         size = f"{header.width}x{header.height}"
         sizes[size] = sizes.get(size, 0) + 1
         turned += header.orientation != 1
-        keys.add(dataset.key(index))
+        label = int(dataset.labels[index])
+        across += owners.setdefault(dataset.key(index), label) != label
         total += len(encoded)
     if damaged:
         raise damaged_images(dataset.name, damaged, count)
@@ -127,7 +134,9 @@ def dataset_summary(dataset: FaceDataset) -> dict[str, Any]:
         "sampled": len(indices),
         "sizes": dict(sorted(sizes.items(), key=lambda item: -item[1])),
         "mean_bytes": round(total / len(indices)),
-        "duplicates": len(indices) - len(keys),
+        "duplicates": len(indices) - len(owners),
+        "duplicates_across_identities": across,
+        **({"landmarks": dataset.pixels.shape[1]} if isinstance(dataset, LandmarkDataset) else {}),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
+
+_DIGITS, _MOST_DIGITS = 4, 16
+"""Decimals of a cosine."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,26 @@ class Verdict:
         if self.threshold is None:
             return f"cosine {self.cosine:.4f}; no threshold is known: give --threshold"
         answer = "same person" if self.same else "different people"
-        return f"{answer}: cosine {self.cosine:.4f}, threshold {self.threshold:.4f} ({self.source})"
+        cosine, threshold = _told_apart(self.cosine, self.threshold)
+        return f"{answer}: cosine {cosine}, threshold {threshold} ({self.source})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as plain values for JSON."""
+        return {
+            "same": self.same,
+            "cosine": self.cosine,
+            "threshold": self.threshold,
+            "threshold_from": None if self.threshold is None else self.source,
+        }
+
+
+def _told_apart(first: float, second: float) -> tuple[str, str]:
+    """Return two numbers as text, with as many digits as it takes to see that they differ."""
+    for digits in range(_DIGITS, _MOST_DIGITS):
+        texts = f"{first:.{digits}f}", f"{second:.{digits}f}"
+        if texts[0] != texts[1] or first == second:
+            return texts
+    return repr(first), repr(second)
 
 
 def verify_images(

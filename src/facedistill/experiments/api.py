@@ -164,7 +164,7 @@ def evaluate(
 def export(
     model: str | Path | FaceNetwork,
     out: str | Path,
-    target: str = "onnx",
+    target: str | None = None,
     data: str | Path | FaceDataset | None = None,
     *,
     pairs: str | Path | PairSet | None = None,
@@ -176,7 +176,8 @@ def export(
     Args:
         model: A run's folder or model file, or a network.
         out: The file, with the target's suffix.
-        target: `onnx`, `onnx-int8`, `openvino`, `ncnn`, `litert` or `coreml`.
+        target: `onnx`, `onnx-int8`, `openvino`, `ncnn`, `litert` or `coreml`; by default that of
+            the suffix of `out`.
         data: Faces to compare on, and to calibrate integers with; random pixels by default.
         pairs: Verification pairs to compare the accuracy on.
         options: What the file takes and gives; the target's own choice by default.

@@ -33,6 +33,7 @@ from facedistill.export.target import (
     ExportOptions,
     Target,
     target_named,
+    target_of,
 )
 from facedistill.models.face_network import FaceNetwork
 
@@ -107,7 +108,7 @@ class ExportReport:
 def export_network(
     network: FaceNetwork,
     path: str | Path,
-    target: str = "onnx",
+    target: str | None = None,
     options: ExportOptions | None = None,
     *,
     faces: FaceDataset | np.ndarray | None = None,
@@ -123,7 +124,7 @@ def export_network(
     Args:
         network: What to export; it is not changed, whatever its mode and device.
         path: Where to, a name with the target's suffix. It appears only once it has been checked.
-        target: A name of `target.TARGETS`.
+        target: A name of `target.TARGETS`; by default the one of the path's suffix.
         options: What file is wanted; the target's own choice by default.
         faces: A data set, of which `COMPARED` faces are compared and others calibrated with; or
             uint8 RGB (N, size, size, 3), all to compare on. Random pixels by default.
@@ -138,7 +139,8 @@ def export_network(
             cannot be exported to it, the file fails the parity check (mean cosine below the
             target's least), faces do not fit, or the write is refused. No file is left then.
     """
-    path, chosen = Path(path), target_named(target)
+    path = Path(path)
+    chosen = target_of(path) if target is None else target_named(target)
     options = options or chosen.defaults
     _check_asked(network, path, chosen, calibration)
     check_absent(path, chosen, overwrite)
@@ -161,7 +163,7 @@ def export_network(
         _publish(written, path, overwrite)
         return ExportReport(
             path,
-            target,
+            chosen.name,
             options,
             _size(written.parent),
             parity,
@@ -222,7 +224,6 @@ def check_absent(path: Path, target: Target, overwrite: bool) -> None:
     Raises:
         FacedistillError: Naming a file or folder that is there and may not be replaced.
     """
-    require_absent(*target.files(path), overwrite=overwrite)
     for _, other in TARGETS.items():
         shared = {*other.companions} & {*target.companions}
         theirs = path.with_suffix(other.suffix)
@@ -231,6 +232,7 @@ def check_absent(path: Path, target: Target, overwrite: bool) -> None:
                 f"{path.with_suffix(min(shared))} belongs to {theirs}, which is there already: "
                 "give another --out"
             )
+    require_absent(*target.files(path), overwrite=overwrite)
 
 
 def _faces(network: FaceNetwork, faces: np.ndarray | None) -> np.ndarray:

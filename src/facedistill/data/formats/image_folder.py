@@ -49,6 +49,7 @@ class FolderDataset(FaceDataset):
     """
 
     kind = "image folder"
+    stored = True
 
     def __init__(self, root: str | Path, *, skip: bool = False) -> None:
         self.root = Path(root)

@@ -56,6 +56,7 @@ class ListDataset(FaceDataset):
     """
 
     kind = "image list"
+    stored = True
 
     def __init__(
         self,

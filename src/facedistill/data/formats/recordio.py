@@ -50,6 +50,7 @@ class RecordIODataset(FaceDataset):
     """
 
     kind = "RecordIO"
+    stored = True
 
     def __init__(self, path: str | Path, *, relabel: bool = False) -> None:
         self.path = find_record_file(path)

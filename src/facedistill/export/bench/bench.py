@@ -21,6 +21,7 @@ from facedistill.export.bench.machine import Machine, this_machine
 from facedistill.export.bench.timing import TURNS, time_in_turns
 from facedistill.export.target import Runtime, read_metadata, stored_bytes, suffixes, target_of
 from facedistill.models.files.open_network import open_network
+from facedistill.models.files.run_weights import model_in
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.engine import FileInput
 
@@ -101,8 +102,8 @@ def bench(
     turns, so that a busy moment of the machine meets all of them.
 
     Args:
-        models: Model files and checkpoints, which PyTorch runs, and exported files, each in the
-            runtime of its target.
+        models: Model files, runs' folders and checkpoints, which PyTorch runs, and exported files,
+            each in the runtime of its target.
         threads: CPU threads; by default one, and as many as this process may use.
         batches: Faces of a call.
         calls: Timed calls of each network with each batch, rounded up to whole turns, after a fifth
@@ -117,7 +118,7 @@ def bench(
     cpus = usable_processors()
     counts, sizes = sorted(set(threads) or {1, len(cpus)}), sorted(set(batches))
     _check(counts, sizes, calls, len(cpus))
-    subjects = [_subject(Path(model), output) for model in models]
+    subjects = [_subject(model_in(model), output) for model in models]
     if not subjects:
         raise FacedistillError("nothing to time: name model files or exported files")
     if output and not any(subject.options for subject in subjects):

@@ -10,6 +10,12 @@ BEST = "best.safetensors"
 """A run's best weights, in its folder."""
 
 
+def model_in(source: str | Path) -> Path:
+    """Return the best weights of a run's folder; any other path as it is."""
+    best = Path(source) / BEST
+    return best if best.exists() else Path(source)
+
+
 def best_of(source: str | Path) -> Path:
     """Return the model file that is meant by a path: of a run's folder, its best.
 

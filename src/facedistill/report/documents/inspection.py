@@ -21,6 +21,7 @@ from facedistill.export.target import read_metadata, stored_bytes, suffixes, tar
 from facedistill.models.cost import count_macs, count_parameters
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.open_network import open_network
+from facedistill.models.files.run_weights import model_in
 from facedistill.models.foreign.foreign_weights import UnstatedInput
 from facedistill.models.onnx.bounded_trial import try_opening
 from facedistill.models.onnx_network import OnnxNetwork
@@ -42,7 +43,7 @@ def inspect_source(
     """Describe whatever `source` is.
 
     Args:
-        source: A data set, verification pairs, a bank or a model file.
+        source: A data set, verification pairs, a bank, a model file or a run's folder.
         sheet: Where to write a sheet of sample faces or pairs.
         verify: Check every record of a RecordIO data set, or row of a bank, against its checksum,
             or decode every image of other data sets.
@@ -57,7 +58,7 @@ def inspect_source(
         FacedistillError: If it is none of these or damaged, or a sheet or check is asked for of
             something that has no images.
     """
-    path = Path(source)
+    path = model_in(source)
     if is_network(path):
         _refuse(sheet, verify, f"{source} is a model")
         if path.suffix.lower() == ".onnx" and path.is_file():
@@ -85,7 +86,9 @@ def inspect_source(
 
 def _describe_dataset(dataset: FaceDataset, sheet: Path | None, verify: bool) -> dict[str, Any]:
     checks = _verify(dataset) if verify else {}
-    description = dataset_summary(dataset) | {"fingerprint": dataset.fingerprint} | checks
+    description = (
+        dataset_summary(dataset, whole=verify) | {"fingerprint": dataset.fingerprint} | checks
+    )
     if sheet is not None:
         images, labels = _sample_rows(dataset)
         save_sheet(sheet, contact_sheet(images, _SHEET_COLUMNS, labels, title=dataset.name))
