@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs studies-check clean
 
 demo: $(READY)
 	$(BIN)/facedistill demo --out demo
@@ -17,6 +17,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python docs/generate.py --check
+
+# Are the claims of every study those of its seeds' figures, and the pages those of the code?
+studies-check: $(READY)
+	$(BIN)/python -m studies.page --check
 	$(BIN)/python docs/generate.py --check
 
 docs: $(READY)

@@ -1,12 +1,14 @@
-"""Measure the runs of this study as design.md says and write result.json.
+"""Measure the runs of a study and write its result.json.
 
-    python studies/coupleface/measure.py RUNS FACES PAIRS [--out result.json]
+    python -m studies.measure NAME RUNS FACES PAIRS [--out result.json]
 
 RUNS is the folder of the comparison, FACES the folder with train.rec, PAIRS celeba_test.bin. Runs
 that are not finished are left out, and figures of an earlier result.json stay: it can be run at any
 time, again and again, and seeds may come from several machines, each with its own RUNS.
 
-Images are embedded at the size they are stored in; the network scales them.
+Networks are measured as they are after the last step (`last.safetensors`), as they are and centred:
+less the mean embedding of every fifth training image. Images are embedded at the size they are
+stored in; the network scales them.
 """
 
 from __future__ import annotations
@@ -30,27 +32,13 @@ from facedistill.evaluation.metrics.similarity import unit_rows
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols.all_pairs import AcrossFoldsProtocol, AllPairsProtocol
 from facedistill.evaluation.protocols.pair_verification import PairProtocol
-from facedistill.evaluation.statistics.seed_differences import seed_difference
 from facedistill.evaluation.stored_embeddings import StoredEmbeddings
 from facedistill.experiments.build.training_data import SPLIT_SEED
 from facedistill.models.inference import Network, embed_images
+from studies.claims import claim_text, claims, complete_seeds
+from studies.study import CENTRED, Study, studies
 
-ARMS = ("fcd_ce", "rad_mined", "rad_random", "mrd")
-CENTRED = "+centred"
 FARS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
-CONTRASTS = (
-    ("rad_mined", "fcd_ce"),
-    ("rad_mined", "rad_random"),
-    ("rad_random", "fcd_ce"),
-    ("mrd", "fcd_ce"),
-    ("rad_mined", "mrd"),
-    ("fcd_ce+centred", "fcd_ce"),
-    ("rad_mined", "fcd_ce+centred"),
-    ("rad_mined+centred", "fcd_ce+centred"),
-)
-PRIMARY = "test TAR@1e-3"
-VALIDATION_IDENTITIES = 200
-"""Of the training faces; the training splits them off, the same for every seed."""
 EVERY = 5
 """Of the training images one in so many gives the mean that is subtracted."""
 
@@ -60,23 +48,26 @@ class Tests:
     """What every network is measured on.
 
     Attributes:
+        images: Those of the listed pairs.
         listed: The listed pairs.
         across: All pairs of their images across folds.
         held_out: All pairs of the identities held out.
         training: The images that give the mean.
     """
 
+    images: FaceDataset
     listed: PairProtocol
     across: AcrossFoldsProtocol
     held_out: AllPairsProtocol
     training: FaceDataset
 
     @classmethod
-    def open(cls, faces: Path, pairs: Path) -> Tests:
-        """Open the pairs, and split the faces as the training does."""
+    def open(cls, faces: Path, pairs: Path, identities: int) -> Tests:
+        """Open the pairs, and split identities off the faces as the training does."""
         pairset, dataset = open_pairs(pairs), open_dataset(faces)
-        training, held_out = split_identities(dataset.labels, VALIDATION_IDENTITIES, SPLIT_SEED)
+        training, held_out = split_identities(dataset.labels, identities, SPLIT_SEED)
         return cls(
+            pairset.faces,
             PairProtocol(pairset),
             AcrossFoldsProtocol(pairset),
             AllPairsProtocol(Subset(dataset, held_out)),
@@ -117,7 +108,7 @@ def centred(embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def measure(network: Network, tests: Tests) -> tuple[dict[str, float], dict[str, float]]:
     """Figures of a network as it is, and centred."""
-    test = embed(network, tests.listed.pairset.faces)
+    test = embed(network, tests.images)
     held_out = embed(network, tests.held_out.faces)
     mean = embed(network, tests.training).mean(0)
     return (
@@ -126,35 +117,7 @@ def measure(network: Network, tests: Tests) -> tuple[dict[str, float], dict[str,
     )
 
 
-# Claims
-
-
-Runs = dict[str, dict[str, dict[str, float]]]
-"""Measures by arm and seed."""
-
-
-def claims(runs: Runs, seeds: list[str]) -> list[dict[str, Any]]:
-    """Every contrast on every measure, the primary one first."""
-    if not seeds:
-        return []
-    measures = sorted(runs[ARMS[0]][seeds[0]], key=lambda name: (name != PRIMARY, name))
-    return [_claim(runs, seeds, *arms, measure) for measure in measures for arms in CONTRASTS]
-
-
-def _claim(runs: Runs, seeds: list[str], one: str, other: str, measure: str) -> dict[str, Any]:
-    first, second = ({int(s): runs[arm][s][measure] for s in seeds} for arm in (one, other))
-    found = seed_difference(first, second)
-    assert found is not None, "every arm has these seeds"
-    interval = found.estimate.interval
-    return {
-        "name": f"{one} - {other}",
-        "measure": measure,
-        "difference": found.estimate.value,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "seeds": len(seeds),
-        "least_difference": found.least,
-    }
+# Runs
 
 
 def counts(protocol: AllPairsProtocol) -> dict[str, int]:
@@ -171,61 +134,88 @@ def pairs_within(groups: np.ndarray) -> int:
     return int((sizes * (sizes - 1) // 2).sum())
 
 
-def finished(folder: Path) -> Iterator[tuple[str, str, Path]]:
+def finished(study: Study, folder: Path) -> Iterator[tuple[str, str, Path]]:
     """Arm, seed and last weights of every finished run."""
-    for arm in ARMS:
+    for arm in study.arms:
         seeds = (folder / "runs" / arm).glob("seed-*")
         for run in sorted(seeds, key=lambda path: int(path.name[5:])):
             if (run / "summary.json").exists():
                 yield arm, run.name[5:], run / "last.safetensors"
 
 
-def main() -> None:
-    """Measure what is finished and not yet measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("faces", type=Path)
-    parser.add_argument("pairs", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("result.json"))
-    options = parser.parse_args()
+@dataclass
+class Measured:
+    """Figures of a study's runs, by arm and seed, and the weights that gave them.
 
-    known = json.loads(options.out.read_text()) if options.out.exists() else {}
-    tests = Tests.open(options.faces, options.pairs)
-    weights = {arm: dict(known.get("weights", {}).get(arm, {})) for arm in ARMS}
-    runs = {
-        arm + end: dict(known.get("runs", {}).get(arm + end, {}))
-        for arm in ARMS
-        for end in ("", CENTRED)
-    }
-    for arm, seed, path in finished(options.runs):
+    Attributes:
+        runs: Figures; each arm stands there as it is and centred.
+        weights: SHA-256 of the weights.
+    """
+
+    runs: dict[str, dict[str, dict[str, float]]]
+    weights: dict[str, dict[str, str]]
+
+    @classmethod
+    def load(cls, study: Study, path: Path) -> Measured:
+        """What an earlier result.json knows."""
+        known = json.loads(path.read_text()) if path.exists() else {}
+        weights = {arm: dict(known.get("weights", {}).get(arm, {})) for arm in study.arms}
+        names = [arm + end for arm in study.arms for end in ("", CENTRED)]
+        return cls({name: dict(known.get("runs", {}).get(name, {})) for name in names}, weights)
+
+    def add(self, arm: str, seed: str, path: Path, tests: Tests) -> bool:
+        """Measure a run, if its weights are not those that are known; say whether it was."""
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if weights[arm].get(seed) == digest:
-            continue
-        weights[arm][seed] = digest
+        if self.weights[arm].get(seed) == digest:
+            return False
         plain, less_mean = measure(facedistill.load(path), tests)
-        runs[arm][seed], runs[arm + CENTRED][seed] = plain, less_mean
-        print(f"{arm}, seed {seed}: {PRIMARY} {plain[PRIMARY]:.2f}, "
-              f"centred {less_mean[PRIMARY]:.2f}", flush=True)  # fmt: skip
-    seeds = sorted(set.intersection(*(set(runs[arm]) for arm in ARMS)), key=int)
-    result = {
+        self.runs[arm][seed], self.runs[arm + CENTRED][seed] = plain, less_mean
+        self.weights[arm][seed] = digest
+        return True
+
+
+def result(study: Study, measured: Measured, tests: Tests) -> dict[str, Any]:
+    """What result.json holds."""
+    return {
         "unit": "per cent; differences in percentage points",
-        "primary": PRIMARY,
+        "primary": study.primary,
         "pairs": {
             name: counts(protocol)
             for name, protocol in (("test", tests.across), ("held out", tests.held_out))
         },
         "images of the mean": len(tests.training),
-        "seeds of all arms": [int(seed) for seed in seeds],
-        "claims": claims(runs, seeds),
-        "runs": runs,
-        "weights": weights,
-    }  # fmt: skip
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    for claim in result["claims"]:
-        if claim["measure"] == PRIMARY:
-            low, high, least = (claim[key] for key in ("low", "high", "least_difference"))
-            interval = "" if low is None else f" ({low:+.2f} to {high:+.2f}), tells {least:.2f}"
-            print(f"{claim['name']}: {claim['difference']:+.2f}{interval}")
+        "seeds of all arms": [int(seed) for seed in complete_seeds(study, measured.runs)],
+        "claims": claims(study, measured.runs),
+        "runs": measured.runs,
+        "weights": measured.weights,
+    }
+
+
+def main() -> None:
+    """Measure what is finished and not yet measured."""
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=studies())
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("faces", type=Path)
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+
+    study = Study.load(options.study)
+    out = options.out or study.result_path
+    tests = Tests.open(options.faces, options.pairs, study.validation_identities)
+    measured = Measured.load(study, out)
+    for arm, seed, path in finished(study, options.runs):
+        if measured.add(arm, seed, path, tests):
+            figure, less_mean = (measured.runs[arm + end][seed] for end in ("", CENTRED))
+            print(f"{arm}, seed {seed}: {study.primary} {figure[study.primary]:.2f}, "
+                  f"centred {less_mean[study.primary]:.2f}", flush=True)  # fmt: skip
+    found = result(study, measured, tests)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    for claim in found["claims"]:
+        if claim["measure"] == study.primary:
+            print(f"{claim['name']}: {claim_text(claim)}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""A study as the results page shows it: its tables and its figure.
+
+python -m studies.page NAME [--figure FILE.png]    print the tables, draw the figure
+python -m studies.page --check                     are all claims those of the seeds' figures?
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from facedistill.core.estimate import Estimate
+from facedistill.evaluation.statistics.bootstrap import mean_interval
+from facedistill.report.figures.plot_style import GENUINE, plot_axes
+from facedistill.report.table import Column, markdown_table
+from studies.claims import Claim, Runs, claim_text, claims, complete_seeds
+from studies.study import CENTRED, Study, studies
+
+Result = Mapping[str, Any]
+"""What a result.json holds."""
+
+
+def load_result(study: Study) -> Result:
+    """Read the study's figures.
+
+    Raises:
+        FileNotFoundError: If nothing of it was measured yet.
+    """
+    result: Result = json.loads(study.result_path.read_text("utf-8"))
+    return result
+
+
+def arms_table(study: Study, runs: Runs) -> str:
+    """Return the mean of each arm with its 95 % interval over the seeds, in per cent."""
+    seeds = complete_seeds(study, runs)
+    arms = [arm + end for arm in study.arms for end in ("", CENTRED) if arm + end in runs]
+    rows = [
+        {"arm": _words(study, arm)}
+        | {name: _mean(runs, arm, seeds, name) for name in study.measures}
+        for arm in arms
+        if not arm.endswith(CENTRED) or any(arm in pair for pair in study.contrasts)
+    ]
+    measures = [Column(name, f"{name} %", digits=2) for name in study.measures]
+    return markdown_table(rows, ["arm", *measures])
+
+
+def claims_table(study: Study, found: list[Claim]) -> str:
+    """Return every contrast on the table's measures, in percentage points.
+
+    The last column is the least difference that the seeds tell in the primary measure.
+    """
+    by_name = {(claim["name"], claim["measure"]): claim for claim in found}
+    rows = []
+    for one, other in study.contrasts:
+        name = f"{one} - {other}"
+        told = by_name[name, study.primary]["least_difference_told"]
+        figures = {measure: claim_text(by_name[name, measure]) for measure in study.measures}
+        rows.append({"difference": name} | figures | {"tells": told})
+    least = Column("tells", f"least told, {study.primary}", digits=2)
+    return markdown_table(rows, ["difference", *study.measures, least])
+
+
+def draw_claims(study: Study, found: list[Claim]) -> Figure:
+    """Draw the contrasts of the primary measure with their intervals, the first on top."""
+    primary = [claim for claim in found if claim["measure"] == study.primary]
+    with plot_axes(height=0.9 + 0.34 * len(primary)) as (figure, (axes,)):
+        axes.axvline(0, color="#b8c0c9", linewidth=1, zorder=0)
+        places = range(len(primary))[::-1]
+        for place, claim in zip(places, primary, strict=True):
+            if claim["low"] is not None:
+                ends = [claim["low"], claim["high"]]
+                axes.plot(ends, [place, place], color=GENUINE, alpha=0.45, linewidth=4)
+            axes.plot([claim["difference"]], [place], "o", color=GENUINE, markersize=5.5)
+        axes.set_yticks(places, [claim["name"] for claim in primary])
+        axes.set(xlabel=f"{study.primary}, percentage points", ylim=(-0.6, len(primary) - 0.4))
+    return figure
+
+
+def stale_claims(study: Study) -> bool:
+    """Whether the claims in result.json are not those that follow from its figures."""
+    result = load_result(study)
+    fresh = json.loads(json.dumps(claims(study, result["runs"])))
+    return bool(fresh != result["claims"])
+
+
+def _words(study: Study, arm: str) -> str:
+    kind = arm.removesuffix(CENTRED)
+    return study.arms[kind] + (", centred" if kind != arm else "")
+
+
+def _mean(runs: Runs, arm: str, seeds: list[str], measure: str) -> Estimate | None:
+    return mean_interval([runs[arm][seed][measure] for seed in seeds]) if seeds else None
+
+
+def main() -> None:
+    """Print the tables of a study, or check all of them."""
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", nargs="?", choices=studies())
+    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    if options.check:
+        measured = [study for study in map(Study.load, studies()) if study.result_path.exists()]
+        stale = [study.name for study in measured if stale_claims(study)]
+        if stale:
+            sys.exit(f"claims are not those of the figures: measure {', '.join(stale)} again")
+        print(
+            f"claims follow from the figures: {', '.join(s.name for s in measured) or 'none yet'}"
+        )
+        return
+    if options.study is None:
+        parser.error("name a study, or give --check")
+    study = Study.load(options.study)
+    result = load_result(study)
+    print(arms_table(study, result["runs"]), claims_table(study, result["claims"]), sep="\n\n")
+    if options.figure:
+        draw_claims(study, result["claims"]).savefig(options.figure, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
