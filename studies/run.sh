@@ -1,15 +1,13 @@
 #!/bin/sh
 # Trains a study: all arms of seed 0, then of seed 1, ...; run it again to continue.
-#   FACES=... BANK=... PAIRS=... OUT=... sh studies/run.sh NAME [LAST_SEED] [--set ...]
-# FACES: folder with train.rec; BANK: made by `facedistill embed`; PAIRS: celeba_test.bin.
+#   sh .../studies/run.sh NAME LAST_SEED OUT
+# In a folder (or one with links) where `faces` holds train.rec and celeba_test.bin, and `bank` was made by
+#   facedistill embed --import faces/edgeface_s_train.npy --data faces --out bank
 set -eu
 comparison=$(dirname "$0")/$1/comparison.yaml
-last=${2:-8}
-shift 2 2>/dev/null || shift
 seeds=""
-for seed in $(seq 0 "$last"); do
+for seed in $(seq 0 "$2"); do
     seeds="$seeds $seed"
     # shellcheck disable=SC2086
-    ${FACEDISTILL:-facedistill} compare "$comparison" --seeds $seeds --jobs 1 \
-        --set data.train="$FACES" --set teacher.bank="$BANK" --pairs celeba="$PAIRS" --out "$OUT" "$@"
+    ${FACEDISTILL:-facedistill} compare "$comparison" --seeds $seeds --jobs 1 --out "$3"
 done
