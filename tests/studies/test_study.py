@@ -1,14 +1,17 @@
+from pathlib import Path
+
 import pytest
 import yaml
 from studies.study import FOLDER, Study, studies
 
-from facedistill.recipe.comparison import load_comparison
+from facedistill.recipe.comparison import load_comparison, plan
 
 
 @pytest.mark.parametrize("name", studies())
 def test_the_arms_of_a_study_are_rows_of_its_comparison(name):
     comparison = load_comparison([str(FOLDER / name / "comparison.yaml")])
-    assert set(Study.load(name).arms) <= set(comparison.rows)
+    trials = plan(comparison, Path("runs"))
+    assert set(Study.load(name).arms) <= {trial.row for trial in trials}
     assert (FOLDER / name / "design.md").exists()
 
 
