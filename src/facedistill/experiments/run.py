@@ -153,6 +153,11 @@ class Run:
         records = read_metrics(self.folder / METRICS)
         for figure in [*figures.files, *write_share_figure(self.folder, records)]:
             self.say(f"figure: {figure}")
+        shares = last_shares(records)
+        if len(shares) > 1:
+            self.say(f"shares of the gradient: {_shares_line(shares)}")
+        device = self.accelerator.device
+        health = run_health(self.folder, self.validation, self.faces, device, self.say)
         summary = Summary(
             self.folder,
             self.folder / BEST,
@@ -163,13 +168,11 @@ class Run:
             self.fit.images_per_second,
             self.fit.seconds_per_step,
             figures.numbers,
-            last_shares(records),
-            run_health(self.folder, self.validation, self.faces, self.accelerator.device, self.say),
+            shares,
+            health,
         )
         write_run_card(self.recipe, self.folder, summary.evaluation)
         write_summary(summary, self.recipe)
-        if len(summary.gradient_shares) > 1:
-            self.say(f"shares of the gradient: {_shares_line(summary.gradient_shares)}")
         if summary.skipped:
             self.say(f"left out {len(summary.skipped)} corrupt images, first: {summary.skipped[0]}")
         self._say_outcome(records)
