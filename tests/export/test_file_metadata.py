@@ -44,6 +44,7 @@ def test_all_that_a_user_needs_is_in_the_document():
         "thresholds": {"1e-3": 0.31},
         "licences": {"teacher": "non-commercial", "data": "MIT"},
         "training_data": "faces (9 of 10)",
+        "centred_on": None,
         "name": "standin",
         "architecture": "standin",
         "teacher": "r50",

@@ -106,7 +106,8 @@ class CentredEvaluation:
 
     def line(self) -> str:
         """Return the figures as text; differences are centred less uncentred."""
-        head = f"centred on {self.centre.title}, mean of length {self.centre.length:.3f}:"
+        less = ", difference from the figures above" if self.evaluation.difference else ""
+        head = f"centred on {self.centre.title}, mean of length {self.centre.length:.3f}{less}:"
         return f"{head}\n{self.evaluation.line()}"
 
     def to_dict(self) -> dict[str, Any]:
