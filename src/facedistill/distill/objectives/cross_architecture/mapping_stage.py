@@ -25,12 +25,14 @@ class MappingStage(TeacherStage):
     answer (p_l a weight for each centre and channel), f the teacher's embedding and v = z as one
     vector, the loss is, mean over the batch,
 
-        1 - cos(g_i, f_i)  +  relations * mean_{j != i} (cos(v_i, v_j) - cos(f_i, f_j))^2 / s
+        1 - cos(g_i, f_i)  +  relations * mean_{j != i} (cos(v_i, v_j) - cos(u_i, u_j))^2 / s
 
-    with s the mean of cos(f_i, f_j)^2 over those pairs, so that 1 is the error of features that
-    are all at right angles. The head makes the features keep what the embedding says; the relations
-    make them keep little else, since what is compared with the student is their distance, of which
-    a head knows nothing.
+    with u the embeddings less their mean over the batch, as v is without one, and s the mean of
+    cos(u_i, u_j)^2 over those pairs, so that 1 is the error of features that are all at right
+    angles. The head makes the features keep what the embedding says. The relations, off by
+    default, would make them keep little else, since what is compared with the student is their
+    distance, of which a head knows nothing; where pixels tell more of identities than the
+    embedding's cosines do, they cost some of that.
 
     Neither is known to be the paper's, which is not known to have such a stage: that the mapping
     learns first, by what, and for how long is this project's.
@@ -87,7 +89,8 @@ class MappingStage(TeacherStage):
             z = self.mapping(self._pixels(teacher), self.options.normalise).z
             answer = self.head((z * self.pool).mean(dim=1))
             off = 1 - F.cosine_similarity(answer, embedding).mean()
-            error = relation_error(z.flatten(1), embedding)
+            centred = embedding - embedding.mean(dim=0)
+            error = relation_error(z.flatten(1), centred)
             parts = {"embedding": off.detach(), "relations": error.detach()}
             return off + self.relations * error, parts
 
