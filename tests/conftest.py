@@ -20,6 +20,14 @@ def hang_up_signal_heard():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_detector_installed(tmp_path_factory):
+    """Let tests see a user who has fetched nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEDISTILL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def faces_drawn_once():
     """Let data sets draw each face once: it is the same whenever it is drawn, and takes 2 ms."""
     drawn = lru_cache(maxsize=4096)(procedural.procedural_face)
@@ -40,3 +48,12 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("FACEDISTILL_DATA names no folder of real faces")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def yunet(real_data) -> Path:
+    """The detector's file among the real data."""
+    path = real_data / "detector" / "yunet_n_640_640.onnx"
+    if not path.is_file():
+        pytest.skip("FACEDISTILL_DATA has no detector")
+    return path

@@ -113,6 +113,7 @@ def embed(
     )
     require_present(data, root, teacher, *files, flipped, prompts)
     require_outside(out, data)
+    from facedistill.data.alignment_check import warn_unless_aligned
     from facedistill.data.damage import naming_all_damaged, without_damaged
     from facedistill.data.open import open_dataset
     from facedistill.distill.bank.making import embed_teacher, import_embeddings
@@ -122,6 +123,7 @@ def embed(
     dataset = open_dataset(data, relabel=True, root=root, skip=skip)
     if skip:
         dataset = without_damaged(dataset, workers)
+    warn_unless_aligned(dataset)
     if files:
         bank = import_embeddings(Path(files[0]), dataset, out, flipped=flipped, licence=licence)
     else:

@@ -10,6 +10,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.alignment_check import warn_unless_aligned
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import (
     Subset,
@@ -64,6 +65,8 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
         root=data.root,
         skip=data.on_error == "skip",
     )
+    if recipe.student.landmarks is None:
+        warn_unless_aligned(faces)
     identities = check_labels(faces.labels, faces.name)
     if data.validation_images:
         if recipe.student.landmarks is None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.network_suffixes import is_network
+from facedistill.data.alignment_check import alignment_of, warn_unless_aligned
 from facedistill.data.damage import require_undamaged, without_damaged
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.recordio import RecordIODataset
@@ -89,6 +90,10 @@ def _describe_dataset(dataset: FaceDataset, sheet: Path | None, verify: bool) ->
     description = (
         dataset_summary(dataset, whole=verify) | {"fingerprint": dataset.fingerprint} | checks
     )
+    alignment = alignment_of(dataset)
+    if alignment is not None:
+        description["eyes on the template"] = alignment.text()
+    warn_unless_aligned(dataset, alignment)
     if sheet is not None:
         images, labels = _sample_rows(dataset)
         save_sheet(sheet, contact_sheet(images, _SHEET_COLUMNS, labels, title=dataset.name))
