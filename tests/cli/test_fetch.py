@@ -5,15 +5,12 @@ from facedistill.runtime.detection import YUNET
 from tests.cli.calling import call
 
 
-def test_a_local_copy_of_the_detector_is_installed(real_data, tmp_path, monkeypatch):
-    source = real_data / "detector" / YUNET.file_name
-    if not source.is_file():
-        pytest.skip("FACEDISTILL_DATA has no detector")
+def test_a_local_copy_of_the_detector_is_installed(yunet, tmp_path, monkeypatch):
     monkeypatch.setenv("FACEDISTILL_CACHE", str(tmp_path / "cache"))
-    output = call("fetch", "yunet", "--from", source)
+    output = call("fetch", "yunet", "--from", yunet)
     assert "Apache-2.0; trained on WIDER FACE" in output
     assert "next" in output
-    assert (tmp_path / "cache" / YUNET.file_name).read_bytes() == source.read_bytes()
+    assert (tmp_path / "cache" / YUNET.file_name).read_bytes() == yunet.read_bytes()
     assert "was there already" in call("fetch", "yunet")  # no connection is opened
 
 

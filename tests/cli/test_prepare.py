@@ -1,10 +1,13 @@
 import inspect
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from facedistill.cli.prepare import prepare
 from facedistill.core.errors import FacedistillError
+from facedistill.data.alignment_check import eye_contrast
 from facedistill.data.formats.image_file import JPEG_QUALITY
 from facedistill.data.open import open_dataset
 from tests.cli.calling import FACES, LOOSE, call, settings
@@ -24,6 +27,32 @@ def test_loose_crops_are_aligned_into_records_or_files(finder, tmp_path):
     assert (
         json.loads(call("inspect", finder / "run" / "best.safetensors", "--json"))["landmarks"] == 5
     )
+
+
+def test_photos_become_a_packed_set_of_aligned_faces(yunet, real_data, tmp_path):
+    """Loose crops pasted into larger scenes; one scene is empty."""
+    folder = real_data / "landmarks112" / "img"
+    rng = np.random.default_rng(0)
+    for number, path in enumerate(sorted(folder.iterdir())[:4]):
+        scene = cv2.resize(rng.integers(40, 220, (4, 5, 3), np.uint8), (420, 320))
+        if number < 3:
+            loose = cv2.resize(cv2.imread(str(path)), (200, 200))
+            scene[60:260, 20 + 60 * number : 220 + 60 * number] = loose
+        place = tmp_path / "photos" / f"person{number // 2}" / f"{number}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(place), scene)
+    out, sheet = tmp_path / "faces", tmp_path / "sheet.png"
+    command = ("prepare", tmp_path / "photos", "--detect", "--detector", yunet, "--pack")
+    said = call(*command, "--out", out, "--sheet", sheet, "--workers", "0", "--min-size", "80")
+    assert "dropped, no face found" in said
+    assert f"next                    facedistill embed --teacher teacher.onnx --data {out}" in said
+    faces = open_dataset(out)
+    assert faces.labels.tolist() == [0, 0, 1]
+    assert all(eye_contrast(faces[index].image) > 0 for index in range(3))
+    assert sheet.exists()
+    rows = (tmp_path / "faces.csv").read_text().splitlines()
+    assert len(rows) == 5
+    assert rows[0].startswith("photo,face,left,top")
 
 
 def test_a_list_is_packed_from_another_root_without_its_damaged_images(tmp_path):
@@ -67,12 +96,17 @@ def test_a_set_is_split_by_identity_trained_on_and_measured(finder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "say what to do: --align warps"),
+        ([], "say what to do: --detect finds"),
         (["--align"], "--align needs --model"),
         (["--pack", "--seed", "1"], "--seed chooses the identities of --split"),
         (["--split", "people=3"], "give the number of identities of the test set"),
         (["--pack", "--model", "x.onnx"], "--align needs --model"),
         (["--pack", "--sheet", "x.png"], "--sheet goes with both"),
+        (["--detect", "--align", "--model", "x.onnx"], "leave out --align"),
+        (["--pack", "--largest"], "go with --detect"),
+        (["--pack", "--every", "5"], "go with --detect"),
+        (["--detect", "--largest", "--central"], "exclude each other"),
+        (["--detect"], "there is none: `facedistill fetch yunet` gets one"),
     ],
 )
 def test_prepare_refuses_what_does_not_go_together(tmp_path, options, message):

@@ -111,11 +111,12 @@ def align_faces(
     )
     for faces, found in looks:
         first = _in_image(faces, reduce_to_five(found))
-        second, misfit_first = _look_again(network, faces, first)
+        images, places = [face.image for face in faces], [face.where for face in faces]
+        second, misfit_first = look_again(network, images, first, places)
         # Nothing can be warped by points in one place: the first look must do.
         seen = np.isfinite(misfit_first)
         second = np.where(seen[:, None, None], second, first)
-        _, misfit_second = _look_again(network, faces, second)
+        _, misfit_second = look_again(network, images, second, places)
         better = misfit_second < misfit_first
         chosen.append(np.where(better[:, None, None], second, first))
         kept += int((better & seen).sum())
@@ -224,20 +225,36 @@ def _in_image(faces: Sequence[_Face], found: np.ndarray) -> np.ndarray:
     )
 
 
-def _look_again(
-    network: Locator, faces: Sequence[_Face], landmarks: np.ndarray
+def look_again(
+    network: Locator,
+    images: Sequence[np.ndarray],
+    landmarks: np.ndarray,
+    places: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the landmarks found in the aligned crops, in the images' pixels, and the misfits."""
+    """Look at faces upright, as their landmarks say.
+
+    Args:
+        network: Finds landmarks.
+        images: uint8 RGB (H, W, 3) each, of any size.
+        landmarks: (N, 5, 2), in their pixels.
+        places: Where each is, for messages.
+
+    Returns:
+        Landmarks (N, 5, 2) found in the aligned crops, in the images' pixels, and the misfits (N,).
+
+    Raises:
+        FacedistillError: If the landmarks of one lie in one place.
+    """
     side = network.input.size
     goal = template(side) - template(side).mean(axis=0) + (side - 1) / 2
     matrices, views = [], []
-    for face, points in zip(faces, landmarks, strict=True):
+    for image, points, where in zip(images, landmarks, places, strict=True):
         try:
             matrices.append(similarity_transform(points, goal))
-            views.append(warp(face.image, points, side, goal))
+            views.append(warp(image, points, side, goal))
         except FacedistillError as error:
             raise FacedistillError(
-                f"{face.where}: no face can be aligned there, {error}: remove the image, or take a "
+                f"{where}: no face can be aligned there, {error}: remove the image, or take a "
                 "better landmark network"
             ) from None
     found = np.stack([to_pixels(points, (side, side)) for points in _locate(network, views)])

@@ -146,8 +146,8 @@ class FaceDetector:
         Args:
             image: uint8 RGB (H, W, 3).
             min_score: Least score.
-            min_size: Least side of a face's box in pixels, as far as the photograph can be shown:
-                the smaller, the more time it takes.
+            min_size: Pixels of the smallest face that is wanted: the smaller, the more time it
+                takes. Smaller ones that are found on the way are among the faces.
 
         Returns:
             The faces, those of the best score first.
@@ -162,7 +162,7 @@ class FaceDetector:
             found += [face for face in seen if face.size < largest]
             # A larger face is whole in this view; in the next, parts of it look like faces.
             largest = _LARGE / scale
-        return [face for face in distinct(found) if face.size >= min_size]
+        return distinct(found)
 
     def refine(self, image: np.ndarray, face: DetectedFace) -> DetectedFace:
         """Return a face with the landmarks of a second look at it alone, upright, at one size.

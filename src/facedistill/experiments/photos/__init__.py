@@ -1,0 +1,1 @@
+"""Photographs into aligned faces: which faces are taken, and what is written down of each."""
