@@ -45,7 +45,7 @@ def test_photos_become_a_packed_set_of_aligned_faces(yunet, real_data, tmp_path)
     command = ("prepare", tmp_path / "photos", "--detect", "--detector", yunet, "--pack")
     said = call(*command, "--out", out, "--sheet", sheet, "--workers", "0", "--min-size", "80")
     assert "dropped, no face found" in said
-    assert f"next                    facedistill embed --teacher teacher.onnx --data {out}" in said
+    assert f"next: facedistill embed --teacher TEACHER.onnx --data {out}" in said
     faces = open_dataset(out)
     assert faces.labels.tolist() == [0, 0, 1]
     assert all(eye_contrast(faces[index].image) > 0 for index in range(3))

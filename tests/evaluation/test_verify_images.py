@@ -5,6 +5,8 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import encode_png
 from facedistill.evaluation.verify_images import Verdict, verify_images
+from facedistill.runtime.input_spec import InputSpec
+from tests.runtime.spot_detector import SpotDetector, photo
 
 
 class Fixed:
@@ -24,6 +26,33 @@ def crops(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
     return tmp_path / "a.png", tmp_path / "b.png"
+
+
+class Averages(Fixed):
+    """Embeds an image by its mean red and green."""
+
+    input = InputSpec(size=32)
+
+    def embed(self, images):
+        assert images.shape[1:] == (32, 32, 3)
+        means = torch.from_numpy(images.mean(axis=(1, 2))[:, :2])
+        return torch.nn.functional.normalize(means)
+
+
+def test_of_photos_the_largest_faces_are_compared(tmp_path):
+    for name, squares in {
+        "one": [(10, 20, 100, 200)],
+        "two": [(150, 60, 90, 200), (10, 20, 60, 250)],
+        "none": [],
+    }.items():
+        (tmp_path / f"{name}.png").write_bytes(photo(*squares))
+    one, two, none = (tmp_path / f"{name}.png" for name in ("one", "two", "none"))
+    network = Averages(SAME)
+    with pytest.warns(UserWarning, match=r"two\.png has 2 faces: the largest is compared"):
+        verdict = verify_images(network, one, two, 0.5, SpotDetector())
+    assert verdict.cosine > 0.999
+    with pytest.raises(FacedistillError, match=r"none\.png: no face of 40 pixels or more is found"):
+        verify_images(network, one, none, 0.5, SpotDetector())
 
 
 SAME = [[1.0, 0.0], [0.6, 0.8]]

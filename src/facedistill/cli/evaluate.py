@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from facedistill.cli.options.arguments import (
     Overwrite,
     Prompts,
 )
+from facedistill.cli.options.detection import Detect, DetectorFile, opened_detector
 from facedistill.cli.options.network import opened_network
 from facedistill.cli.output import echo, echo_next
 from facedistill.cli.stopping import AGAIN, files_written, stopped_as
@@ -148,6 +150,8 @@ def evaluate(
         bool,
         typer.Option("--save-thresholds", help="Write the thresholds into the network's file."),
     ] = False,
+    detect: Detect = False,
+    detector: DetectorFile = None,
     report: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write report.html, report.md and report.json there."),
@@ -193,6 +197,9 @@ def evaluate(
     require_present(model, embeddings, flipped, *sources, against, distractors, centre, prompts)
     require_outside(report, *sources, distractors, give="--report")
     require_outside(figures, *sources, distractors, give="--figures")
+    if detect and embeddings:
+        raise FacedistillError("--detect finds faces for a network: give one, not --embeddings")
+    finds = opened_detector(detect, detector)
     # From here on torch is imported.
     _check_written(report, figures, len(sources), overwrite)
     from facedistill.evaluation.centring import find_centre
@@ -202,6 +209,7 @@ def evaluate(
         save_decision_thresholds,
     )
     from facedistill.evaluation.evaluate import evaluate as measure
+    from facedistill.evaluation.photographs import find_faces
     from facedistill.evaluation.stored_embeddings import open_stored
 
     asked = {
@@ -220,6 +228,7 @@ def evaluate(
     options.check_partners()
     if save_thresholds:
         check_saves_thresholds(model, protocols, options)
+    found = [find_faces(opened, finds) for opened in protocols] if finds else []
 
     def open_faces(path: Path | None, output: str | None, prompts: Path | None = None) -> Any:
         if path and path.suffix.lower() == ".npy":
@@ -232,6 +241,9 @@ def evaluate(
     done = [
         measure(faces, opened, options, against=other, centre=subtracted) for opened in protocols
     ]
+    for photos in found:
+        for line in photos.said():
+            warnings.warn(line, stacklevel=1)
     if as_json:
         echo(json_text([evaluation.to_dict() for evaluation in done]))
     else:

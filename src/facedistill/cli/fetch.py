@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.output import print_mapping
+from facedistill.cli.output import echo_next, print_mapping
 from facedistill.core.errors import FacedistillError
 from facedistill.core.missing_files import require_present
 from facedistill.core.suggestion import did_you_mean
@@ -42,6 +42,6 @@ def fetch(
             "sha256": YUNET.sha256,
             "licence": YUNET.licence,
             "from": str(source or YUNET.address),
-            "next": "facedistill prepare photos/ --detect --pack --out faces",
         }
     )
+    echo_next(("prepare", "photos/", "--detect", "--pack", "--out", "faces"))

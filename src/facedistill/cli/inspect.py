@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, Overwrite, Root, Skip
+from facedistill.cli.options.detection import Detect, DetectorFile, opened_detector
 from facedistill.cli.output import check_sheet, echo, echo_next, print_mapping
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
@@ -15,6 +16,7 @@ from facedistill.core.missing_files import require_present
 
 EXAMPLES = (
     "facedistill inspect faces --sheet sheet.png",
+    "facedistill inspect photos/ --detect --sheet faces.png",
     "facedistill inspect bank --neighbours --json",
 )
 
@@ -52,12 +54,16 @@ def inspect(
             "0.2.",
         ),
     ] = None,
+    detect: Detect = False,
+    detector: DetectorFile = None,
     output: EmbeddingOutput = None,
     overwrite: Overwrite = False,
 ) -> None:
     """What is in this file? Counts, sizes, labels, parameters, metadata, a sheet of samples."""
     check_sheet(sheet, overwrite, source)
     if neighbours:
+        if detect:
+            raise FacedistillError("--neighbours asks a bank, --detect photos: ask one at a time")
         if verify:
             raise FacedistillError("--neighbours and --verify are two questions: ask one at a time")
         require_present(source, data)
@@ -81,10 +87,11 @@ def inspect(
     if same is not None or far is not None:
         raise FacedistillError(f"--{'far' if same is None else 'same'} goes with --neighbours")
     require_present(source, root)
+    finds = opened_detector(detect, detector)
     from facedistill.report.documents.inspection import inspect_source
 
     description = inspect_source(
-        source, sheet=sheet, verify=verify, output=output, root=root, skip=skip
+        source, sheet=sheet, verify=verify, output=output, root=root, skip=skip, detector=finds
     )
     print_mapping(description, as_json)
     if not as_json:
@@ -93,6 +100,8 @@ def inspect(
 
 def _next(source: str, kind: str) -> tuple[str, ...]:
     """Return the command that what was inspected is made for."""
+    if kind.startswith("photos"):
+        return ("prepare", source, "--detect", "--pack", "--out", "faces")
     if kind == "verification pairs":
         return ("evaluate", "runs/student", source)
     if kind == "bank of teacher embeddings":

@@ -1,7 +1,8 @@
-"""Verification of two aligned crops: one score, one decision."""
+"""Verification of two faces: one score, one decision."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.runtime.alignment import warp
+from facedistill.runtime.detection import MIN_SIZE, Detector, largest_face
 
 _DIGITS, _MOST_DIGITS = 4, 16
 """Decimals of a cosine."""
@@ -68,8 +71,9 @@ def verify_images(
     first: str | Path,
     second: str | Path,
     threshold: float | None = None,
+    detector: Detector | None = None,
 ) -> Verdict:
-    """Compare two aligned crops.
+    """Compare two aligned crops, or the largest faces of two photographs.
 
     Args:
         network: Whose embeddings decide.
@@ -77,10 +81,11 @@ def verify_images(
         second: Another, of the same size.
         threshold: Least cosine of a mated pair; by default the network's own for the
             smallest false accept rate it knows.
+        detector: Finds the face of each, which is cut out aligned; None takes them for crops.
 
     Raises:
-        FacedistillError: If a file is no image, the crops differ in size, the threshold is not a
-            cosine, or an embedding has no direction.
+        FacedistillError: If a file is no image, the crops differ in size, a photograph has no face,
+            the threshold is not a cosine, or an embedding has no direction.
     """
     if threshold is not None and not -1 <= threshold <= 1:
         raise FacedistillError(f"threshold {threshold:g} is not a cosine: take -1 to 1")
@@ -88,6 +93,12 @@ def verify_images(
         decode_image(read_image_file(Path(path)), str(path), upright=True)
         for path in (first, second)
     )
+    if detector is not None:
+        size = network.input.size
+        left, right = (
+            _face_of(photo, path, detector, size)
+            for photo, path in ((left, first), (right, second))
+        )
     if left.shape != right.shape:
         raise FacedistillError(
             f"{first} is {left.shape[1]}x{left.shape[0]} and {second} is "
@@ -106,3 +117,16 @@ def verify_images(
         strictest = min(known, key=float)
         threshold, source = known[strictest], f"FAR {strictest}"
     return Verdict(float(a @ b), threshold, source)
+
+
+def _face_of(photo: np.ndarray, path: str | Path, detector: Detector, size: int) -> np.ndarray:
+    """Return the aligned crop of a photograph's largest face."""
+    face, count = largest_face(photo, detector)
+    if face is None:
+        raise FacedistillError(
+            f"{path}: no face of {MIN_SIZE:g} pixels or more is found: give another photo, or a "
+            "crop without --detect"
+        )
+    if count > 1:
+        warnings.warn(f"{path} has {count} faces: the largest is compared", stacklevel=3)
+    return warp(photo, face.landmarks, size)

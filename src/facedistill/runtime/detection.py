@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -110,6 +110,16 @@ class DetectedFace:
             return 90.0
         aside = float((nose - (left + right) / 2) @ across) / width
         return float(np.degrees(np.arctan(aside / _NOSE)))
+
+
+class Detector(Protocol):
+    """What finds faces: `FaceDetector` does."""
+
+    def detect(self, image: np.ndarray, *, min_score: float, min_size: float) -> list[DetectedFace]:
+        """Return the faces of a photograph, uint8 RGB (H, W, 3)."""
+
+    def refine(self, image: np.ndarray, face: DetectedFace) -> DetectedFace:
+        """Return a face with better landmarks."""
 
 
 class FaceDetector:
@@ -243,6 +253,23 @@ def detector_file(path: str | Path | None = None) -> Path:
     if not YUNET.path.is_file():
         raise FacedistillError(f"finding faces takes a detector, and there is none: {GET_IT}")
     return YUNET.path
+
+
+def largest_face(photo: np.ndarray, detector: Detector) -> tuple[DetectedFace | None, int]:
+    """Return the largest face of a photograph, with the landmarks of a second look.
+
+    Args:
+        photo: uint8 RGB (H, W, 3).
+        detector: Finds faces.
+
+    Returns:
+        The face, None where none of `MIN_SIZE` and `MIN_SCORE` is found, and how many there are.
+    """
+    found = detector.detect(photo, min_score=MIN_SCORE, min_size=MIN_SIZE)
+    found = [face for face in found if face.size >= MIN_SIZE]
+    if not found:
+        return None, 0
+    return detector.refine(photo, max(found, key=lambda face: face.size)), len(found)
 
 
 def distinct(faces: list[DetectedFace]) -> list[DetectedFace]:

@@ -9,7 +9,7 @@ from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.views.upright import Upright
 from facedistill.experiments.photos.found_faces import Choice, FaceFinder, FaceOptions, sharpness
-from tests.experiments.photos.spot_detector import SpotDetector, photo
+from tests.runtime.spot_detector import SpotDetector, photo
 
 LARGE, SURE, SMALL = (10, 20, 100, 200), (130, 70, 60, 240), (250, 10, 30, 220)
 

@@ -15,7 +15,7 @@ from facedistill.experiments.photos.photo_preparation import (
     prepare_photos,
 )
 from tests.data.formats.test_video import write_video
-from tests.experiments.photos.spot_detector import SpotDetector, photo
+from tests.runtime.spot_detector import SpotDetector, photo
 
 LARGEST = FaceOptions(choice=Choice.LARGEST)
 

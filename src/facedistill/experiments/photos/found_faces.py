@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,19 +21,9 @@ from facedistill.evaluation.landmark_locator import Locator, check_locator
 from facedistill.experiments.aligned_crops import look_again
 from facedistill.models.files.open_network import open_network
 from facedistill.runtime.alignment import ARCFACE_SIZE, warp
-from facedistill.runtime.detection import MIN_SCORE, MIN_SIZE, DetectedFace
+from facedistill.runtime.detection import MIN_SCORE, MIN_SIZE, DetectedFace, Detector
 
 NO_FACE = "no face found"
-
-
-class Detector(Protocol):
-    """What finds faces: `runtime.detection.FaceDetector` does."""
-
-    def detect(self, image: np.ndarray, *, min_score: float, min_size: float) -> list[DetectedFace]:
-        """Return the faces of a photograph, uint8 RGB (H, W, 3)."""
-
-    def refine(self, image: np.ndarray, face: DetectedFace) -> DetectedFace:
-        """Return a face with better landmarks."""
 
 
 class Choice(StrEnum):

@@ -21,7 +21,7 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.video import VideoFrames, is_video
-from facedistill.data.identity_split import IdentitySplit, write_split
+from facedistill.data.identity_split import IdentitySplit, check_split, write_split
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.loading.worker_processes import in_workers
 from facedistill.data.open import open_dataset
@@ -31,7 +31,6 @@ from facedistill.data.views.upright import Upright
 from facedistill.experiments.aligned_crops import MARK, require_crops_only
 from facedistill.experiments.photos.found_faces import (
     Choice,
-    Detector,
     FaceFinder,
     FaceOptions,
     FaceRow,
@@ -42,6 +41,7 @@ from facedistill.faces.landmarks import to_fractions
 from facedistill.report.figures.landmark_figures import mark
 from facedistill.report.sheet import contact_sheet, save_sheet
 from facedistill.runtime.alignment import template
+from facedistill.runtime.detection import Detector
 
 _SHEET_FACES = 96
 _NAMED = 3
@@ -110,7 +110,12 @@ def prepare_photos(
     """
     out, table = Path(out), table_of(Path(out))
     require_absent(table, overwrite=overwrite)
-    (require_room if as_records or split else require_crops_only)(out, overwrite)
+    if split is not None:
+        check_split(photos, out, split, overwrite)
+    elif as_records:
+        require_room(out, overwrite)
+    else:
+        require_crops_only(out, overwrite)
     if landmarks is not None:
         check_landmark_network(landmarks)
     finder = FaceFinder(photos, crop_names(photos), detector, options, landmarks)
@@ -129,11 +134,13 @@ def prepare_photos(
         if sheet is not None:
             save_sheet(sheet, _sheet(journal, rows, options.size))
             summary["sheet"] = str(sheet)
+        crops = FolderDataset(journal.crops)
+        crops.name = photos.name
         made: dict[str, Any] = {"overwrite": overwrite, "workers": workers}
         if split is not None:
-            written = write_split(FolderDataset(journal.crops), out, split, **made)
+            written = write_split(crops, out, split, **made)
         elif as_records:
-            packed = pack(FolderDataset(journal.crops), out, **made)
+            packed = pack(crops, out, **made)
             written = {key: packed[key] for key in ("path", "identities", "size", "bytes")}
         else:
             written = _write_crops(journal, out)

@@ -26,7 +26,9 @@ from facedistill.models.files.run_weights import model_in
 from facedistill.models.foreign.foreign_weights import UnstatedInput
 from facedistill.models.onnx.bounded_trial import try_opening
 from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.report.documents.photo_inspection import describe_photos
 from facedistill.report.sheet import contact_sheet, pair_sheet, save_sheet
+from facedistill.runtime.detection import Detector
 from facedistill.runtime.input_spec import StatedInput
 
 _SHEET_ROWS, _SHEET_COLUMNS = 8, 12
@@ -40,6 +42,7 @@ def inspect_source(
     output: str | None = None,
     root: Path | None = None,
     skip: bool = False,
+    detector: Detector | None = None,
 ) -> dict[str, Any]:
     """Describe whatever `source` is.
 
@@ -51,6 +54,7 @@ def inspect_source(
         output: Name of the embedding among an ONNX file's outputs; found by default.
         root: The folder that the paths in a list are relative to.
         skip: Leave damaged images of a data set out.
+        detector: Describe photographs by the faces that it finds in a sample of them.
 
     Returns:
         JSON-ready facts by name.
@@ -59,6 +63,8 @@ def inspect_source(
         FacedistillError: If it is none of these or damaged, or a sheet or check is asked for of
             something that has no images.
     """
+    if detector is not None:
+        return describe_photos(open_dataset(source, root=root, skip=skip), detector, sheet)
     path = model_in(source)
     if is_network(path):
         _refuse(sheet, verify, f"{source} is a model")
