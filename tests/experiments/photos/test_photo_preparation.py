@@ -4,6 +4,7 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.image_folder import FolderDataset
+from facedistill.data.identity_split import IdentitySplit
 from facedistill.data.open import open_dataset
 from facedistill.experiments.photos import photo_preparation
 from facedistill.experiments.photos.found_faces import Choice, FaceOptions
@@ -105,6 +106,21 @@ def test_a_stopped_preparation_goes_on_where_it_was(people, tmp_path, monkeypatc
     assert (tmp_path / "whole.csv").read_text() == (tmp_path / "faces.csv").read_text()
     for path in whole.glob("*/*"):
         assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_photos_are_split_by_identity_at_once(tmp_path):
+    for number in range(8):
+        path = tmp_path / "photos" / f"person{number // 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo((10, 20, 90 + number, 200)))
+    split = IdentitySplit.parse("identities=2")
+    summary = prepare_photos(
+        open_photos(tmp_path / "photos"), tmp_path / "out", SpotDetector(), LARGEST, split=split
+    )
+    assert (summary["train images"], summary["test images"]) == (4, 4)
+    assert (tmp_path / "out.csv").exists()
+    assert len(open_dataset(tmp_path / "out" / "test")) == 4
 
 
 def test_no_face_at_all_is_an_error_with_the_reasons(people, tmp_path):
