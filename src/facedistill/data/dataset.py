@@ -48,6 +48,10 @@ class FaceDataset(ABC):
         label = self.labels.item(index)
         return f"{index:06d}" if label < 0 else f"{label:06d}/{index:06d}"
 
+    def file_name(self, index: int) -> str:
+        """Return the path of sample `index` as its owner knows it; empty where it has none."""
+        return ""
+
     def key(self, index: int) -> bytes:
         """Return the 16-byte key of sample `index` without decoding it."""
         return content_key(self.encoded(index))

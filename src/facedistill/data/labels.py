@@ -204,6 +204,10 @@ class Subset(FaceDataset):
         """Return the sample's place in the data set it comes from."""
         return self.dataset.where(int(self.indices[index]))
 
+    def file_name(self, index: int) -> str:
+        """Return the path it has in the data set that it comes from."""
+        return self.dataset.file_name(int(self.indices[index]))
+
     def copy_name(self, index: int) -> str:
         """Return the name it has in the data set that it comes from."""
         return self.dataset.copy_name(int(self.indices[index]))

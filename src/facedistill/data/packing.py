@@ -78,7 +78,7 @@ def pack(
         for index, image in track(todo, f"packing {out.name}", len(order), "images"):
             if isinstance(image, FacedistillError):
                 raise image
-            writer.write(image.encoded, source.labels.item(index))
+            writer.write(image.encoded, source.labels.item(index), source.file_name(index))
             reencoded += image.reencoded
             turned += image.turned
     return {

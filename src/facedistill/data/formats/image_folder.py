@@ -88,6 +88,10 @@ class FolderDataset(FaceDataset):
         """Return the image file's path."""
         return str(self.root / self.files[index])
 
+    def file_name(self, index: int) -> str:
+        """Return the image file's path relative to the folder."""
+        return self.files[index]
+
     def copy_name(self, index: int) -> str:
         """Return the image file's path relative to the folder, without suffix."""
         return os.path.splitext(self.files[index])[0]  # noqa: PTH122 - a name, not a path of ours

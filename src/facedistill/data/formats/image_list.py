@@ -68,12 +68,13 @@ class ListDataset(FaceDataset):
     ) -> None:
         self.path = Path(list_file)
         self.name = str(self.path)
+        self.root = self.path.parent if root is None else root
         listed, faults = read_rows(self.path), Faults(self.name)
         files = find_files(
             self.path,
             [row.path for row in listed],
             [row.line for row in listed],
-            self.path.parent if root is None else root,
+            self.root,
             faults,
         )
         faults.settle(skip)
@@ -87,6 +88,10 @@ class ListDataset(FaceDataset):
     def encoded(self, index: int) -> bytes:
         """Return the bytes of the image file of sample `index`."""
         return read_image_file(Path(self.files[index]))
+
+    def file_name(self, index: int) -> str:
+        """Return the image file's path relative to the root."""
+        return os.path.relpath(self.files[index], self.root)
 
     def where(self, index: int) -> str:
         """Return `image (list line N)`."""

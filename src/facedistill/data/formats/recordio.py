@@ -20,6 +20,7 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.formats.recordio_file import RecordFile
 from facedistill.data.formats.recordio_headers import check_property, image_records, read_headers
+from facedistill.data.formats.recordio_names import RecordNames
 from facedistill.data.formats.recordio_records import (
     FRAME_SIZE,
     HEADER,
@@ -61,6 +62,7 @@ class RecordIODataset(FaceDataset):
         self.labels = renumber(labels)[0] if relabel else labels
         identities = check_labels(self.labels, self.name)
         check_property(self.path, identities)
+        self.names = RecordNames(self.path, len(self.labels))
 
     def encoded(self, index: int) -> bytes:
         """Return the image file's bytes of sample `index`."""
@@ -75,8 +77,14 @@ class RecordIODataset(FaceDataset):
         return payload[HEADER.size + 4 * vector_labels(payload) :]
 
     def where(self, index: int) -> str:
-        """Return `file key K (offset O)`."""
-        return f"{self.name} key {self.keys.item(index)} (offset {self.offsets.item(index)})"
+        """Return `file key K (offset O)`, and the image's name where it is known."""
+        name = self.file_name(index)
+        place = f"offset {self.offsets.item(index)}" + (f", {name}" if name else "")
+        return f"{self.name} key {self.keys.item(index)} ({place})"
+
+    def file_name(self, index: int) -> str:
+        """Return what the image was called before it was packed; empty where that is not known."""
+        return self.names.name(index)
 
     def close(self) -> None:
         """Close the file; it is opened again when next read."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.data.formats.recordio_names import write_names
 from facedistill.data.formats.recordio_records import (
     FIRST,
     FRAME,
@@ -44,6 +45,7 @@ class RecordIOWriter:
         self.path = Path(folder) / "train.rec"
         self.size = size
         self._offsets: list[int] = []
+        self._names: list[str] = []
         self._checksums: list[bytes] = []
         self._starts: list[int] = []
         self._label = UNLABELLED
@@ -65,12 +67,13 @@ class RecordIOWriter:
         self._append(_summary(0, 0, 0))  # In its final length; filled in at the end.
         return self
 
-    def write(self, encoded: bytes, label: int) -> None:
+    def write(self, encoded: bytes, label: int, name: str = "") -> None:
         """Append an image file.
 
         Args:
             encoded: The file's bytes, stored as they are.
             label: Its identity: 0 first, then the same or the next one; or -1 for all images.
+            name: Its path as its owner knows it, for `train.names`; empty for none.
 
         Raises:
             FacedistillError: If identities come out of order, or the image is empty or too long.
@@ -90,6 +93,7 @@ class RecordIOWriter:
                 f"{self.path}: an image of {len(encoded):,} bytes does not fit into a record"
             )
         self._append(HEADER.pack(0, label, len(self._offsets), 0) + encoded)
+        self._names.append(name)
 
     def __exit__(
         self,
@@ -124,6 +128,7 @@ class RecordIOWriter:
         self._targets["property"].write_text(f"{len(self._starts)},{height},{width}\n")
         table = np.frombuffer(b"".join(self._checksums), np.uint8).reshape(-1, KEY_BYTES)
         np.save(self._targets[checksum_file(self.path).name], table, allow_pickle=False)
+        write_names(self.path, self._names)
 
 
 def frame_record(payload: bytes) -> bytes:

@@ -79,7 +79,10 @@ class PairSet:
             pairs, same = make_pairs(faces.labels, count, seed)
         used, rows = np.unique(pairs, return_inverse=True)
         folds = tenths(count) if count >= FOLDS else None
-        return cls(faces.name, Subset(faces, used), rows.reshape(-1, 2), same, folds)
+        shown = Subset(faces, used)
+        names = [shown.file_name(index) for index in range(len(shown))]
+        known = names if all(names) else None
+        return cls(faces.name, shown, rows.reshape(-1, 2), same, folds, known)
 
     def __len__(self) -> int:
         """Return the number of distinct images."""

@@ -28,6 +28,10 @@ class View(FaceDataset):
         """Return the original's."""
         return self.source.marks(index)
 
+    def file_name(self, index: int) -> str:
+        """Return the original's."""
+        return self.source.file_name(index)
+
     def copy_name(self, index: int) -> str:
         """Return the original's."""
         return self.source.copy_name(index)
