@@ -78,7 +78,7 @@ def test_a_list_is_packed_from_another_root_without_its_damaged_images(tmp_path)
 def test_a_set_is_split_by_identity_trained_on_and_measured(finder, tmp_path):
     said = call("prepare", FACES, "--split", "identities=4", "--out", tmp_path / "split")
     assert "train images           32" in said
-    assert f"evaluate MODEL {tmp_path / 'split' / 'test'} --all-pairs" in said
+    assert f"evaluate runs/student {tmp_path / 'split' / 'test'} --all-pairs" in said
     train = settings(f"data.train={tmp_path / 'split' / 'train'}", "data.licence=own")
     call("train", "arcface", "--out", tmp_path / "run", *train)
     found = call(
