@@ -62,3 +62,11 @@ def test_a_detector_alone_and_stored_embeddings_are_refused(tmp_path):
         call("inspect", tmp_path, "--detector", tmp_path / "a.npy")
     with pytest.raises(FacedistillError, match="give one, not --embeddings"):
         call("evaluate", "--embeddings", tmp_path / "a.npy", tmp_path, "--detect")
+
+
+def test_what_are_hardly_crops_are_to_be_prepared_next(tmp_path):
+    for number in range(10):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((64, 64, 3), 9 * number, np.uint8))
+    with pytest.warns(UserWarning, match=r"hardly aligned crops: 0 % of 10 images"):
+        said = call("inspect", tmp_path)
+    assert f"next: facedistill prepare {tmp_path} --detect --pack --out faces" in said

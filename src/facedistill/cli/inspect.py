@@ -95,7 +95,8 @@ def inspect(
     )
     print_mapping(description, as_json)
     if not as_json:
-        echo_next(_next(source, str(description["kind"])))
+        photos = description.get("aligned crops") == "hardly"
+        echo_next(_next(source, "photos" if photos else str(description["kind"])))
 
 
 def _next(source: str, kind: str) -> tuple[str, ...]:

@@ -98,6 +98,7 @@ def _describe_dataset(dataset: FaceDataset, sheet: Path | None, verify: bool) ->
     )
     alignment = alignment_of(dataset)
     if alignment is not None:
+        description["aligned crops"] = "hardly" if alignment.doubtful else "yes"
         description["eyes on the template"] = alignment.text()
     warn_unless_aligned(dataset, alignment)
     if sheet is not None:
