@@ -30,6 +30,7 @@ def test_json_of_numbers_that_are_not_finite_is_json(capsys):
 def test_values_are_shown_without_signs_of_code(capsys):
     print_mapping({"sizes": {"8x8": 3, "9x9": 1}, "none": None, "views": ["plain", "flipped"]})
     print_mapping({"input": {"size": 112, "mean": (0.5, 0.5)}, "empty": [], "given": True})
+    print_mapping({"bytes": 601620, "of": {"sets": [{"images": 1000}]}})
     assert capsys.readouterr().out.splitlines() == [
         "sizes  8x8 3, 9x9 1",
         "none   -",
@@ -37,6 +38,8 @@ def test_values_are_shown_without_signs_of_code(capsys):
         "input  size 112, mean (0.5, 0.5)",
         "empty  none",
         "given  yes",
+        "bytes  601,620",
+        "of     sets (images 1,000)",
     ]
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from facedistill.core.errors import FacedistillError
 from facedistill.recipe.comparison import load_comparison, plan
-from facedistill.recipe.comparison_sources import require_sources
+from facedistill.recipe.comparison_sources import require_given_faces, require_sources
 
 CHAINED = """
 rows:
@@ -26,3 +26,16 @@ def test_what_one_row_makes_for_another_need_not_be_there_yet(tmp_path):
     path = tmp_path / "chained.yaml"
     path.write_text(CHAINED)
     required(load_comparison([str(path)]), tmp_path)
+
+
+def test_recipes_named_on_the_command_line_are_given_faces(tmp_path):
+    def given(sources, settings=()):
+        comparison = load_comparison(sources, settings=settings)
+        require_given_faces(comparison, plan(comparison, tmp_path), sources)
+
+    with pytest.raises(FacedistillError, match=r"recipe fcd: .*data\.train=FACES"):
+        given(["demo", "own=fcd"])
+    given(["arcface", "own=fcd"], ["data.train=faces"])
+    path = tmp_path / "chained.yaml"
+    path.write_text(CHAINED)
+    given([str(path)])

@@ -11,8 +11,8 @@ from facedistill.cli.options.arguments import Out
 from facedistill.cli.output import echo, echo_next
 
 EXAMPLES = (
-    "facedistill compare arcface fcd coupleface --seeds 0 1 2 --set teacher.bank=bank --out table",
-    "facedistill compare own=mine.yaml plain=arcface --pairs lfw=lfw.bin --out runs/table",
+    "facedistill compare arcface fcd --set data.train=faces --set teacher.bank=bank --out table",
+    "facedistill compare own=mine.yaml other=yours.yaml --seeds 0 1 2 --pairs lfw.bin --out table",
 )
 
 
@@ -83,7 +83,7 @@ def compare(
     """Many runs, one table: what is missing is run, the rest is read. Run again to continue."""
     from facedistill.experiments.folder import SUMMARY
     from facedistill.recipe.comparison import load_comparison, plan, run_folder
-    from facedistill.recipe.comparison_sources import require_sources
+    from facedistill.recipe.comparison_sources import require_given_faces, require_sources
 
     comparison = load_comparison(
         recipes,
@@ -96,6 +96,7 @@ def compare(
     )
     # What is wrong in a recipe, or not there, is refused before torch is imported.
     trials = plan(comparison, out)
+    require_given_faces(comparison, trials, recipes)
     require_sources(comparison, [each for each in trials if not (each.folder / SUMMARY).exists()])
 
     from facedistill.experiments.comparing import run_comparison

@@ -65,6 +65,8 @@ def in_words(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
     if isinstance(value, Mapping):
         parts = [f"{key} {_within(each)}" for key, each in value.items()]
     elif isinstance(value, list | tuple):
@@ -75,6 +77,8 @@ def in_words(value: Any) -> str:
 
 
 def _within(value: Any) -> str:
+    if isinstance(value, list | tuple) and len(value) == 1:
+        return _within(value[0])
     inside = in_words(value)
     return f"({inside})" if isinstance(value, Mapping | list | tuple) else inside
 

@@ -86,7 +86,10 @@ def run(recipe: Recipe, folder: str | Path, say: Say = print) -> Summary:
         check_owner(folder, recipe)
         summary = read_summary(folder, recipe)
         if summary is not None:
-            say(f"{recipe.name} is finished, {summary.steps:,} steps: {folder} holds the result")
+            done = f"{summary.steps:,} steps"
+            if summary.validation is not None:
+                done += f", validation {100 * summary.validation:.2f} %"
+            say(f"{recipe.name} is finished, {done}: {folder} holds the result")
             return summary
         accelerator.wait_for_everyone()
         made = Run(recipe, folder, accelerator, say)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from facedistill.core.errors import naming
 from facedistill.core.missing_files import require_present
 from facedistill.recipe.comparison import Comparison, Trial
+from facedistill.recipe.loading import require_faces
 
 
 def require_sources(comparison: Comparison, trials: Iterable[Trial]) -> None:
@@ -23,6 +24,28 @@ def require_sources(comparison: Comparison, trials: Iterable[Trial]) -> None:
     for trial in trials:
         with naming(f"row {trial.row}"):
             require_present(*(each for each in trial.recipe.sources() if not made_by(trial, each)))
+
+
+def require_given_faces(
+    comparison: Comparison, trials: Iterable[Trial], sources: Sequence[str]
+) -> None:
+    """Refuse shipped recipes named on the command line to which nobody has given faces.
+
+    A file that describes a comparison says itself what its rows learn from.
+
+    Args:
+        comparison: The rows, and the settings for all of them.
+        trials: Its runs.
+        sources: What the user named, `RECIPE` or `ROW=RECIPE`.
+
+    Raises:
+        FacedistillError: Naming the key to set.
+    """
+    named = {source.rpartition("=")[2] for source in sources}
+    for trial in trials:
+        recipe = comparison.rows[trial.row].recipe
+        if recipe in named:
+            require_faces([recipe], trial.recipe.data.train, comparison.settings)
 
 
 def made_by(trial: Trial, source: str) -> bool:
