@@ -163,19 +163,21 @@ def test_a_teacher_of_points_must_see_the_image_that_the_student_sees(tmp_path):
 
 def test_a_network_learns_all_points_of_a_larger_markup(tmp_path):
     rng = np.random.default_rng(0)
+    marked = tmp_path / "marked"
+    marked.mkdir()
     for index in range(9):
         image = rng.integers(0, 256, (16, 16, 3), np.uint8)
-        (tmp_path / f"{index}.png").write_bytes(encode_png(image))
+        (marked / f"{index}.png").write_bytes(encode_png(image))
         rows = "\n".join(f"{x:.2f} {y:.2f}" for x, y in rng.uniform(2, 15, (68, 2)))
-        (tmp_path / f"{index}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+        (marked / f"{index}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
     settings = landmark_recipe(
-        f"data.train={tmp_path}", "data.validation_identities=0", "data.validation_images=2",
-        "student.landmarks=68", "training.steps=2", f"evaluation.test={tmp_path}",
+        f"data.train={marked}", "data.validation_identities=0", "data.validation_images=2",
+        "student.landmarks=68", "training.steps=2", f"evaluation.test={marked}",
     )  # fmt: skip
     summary = run(settings, tmp_path / "run", say=lambda line: None)
     assert facedistill.load(summary.model).landmark_points == 68
     assert summary.evaluation["test"]["points"] == 68
-    words = ["evaluate", str(summary.model), str(tmp_path), "--json", "--resamples", "0"]
+    words = ["evaluate", str(summary.model), str(marked), "--json", "--resamples", "0"]
     (report,) = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
     assert report["points"] == 68
     assert report["nme"]["value"] == pytest.approx(summary.evaluation["test"]["nme"]["value"])
