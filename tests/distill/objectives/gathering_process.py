@@ -18,7 +18,11 @@ from tests.distill.objectives.registered import LABELS, NAMES, every, outputs, r
 STEPS = [(*outputs(seed=4), [0, 0, 1, 2, 2, 1, 1, 0]), (*outputs(seed=5), LABELS)]
 """Outputs of both networks, batch and labels; one identity of the second step is new."""
 SLICES = slice(0, 5), slice(5, 8)
-OPTIONS = {"crd": {"negatives": 3}, "triplet": {"margin": 1.0}}
+OPTIONS = {
+    "crd": {"negatives": 3},
+    "gkd": {"groups": "batch", "step": 1, "share": 0.5},
+    "triplet": {"margin": 1.0},
+}
 """So that some are left out, or all count."""
 
 

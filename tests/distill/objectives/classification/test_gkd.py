@@ -3,6 +3,10 @@ import math
 import pytest
 import torch
 
+from facedistill.distill.objectives.classification.gkd import (
+    group_of_batch_size,
+    with_angular_margin,
+)
 from tests.distill.objectives.by_hand import batch_of, outputs_of, softmax
 from tests.distill.objectives.methods import LABELS, batch, both_outputs, made
 
@@ -78,3 +82,57 @@ def test_equal_logits_cost_nothing_at_any_confidence():
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-5)
     assert torch.isfinite(of_student.grad).all()
+
+
+def batch_by_hand(of_student, labels, share, step):
+    """The groups of one size, one image at a time."""
+    likely = [sorted(softmax(row), reverse=True) for row in of_student]
+    classes, size = len(likely[0]), 0
+    while size < classes and sum(sum(p[:size]) for p in likely) / len(likely) < share:
+        size += step
+    order = [sorted(range(classes), key=lambda m: -row[m])[:size] for row in of_student]
+    return [set(best) | {y} for best, y in zip(order, labels, strict=True)]
+
+
+@pytest.mark.parametrize(("share", "step"), [(0.93, 2), (0.5, 1), (0.99, 100)])
+def test_groups_of_a_batch_have_one_size(share, step):
+    of_student, _ = both_outputs()
+    group = group_of_batch_size(of_student.logits, torch.tensor(LABELS), share, step)
+    found = [set(torch.nonzero(row)[:, 0].tolist()) for row in group]
+    assert found == batch_by_hand(of_student.logits.tolist(), LABELS, share, step)
+
+
+def test_groups_of_a_batch_are_of_probabilities_that_are_not_softened():
+    # Not softened the likeliest class has 0.98 of the probability, softened by 4 it has 0.5.
+    logits = outputs_of(logits=torch.tensor([[4.0, 0.0, 0.0, 0.0]] * 2).double())
+    parts = [
+        made("gkd", groups=groups, step=1, share=0.9)(logits, logits, batch_of([0, 0]))[1]
+        for groups in ("batch", "image")
+    ]
+    assert [part["group"].item() for part in parts] == [0.25, 1.0]
+
+
+def test_a_margin_is_on_the_own_class_of_both_networks():
+    scale, margin = 10.0, 0.5
+    cosines = torch.tensor([[0.6, -0.2, 0.1], [0.3, -0.95, 0.0]]).double()
+    labels = torch.tensor([0, 1])
+    expected = (scale * cosines).tolist()
+    for row, label in enumerate(labels):
+        angle = min(math.acos(cosines[row, label]) + margin, math.pi)
+        expected[row][label] = scale * math.cos(angle)
+    found = with_angular_margin(scale * cosines, labels, margin, scale)
+    torch.testing.assert_close(found, torch.tensor(expected).double())
+    of_student, of_teacher = scale * cosines.flip(1), scale * cosines
+    given = made("gkd", tau=2.0, margin=margin, scale=scale)(
+        outputs_of(logits=of_student), outputs_of(logits=of_teacher), batch_of(labels.tolist())
+    )
+    harder = [with_angular_margin(z, labels, margin, scale) for z in (of_student, of_teacher)]
+    plain = made("gkd", tau=2.0)(*(outputs_of(logits=z) for z in harder), batch_of(labels.tolist()))
+    assert given[0].item() == pytest.approx(plain[0].item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("end", [1.0, -1.0])
+def test_the_gradient_of_a_margin_is_finite_at_both_ends(end):
+    logits = torch.tensor([[64.0 * end, 0.0, 3.0]], requires_grad=True)
+    with_angular_margin(logits, torch.tensor([0]), 0.5, 64.0).sum().backward()
+    assert torch.isfinite(logits.grad).all()
