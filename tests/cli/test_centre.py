@@ -15,7 +15,7 @@ def test_a_model_is_centred_and_measured(tmp_path):
     model, out = tmp_path / "student.safetensors", tmp_path / "centred.safetensors"
     save_model(FaceNetwork.create("standin", InputSpec(size=32), embedding_size=16).eval(), model)
     said = call("centre", model, FACES, "--out", out, "--workers", "1")
-    assert f"find its thresholds: facedistill evaluate {out} PAIRS --save-thresholds" in said
+    assert f"next: facedistill evaluate {out} PAIRS.bin --save-thresholds" in said
     with pytest.raises(FacedistillError, match="is there already"):
         call("centre", model, FACES, "--out", out)
     command = ("--resamples", "0", "--far", "0.1", "--json")

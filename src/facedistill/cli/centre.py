@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from facedistill.cli.options.arguments import Out, Overwrite
-from facedistill.cli.output import echo
+from facedistill.cli.output import echo, echo_next
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.atomic import require_absent
 from facedistill.core.missing_files import require_present
@@ -50,4 +50,4 @@ def centre(
         f"{found.length:.3f} (0: directions are spread evenly); its thresholds and figures were of "
         "embeddings that are not centred, and are left out"
     )
-    echo(f"find its thresholds: facedistill evaluate {out} PAIRS --save-thresholds")
+    echo_next(("evaluate", out, "PAIRS.bin", "--save-thresholds"))
