@@ -2,7 +2,7 @@
 
     python benchmarks/identification.py [--probes 20000] [--gallery 1000000]
 
-The gallery is a memory-mapped file of random embeddings, float32. The reference, written from the
+The gallery is a file of random embeddings, float32. The reference, written from the
 protocol, multiplies all probes with all entries at once; as its matrix would take 80 GB it is run
 on the share of the gallery that `--reference` names, and compared with the blocked search there.
 """
@@ -18,7 +18,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from facedistill.data.formats.npy import open_npy
+from facedistill.data.formats.npy import NpyFile
 from facedistill.evaluation.metrics.identification import Matches, search_gallery
 
 DIMENSION = 512
@@ -72,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "gallery.npy"
         write_gallery(path, options.gallery, centres, options.seed + 1)
-        gallery = open_npy(path)
+        gallery = NpyFile(path)
         before = peak_gigabytes()
         start = perf_counter()
         found = search_gallery(probes, identities, gallery, np.arange(len(gallery)))
@@ -81,7 +81,7 @@ def main() -> None:
         print(
             f"{options.probes:,} probes, {options.gallery:,} entries: {seconds:.1f} s "
             f"({rate:.0f} GFLOP/s), rank 1 {np.mean(found.rank[found.mated] == 1):.4f}; peak "
-            f"{peak_gigabytes():.2f} GB, {before:.2f} GB before, mapped gallery included"
+            f"{peak_gigabytes():.2f} GB, {before:.2f} GB before"
         )
         share = np.array(gallery[: max(len(centres), round(options.reference * len(gallery)))])
     compare(probes, identities, share)

@@ -85,11 +85,11 @@ def write_lines(path: Path, lines) -> None:
 
 def with_facedistill(folder: Path) -> dict[str, float]:
     from facedistill.data.formats.ijb_files import read_ijb
-    from facedistill.data.formats.npy import open_npy
+    from facedistill.data.formats.npy import NpyFile
     from facedistill.evaluation.protocols.ijb_templates import evaluate_ijb
 
     files = timed("reading lists", lambda: read_ijb(folder))
-    plain, flipped = (open_npy(folder / f"{name}.npy") for name in ("plain", "flipped"))
+    plain, flipped = (NpyFile(folder / f"{name}.npy") for name in ("plain", "flipped"))
     report = timed("figures", lambda: evaluate_ijb(files, plain, flipped, fars=FARS))
     print(report.line())
     return {f"{point.target:.0e}": point.tar for point in report.verification[0].nearest}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError, first_line
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular
 from facedistill.core.zip_directory import check_directory
 from facedistill.engine.metrics_log import Averages
 
@@ -197,10 +198,11 @@ def load_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
     Raises:
         FacedistillError: If the file is damaged, or belongs to another recipe.
     """
-    require_regular(path)
     try:
-        _check_sums(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as file:
+            _check_sums(file)
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:120]
         raise FacedistillError(
@@ -216,10 +218,10 @@ def load_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
     return state
 
 
-def _check_sums(path: Path) -> None:
+def _check_sums(file: BinaryIO) -> None:
     """Compare the checksums in the file, which torch does not, so that no weight is read wrong."""
-    with zipfile.ZipFile(path) as archive:
-        check_directory(archive, path.stat().st_size)
+    with zipfile.ZipFile(file) as archive:
+        check_directory(archive, os.fstat(file.fileno()).st_size)
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"wrong checksum of {damaged}")

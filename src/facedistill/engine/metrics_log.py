@@ -13,6 +13,7 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
 from facedistill.core.json_text import json_text
+from facedistill.core.regular_files import append_regular, read_regular_text
 
 METRICS = "metrics.jsonl"
 """Its name in a run's folder."""
@@ -71,13 +72,12 @@ class MetricsLog:
     def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
         self.path = folder / METRICS
         self._forget_after(step)
-        self.file = self.path.open("a")
+        self.file = append_regular(self.path)
         self.board = _summary_writer(folder, step) if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Append one record."""
         self.file.write(json_text({"step": step, **values}, indent=None) + "\n")
-        self.file.flush()
         if self.board is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
@@ -100,7 +100,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
+    for line in read_regular_text(path, "replace").splitlines():
         try:
             record = json.loads(line)
         except ValueError:

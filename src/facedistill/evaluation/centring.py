@@ -15,6 +15,7 @@ from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError
 from facedistill.core.reading_ahead import read_ahead
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.npy import Rows
 from facedistill.data.open import open_dataset
 from facedistill.data.views.resized import Resized
 from facedistill.data.views.selection import evenly_spread
@@ -216,5 +217,5 @@ def _check_dimension(size: int, centre: Centre, name: str) -> None:
         )
 
 
-def _tensor(rows: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(rows, np.float32))
+def _tensor(rows: Rows) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(rows[:], np.float32))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.npy import open_embeddings, require_uncut
+from facedistill.data.formats.npy import Rows, open_embeddings
 from facedistill.evaluation.options import EvaluationOptions
 
 
@@ -18,13 +18,13 @@ class StoredEmbeddings:
 
     Attributes:
         name: The file.
-        plain: (N, D) floats, memory-mapped.
+        plain: (N, D) floats, read when they are asked for.
         flipped: (N, D) of the mirrored images, or None.
     """
 
     name: str
-    plain: np.ndarray
-    flipped: np.ndarray | None = None
+    plain: Rows
+    flipped: Rows | None = None
 
     @property
     def flip(self) -> bool:
@@ -40,11 +40,9 @@ class StoredEmbeddings:
         Returns:
             (N, D), float64 where two were added.
         """
-        require_uncut(self.plain)
         chosen = slice(None) if rows is None else rows
         if self.flipped is None:
             return self.plain[chosen]
-        require_uncut(self.flipped)
         return np.asarray(self.plain[chosen], dtype=np.float64) + self.flipped[chosen]
 
     def check(self, options: EvaluationOptions) -> None:
@@ -86,7 +84,7 @@ def open_stored(path: str | Path, flipped: str | Path | None = None) -> StoredEm
     return StoredEmbeddings(str(path), plain, mirrored)
 
 
-def _open(path: Path) -> np.ndarray:
+def _open(path: Path) -> Rows:
     try:
         return open_embeddings(path)
     except FileNotFoundError:

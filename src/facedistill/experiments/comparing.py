@@ -11,6 +11,7 @@ from typing import Any
 from facedistill.core.atomic import require_absent
 from facedistill.core.errors import FacedistillError, naming
 from facedistill.core.progress import Say
+from facedistill.core.regular_files import read_regular_text
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.distill.bank.bank import Bank
@@ -292,7 +293,7 @@ def _read_result(
 def _seconds_per_step(path: Path) -> float | None:
     """The median time of a step in a run's summary; None where it has none."""
     try:
-        return float(json.loads(path.read_text("utf-8")).get("seconds_per_step") or 0) or None
+        return float(json.loads(read_regular_text(path)).get("seconds_per_step") or 0) or None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FacedistillError(
             f"{path} is damaged ({error}): delete it to measure the finished run again"

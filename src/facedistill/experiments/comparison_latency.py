@@ -12,6 +12,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
 from facedistill.core.json_text import json_text
 from facedistill.core.progress import Say, track
+from facedistill.core.regular_files import read_regular_text
 from facedistill.evaluation.statistics.table_rows import Row
 from facedistill.experiments.measurement import model_hash
 from facedistill.export.bench.bench import bench
@@ -102,7 +103,7 @@ def _write(
 def _read(path: Path, weights: Mapping[str, str]) -> dict[str, Cost] | None:
     """What was timed of these very weights; None where that is to be done."""
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(read_regular_text(path))
         if document["weights"] != weights:
             return None
         return {

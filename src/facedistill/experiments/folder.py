@@ -11,7 +11,7 @@ from typing import TextIO
 
 from facedistill.core.atomic import folder_for
 from facedistill.core.errors import FacedistillError
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import append_regular
 
 LAST = "last.safetensors"
 SUMMARY = "summary.json"
@@ -60,8 +60,7 @@ def claim(folder: Path) -> Iterator[None]:
 def _locked(path: Path) -> Iterator[TextIO]:
     """Hold a lock file, which goes away with the lock."""
     while True:
-        require_regular(path)
-        with path.open("a") as lock:
+        with append_regular(path) as lock:
             if lock.tell():
                 raise FacedistillError(
                     f"{path} is there already and is no lock of facedistill: choose another --out"

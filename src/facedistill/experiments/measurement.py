@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from facedistill.core.atomic import atomic_path
+from facedistill.core.regular_files import open_regular, read_regular
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.labels import UNLABELLED, Subset
@@ -146,7 +147,10 @@ def protocol_of(tests: TestSet, recipe: PairsRecipe | None = None) -> Protocol:
 def read_measurement(folder: Path, name: str, mark: str) -> Measured | None:
     """Return what was measured of these weights on the set of this fingerprint, if anything was."""
     try:
-        with np.load(measurement_path(folder, name), allow_pickle=False) as stored:
+        with (
+            open_regular(measurement_path(folder, name)) as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
             document = json.loads(str(stored["document"]))
             items = stored["items"]
         if document["model"] != model_hash(folder) or document["tests"] != mark:
@@ -158,4 +162,4 @@ def read_measurement(folder: Path, name: str, mark: str) -> Measured | None:
 
 def model_hash(folder: Path) -> str:
     """Return a hash of a run's best weights."""
-    return hashlib.blake2b((folder / BEST).read_bytes(), digest_size=16).hexdigest()
+    return hashlib.blake2b(read_regular(folder / BEST), digest_size=16).hexdigest()

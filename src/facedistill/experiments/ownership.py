@@ -11,6 +11,7 @@ from typing import Any
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.output_place import require_outside
+from facedistill.core.regular_files import read_regular_text
 from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.engine.metrics_log import METRICS
 from facedistill.experiments.folder import LAST, RECIPE, SUMMARY
@@ -51,7 +52,7 @@ def check_owner(folder: Path, recipe: Recipe) -> None:
             )
         return
     if not _there(folder, _WRITTEN):
-        if path.read_text("utf-8", errors="replace") != recipe.to_yaml():
+        if read_regular_text(path, "replace") != recipe.to_yaml():
             raise FacedistillError(
                 f"{path} is there already and no run beside it: choose another --out"
             )

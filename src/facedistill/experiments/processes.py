@@ -18,6 +18,7 @@ import torch
 from facedistill.core.errors import Interrupted, escaped
 from facedistill.core.process import exit_reason
 from facedistill.core.progress import Say, progress_bar
+from facedistill.core.regular_files import append_regular
 from facedistill.core.signals import (
     STOP_SIGNALS,
     signals_blocked,
@@ -119,7 +120,7 @@ def _child(job: Job, threads: int) -> None:
     _stop_with_parent()
     torch.set_num_threads(threads)
     job.trial.folder.mkdir(parents=True, exist_ok=True)
-    with (job.trial.folder / LOG).open("a", buffering=1, encoding="utf-8") as log:
+    with append_regular(job.trial.folder / LOG) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from facedistill.engine.gradient_shares import SUFFIX
 from facedistill.engine.step import TrainingStep
 from facedistill.models.evaluation_mode import evaluation_mode
 from facedistill.models.face_network import FaceNetwork
+from facedistill.report.figures.figure_mark import free_figure
 
 FACES = 64
 """Faces over which the figures are means."""
@@ -91,10 +93,10 @@ def _draw(
     with evaluation_mode(student):
         figures = objective.figures(student, network, torch.from_numpy(shown).to(student.device))
     for name, maps in figures.maps.items():
-        drawn.files.append(folder / f"{name}.png")
+        drawn.files.append(_place(folder / f"{name}.png"))
         report.plot_maps(maps.student, maps.teacher, shown, drawn.files[-1])
     for name, face_map in figures.face_maps.items():
-        drawn.files.append(folder / f"{name}.png")
+        drawn.files.append(_place(folder / f"{name}.png"))
         report.plot_face_map(name, face_map, shown, drawn.files[-1])
     drawn.numbers.update(figures.numbers)
 
@@ -117,5 +119,16 @@ def write_share_figure(folder: Path, records: list[dict[str, Any]]) -> list[Path
     from facedistill.report.figures.share_curves import draw_shares
 
     curves = {name.removesuffix(SUFFIX): series(measured, name) for name in names}
-    save_figure(draw_shares(curves), folder / SHARES)
-    return [folder / SHARES]
+    place = _place(folder / SHARES)
+    save_figure(draw_shares(curves), place)
+    return [place]
+
+
+def _place(wanted: Path) -> Path:
+    place = free_figure(wanted)
+    if place != wanted:
+        warnings.warn(
+            f"{wanted} is there already and no figure of facedistill: the run's is {place.name}",
+            stacklevel=2,
+        )
+    return place

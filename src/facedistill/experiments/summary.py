@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular, read_regular, read_regular_text
 from facedistill.distill.bank.format import info_path
 from facedistill.experiments.folder import SUMMARY
 from facedistill.models.files.run_weights import BEST, best_of
@@ -74,14 +74,14 @@ def origins(recipe: Recipe) -> dict[str, str]:
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 
 
 def changed_origin(folder: Path, recipe: Recipe) -> str | None:
     """Return the key of a file that is another than the finished run of a folder was made with."""
     try:
-        made_with = dict(json.loads((folder / SUMMARY).read_text("utf-8")).get("origins", {}))
+        made_with = dict(json.loads(read_regular_text(folder / SUMMARY)).get("origins", {}))
     except (OSError, ValueError, TypeError, AttributeError):
         return None  # There is none, or reading the rest reports the damage.
     now = origins(recipe)
@@ -118,9 +118,8 @@ def read_summary(folder: Path, recipe: Recipe) -> Summary | None:
     path = folder / SUMMARY
     if not path.exists() or not (folder / BEST).exists():
         return None
-    require_regular(path)
     try:
-        content = _Stored.model_validate_json(path.read_bytes(), strict=True)
+        content = _Stored.model_validate_json(read_regular(path), strict=True)
         if content.recipe != recipe.hash:
             return None
         if key := changed_origin(folder, recipe):

@@ -14,6 +14,7 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 from facedistill.core.progress import Say
+from facedistill.core.regular_files import read_regular_text
 from facedistill.core.signals import stoppable
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.bank import Bank
@@ -143,6 +144,6 @@ def read_error(folder: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        return str(json.loads(path.read_text("utf-8"))["error"])
+        return str(json.loads(read_regular_text(path))["error"])
     except (ValueError, KeyError, TypeError):
         return f"an error whose record {path} is damaged"

@@ -34,6 +34,7 @@ from typing import Any, Literal
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
+from facedistill.core.regular_files import read_regular
 from facedistill.core.version import __version__
 from facedistill.export.target import ExportOptions, InputKind
 from facedistill.models.face_network import FaceNetwork
@@ -90,7 +91,9 @@ def read_beside(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         raise FacedistillError(f"{path} does not exist")
     beside = _beside(path)
-    return parse_exported(beside.read_text("utf-8"), beside) if beside.is_file() else None
+    if not beside.exists():
+        return None
+    return parse_exported(read_regular(beside).decode("utf-8", "replace"), beside)
 
 
 def _beside(path: Path) -> Path:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.process import usable_cpus
+from facedistill.core.regular_files import open_regular
 from facedistill.models.inference import comparison_embedding
 from facedistill.models.onnx.embedding_output import find_embedding
 from facedistill.models.onnx.external_weights import external_weights
@@ -103,7 +104,7 @@ class OnnxNetwork:
         digest = hashlib.blake2b(json.dumps(self.input.to_dict()).encode(), digest_size=16)
         digest.update(self.output.encode())
         for path in [self.path, *external_weights(self.path)]:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
         return digest.hexdigest()

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from facedistill.core.errors import FacedistillError
 from facedistill.core.registered_names import require_registered
 from facedistill.core.registry import BACKBONES, OBJECTIVES
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.keys import first_problem
 from facedistill.recipe.overrides import Override
@@ -135,9 +135,8 @@ def read_text(source: str | Path) -> str:
                 "(or give the path of a .yaml file)"
             )
         return (_SHIPPED / f"{source}.yaml").read_text("utf-8")
-    require_regular(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise FacedistillError(

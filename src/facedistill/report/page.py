@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.regular_files import read_regular
 from facedistill.data.formats.image_file import decode_image, encode_jpeg
 
 FACE_SIDE = 160
@@ -67,7 +68,7 @@ def face_uri(image: np.ndarray) -> str:
 def figure_uri(path: Path) -> str | None:
     """Return an image file as a data URI, shrunk to a page's width; None if it is damaged."""
     try:
-        image = decode_image(path.read_bytes(), str(path))
+        image = decode_image(read_regular(path), str(path))
     except (OSError, FacedistillError):
         return None
     return _jpeg_uri(image, FIGURE_WIDTH / image.shape[1])

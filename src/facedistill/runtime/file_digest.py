@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.other_content import check_is_weights
+from facedistill.core.regular_files import open_regular
 
 ENTRY = "facedistill-digest"
 """What the digest is called in a file."""
@@ -69,8 +71,9 @@ def check_digest(path: Path, companions: Sequence[Path] = ()) -> bool:
     if digits is None:
         return False
     for companion in companions:
-        if not companion.is_file():
+        if not companion.exists():
             raise FacedistillError(f"{companion}, which belongs to {path}, does not exist")
+        check_is_weights(companion)
     place = path.stat().st_size - _DIGITS - len(_AROUND[path.suffix.lower()][1])
     if _digest(path, place, companions) != digits:
         files = " or ".join(str(file) for file in (path, *companions))
@@ -99,7 +102,7 @@ def _digits_of(path: Path) -> bytes | None:
     """Return what stands in the digits' place; None where the file ends in no digest."""
     before, after = _AROUND[path.suffix.lower()]
     length = len(before) + _DIGITS + len(after)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(-min(length, path.stat().st_size), 2)
         end = file.read(length)
     digits = end[len(before) : len(before) + _DIGITS]
@@ -109,14 +112,14 @@ def _digits_of(path: Path) -> bytes | None:
 def _digest(path: Path, place: int, companions: Sequence[Path]) -> bytes:
     """Return the digits, of all bytes but those at `place`."""
     digest = hashlib.blake2b(digest_size=_DIGITS // 2)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for block in _blocks(file, place):
             digest.update(block)
         file.seek(_DIGITS, 1)
         digest.update(file.read())
     for companion in companions:
         digest.update(companion.stat().st_size.to_bytes(8, "little"))
-        with companion.open("rb") as file:
+        with open_regular(companion) as file:
             for block in _blocks(file, companion.stat().st_size):
                 digest.update(block)
     return digest.hexdigest().encode()

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.regular_files import require_regular
+from facedistill.core.other_content import check_is_weights
 from facedistill.runtime.file_digest import check_digest, require_digest
 from facedistill.runtime.header import HEADER_KEY, parse_exported
 
@@ -53,9 +53,7 @@ class Session:
 
     def __init__(self, path: Path, threads: int, providers: Sequence[str] = CPU) -> None:
         self.path = path
-        require_regular(path)
-        if not path.is_file():
-            raise FacedistillError(f"{path} does not exist")
+        check_is_weights(path)
         # Before the runtime sees it: what is damaged may ask for any memory, or end the process.
         whole = check_digest(path)
         options = onnxruntime.SessionOptions()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.npy import open_npy, require_uncut
+from facedistill.data.formats.npy import NpyFile
 
 
 def saved(array, **options):
@@ -18,28 +18,35 @@ def saved(array, **options):
     return file.getvalue()
 
 
-def test_maps_an_array_read_only(tmp_path):
-    array = np.arange(6.0).reshape(2, 3)
+@pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 3, 2)])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", [np.float32, ">f8", np.float16, np.uint8])
+def test_rows_are_read_as_they_were_saved(tmp_path, shape, order, kind):
+    array = np.arange(np.prod(shape)).reshape(shape).astype(kind, order=order)
     np.save(tmp_path / "a.npy", array)
-    opened = open_npy(tmp_path / "a.npy")
-    assert isinstance(opened, np.memmap)
-    assert np.array_equal(opened, array)
-    assert not opened.flags.writeable
+    opened = NpyFile(tmp_path / "a.npy")
+    assert (opened.shape, opened.ndim, len(opened)) == (shape, len(shape), 7)
+    assert opened.dtype == array.dtype
+    for rows in (slice(None), slice(2, 5), slice(5, 99), slice(6, 6), np.array([6, 0, 1, 1])):
+        read = opened[rows]
+        assert read.dtype == array.dtype
+        assert np.array_equal(read, array[rows])
+    with pytest.raises(IndexError, match=r"0\.\.6"):
+        opened[np.array([7])]
 
 
 def test_a_file_that_is_cut_while_in_use_is_one_error(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(6.0))
-    opened = open_npy(tmp_path / "a.npy")
-    require_uncut(opened)
-    require_uncut(np.arange(6.0))
+    opened = NpyFile(tmp_path / "a.npy")
     os.truncate(tmp_path / "a.npy", 140)
+    assert opened[:1] == [0]
     with pytest.raises(FacedistillError, match=r"a\.npy: the file changed while in use"):
-        require_uncut(opened)
+        opened[:]
 
 
 def test_a_missing_file_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError):
-        open_npy(tmp_path / "a.npy")
+        NpyFile(tmp_path / "a.npy")
 
 
 class Bomb:
@@ -67,14 +74,14 @@ HOSTILE = {
 def test_what_is_no_array_of_numbers_is_a_value_error(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
-        open_npy(tmp_path / "a.npy")
+        NpyFile(tmp_path / "a.npy")
 
 
 def test_an_npz_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npy", "w") as archive:
         archive.writestr("x.npy", saved(np.zeros(3)))
     with pytest.raises(ValueError, match="magic"):
-        open_npy(tmp_path / "a.npy")
+        NpyFile(tmp_path / "a.npy")
 
 
 @settings(
@@ -86,7 +93,7 @@ def test_any_byte_of_the_header_may_be_wrong(tmp_path, place, value):
     content[place] = value
     (tmp_path / "a.npy").write_bytes(content)
     try:
-        opened = open_npy(tmp_path / "a.npy")
+        opened = NpyFile(tmp_path / "a.npy")
     except ValueError:
         return
-    assert opened.nbytes <= len(content)
+    assert opened[:].nbytes <= len(content)

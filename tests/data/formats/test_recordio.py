@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.recordio import RecordIODataset
-from facedistill.data.formats.recordio_file import RecordFile
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 from tests.data.formats.record_bytes import (
     INSIGHTFACE,
@@ -173,19 +172,6 @@ def test_a_file_that_is_cut_while_in_use_is_one_error(tmp_path: Path) -> None:
     assert dataset.encoded(0) == png(10)
     with pytest.raises(FacedistillError, match=r"train\.rec: the file changed while in use"):
         values(dataset)
-
-
-def test_a_file_that_is_cut_while_it_is_opened_is_one_error(tmp_path: Path, monkeypatch) -> None:
-    folder, mapped = write_records(tmp_path, insightface()), RecordFile.mapped
-
-    def cut(file):
-        content = mapped(file)
-        os.truncate(file.path, 8)
-        return content
-
-    monkeypatch.setattr(RecordFile, "mapped", cut)
-    with pytest.raises(FacedistillError, match=r"train\.rec: the file changed while in use"):
-        RecordIODataset(folder)
 
 
 def test_a_file_that_is_replaced_while_in_use_is_read_to_its_end(tmp_path: Path) -> None:

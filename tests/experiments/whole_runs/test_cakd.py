@@ -270,11 +270,14 @@ def test_figures_are_left_in_the_folder(tmp_path, recipe, monkeypatch):
     def remember(folder, step, student, *others):
         students.append(copy.deepcopy(student))
         assert not torch.equal(step.student.backbone.head.weight, student.backbone.head.weight)
-        return write_figures(folder, step, student, *others)
+        (folder / "saliency.png").write_bytes(b"of the user")
+        with pytest.warns(UserWarning, match=r"saliency\.png is there already"):
+            return write_figures(folder, step, student, *others)
 
     monkeypatch.setattr(run_module, "write_figures", remember)
     summary = run(recipe("training.steps=2"), folder, lines.append)
-    for name in ("receptive_fields.png", "saliency.png"):
+    assert (folder / "saliency.png").read_bytes() == b"of the user"
+    for name in ("receptive_fields.png", "saliency-2.png"):
         assert cv2.imread(str(folder / name)) is not None
         assert any(line.endswith(name) for line in lines)
         assert f"]({name})" in (folder / "MODEL_CARD.md").read_text()

@@ -3,8 +3,8 @@ import torch.nn.functional as F
 
 from facedistill.runtime.input_spec import InputSpec
 from tests.models.foreign.foreign_file import (
+    assert_equals_by_hand,
     conv,
-    embedding_of,
     linear,
     norm,
     opened,
@@ -114,6 +114,4 @@ def test_equals_the_network_by_hand(tmp_path):
     assert network.input == InputSpec(160, "RGB", std=(128.0,) * 3)
     assert "assuming RGB, (x - 127.5) / 128.0" in warning
     images = torch.randn(2, 3, 96, 96)
-    torch.testing.assert_close(
-        embedding_of(network, images), by_hand(weights, images), rtol=1e-5, atol=1e-5
-    )
+    assert_equals_by_hand(network, images, by_hand, weights)

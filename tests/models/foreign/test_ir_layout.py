@@ -8,8 +8,8 @@ from facedistill.runtime.input_spec import InputSpec
 from tests.models.backbones.network_by_hand import batch_norm
 from tests.models.backbones.network_by_hand import conv as convolved
 from tests.models.foreign.foreign_file import (
+    assert_equals_by_hand,
     conv,
-    embedding_of,
     linear,
     norm,
     opened,
@@ -146,9 +146,7 @@ def test_equals_the_network_by_hand(tmp_path, unit, options, arguments):
     expected = {"embedding_size": SIZE, "units": units, "width": STEM / 64, **arguments}
     assert network.arguments == expected
     images = torch.randn(2, 3, SIDE, SIDE)
-    torch.testing.assert_close(
-        embedding_of(network, images), by_hand(weights, units, images), rtol=1e-5, atol=1e-5
-    )
+    assert_equals_by_hand(network, images, by_hand, weights, units)
 
 
 def lightning(weights):

@@ -6,8 +6,8 @@ from facedistill.runtime.input_spec import InputSpec
 from tests.models.backbones.network_by_hand import batch_norm
 from tests.models.backbones.network_by_hand import conv as convolved
 from tests.models.foreign.foreign_file import (
+    assert_equals_by_hand,
     conv,
-    embedding_of,
     linear,
     norm,
     opened,
@@ -85,9 +85,7 @@ def test_equals_the_network_by_hand(tmp_path, head, color):
     assert network.input == InputSpec(SIDE, color)
     assert f"assuming {color}" in warning
     images = torch.randn(2, 3, SIDE, SIDE)
-    torch.testing.assert_close(
-        embedding_of(network, images), by_hand(weights, head, images), rtol=1e-5, atol=1e-5
-    )
+    assert_equals_by_hand(network, images, by_hand, weights, head)
 
 
 def test_facex_zoo_divides_by_128(tmp_path):

@@ -14,15 +14,16 @@ embeddings. (IJB-B calls its galleries S1 and S2.)
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular
 from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.runtime.alignment import align
 
@@ -128,7 +129,7 @@ def read_ijb(folder: str | Path) -> IjbFiles:
         _read_templates(path)
         for names in GALLERY_FILES
         for path in (meta / (prefix + name) for name in names)
-        if path.is_file()
+        if path.exists()
     ]
     probes = meta / (prefix + PROBE_FILE)
     return IjbFiles(
@@ -142,7 +143,7 @@ def read_ijb(folder: str | Path) -> IjbFiles:
         pairs=pairs,
         same=same,
         galleries=tuple(galleries),
-        probes=_read_templates(probes) if probes.is_file() else None,
+        probes=_read_templates(probes) if probes.exists() else None,
     )
 
 
@@ -157,7 +158,7 @@ def _find_media_file(folder: Path) -> Path | None:
 
 
 def _read_landmarks(path: Path, images: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    if not path.is_file():
+    if not path.exists():
         return None, None
     names = _column(path, str, (0,))[:, 0]
     if len(names) != len(images):
@@ -178,7 +179,7 @@ def _read_landmarks(path: Path, images: np.ndarray) -> tuple[np.ndarray | None, 
 
 
 def _read_template_pairs(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
-    if not path.is_file():
+    if not path.exists():
         return None, None
     values = _column(path, np.int64, (0, 1, 2))
     wrong = np.flatnonzero((values[:, 2] < 0) | (values[:, 2] > 1))
@@ -205,31 +206,28 @@ def _read_templates(path: Path) -> TemplateList:
 
 
 def _header_lines(path: Path) -> int:
-    with _readable(path).open(encoding="utf-8-sig", errors="replace") as file:
+    with _readable(path, "replace") as file:
         return 0 if file.readline().split(",")[0].strip().lstrip("-").isdigit() else 1
 
 
-def _readable(path: Path) -> Path:
-    require_regular(path)
+def _readable(path: Path, errors: str = "strict") -> TextIO:
     try:
-        path.open("rb").close()
+        return io.TextIOWrapper(open_regular(path), "utf-8-sig", errors)
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-    return path
 
 
 def _column(path: Path, kind: Any, columns: tuple[int, ...], **layout: Any) -> np.ndarray:
     """Return columns of a text file as an array (lines, columns)."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _readable(path) as file:
             warnings.simplefilter("ignore", UserWarning)  # of an empty file: refused below
             values = np.loadtxt(
-                _readable(path),
+                file,
                 dtype=kind,
                 usecols=columns,
                 ndmin=2,
                 comments=None,
-                encoding="utf-8-sig",
                 **layout,
             )
     except ValueError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.regular_files import open_regular
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.faults import Faults
 from facedistill.data.formats.image_list import LIST_SUFFIXES, find_files, read_lines
@@ -73,7 +74,7 @@ def read_landmark_list(
 def is_landmark_list(path: str | Path) -> bool:
     """Tell a list like CelebA's or WFLW's by its first lines, which no list of labels has."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             lines = file.read(8192).decode("utf-8-sig", "replace").splitlines()
     except OSError:
         return False

@@ -13,7 +13,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.faults import Faults
 from facedistill.data.formats.image_folder import IMAGE_SUFFIXES
@@ -91,9 +91,8 @@ def read_pts(path: str | Path) -> np.ndarray:
         FacedistillError: If the file is not of that form, or states another number of points.
     """
     path = Path(path)
-    require_regular(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(PTS_BYTES + 1).decode("ascii")
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error

@@ -18,7 +18,6 @@ from pathlib import Path
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
-from facedistill.data.formats.recordio_file import RecordFile
 from facedistill.data.formats.recordio_headers import check_property, image_records, read_headers
 from facedistill.data.formats.recordio_names import RecordNames
 from facedistill.data.formats.recordio_records import (
@@ -28,6 +27,7 @@ from facedistill.data.formats.recordio_records import (
     MAX_LENGTH,
     START,
     join_record,
+    open_records,
     read_index,
     vector_labels,
 )
@@ -56,7 +56,7 @@ class RecordIODataset(FaceDataset):
     def __init__(self, path: str | Path, *, relabel: bool = False) -> None:
         self.path = find_record_file(path)
         self.name = str(self.path)
-        self.file = RecordFile(self.path)
+        self.file = open_records(self.path)
         table = read_headers(self.file, *read_index(self.file))
         self.keys, self.offsets, labels = image_records(self.path, table)
         self.labels = renumber(labels)[0] if relabel else labels
@@ -99,10 +99,10 @@ def find_record_file(path: str | Path) -> Path:
     """
     path = Path(path)
     if not path.is_dir():
-        if not path.is_file():
+        if not path.exists():
             raise FacedistillError(f"{path}: no such file; give a .rec file or its folder")
         return path
-    if (path / "train.rec").is_file():
+    if (path / "train.rec").exists():
         return path / "train.rec"
     found = sorted(path.glob("*.rec"))
     if len(found) != 1:

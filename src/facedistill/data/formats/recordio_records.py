@@ -11,8 +11,8 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import progress_bar
+from facedistill.core.random_access_file import RandomAccessFile
 from facedistill.core.regular_files import read_regular
-from facedistill.data.formats.recordio_file import RecordFile
 
 MAGIC = 0xCED7230A
 MAX_LENGTH = (1 << 29) - 1
@@ -38,7 +38,19 @@ def vector_labels(payload: bytes) -> int:
     return int.from_bytes(payload[:4], "little")
 
 
-def join_record(file: RecordFile, offset: int) -> tuple[bytes, int]:
+def open_records(path: Path) -> RandomAccessFile:
+    """Open a `.rec` file.
+
+    Raises:
+        FacedistillError: If it is empty or cannot be read.
+    """
+    file = RandomAccessFile(path)
+    if not file.size:
+        raise FacedistillError(f"{path}: the file has zero bytes; get it again")
+    return file
+
+
+def join_record(file: RandomAccessFile, offset: int) -> tuple[bytes, int]:
     """Read one record, put together if it was split.
 
     Returns:
@@ -58,7 +70,7 @@ def join_record(file: RecordFile, offset: int) -> tuple[bytes, int]:
             return MAGIC_BYTES.join(parts), offset
 
 
-def _part(file: RecordFile, offset: int) -> tuple[int, int, int]:
+def _part(file: RandomAccessFile, offset: int) -> tuple[int, int, int]:
     """Return (flag, start, length) of the part of a record that begins at `offset`."""
     if not 0 <= offset <= file.size - FRAME.size:
         raise ValueError(f"it begins beyond the file's {file.size:,} bytes")
@@ -73,11 +85,11 @@ def _part(file: RecordFile, offset: int) -> tuple[int, int, int]:
     return flag, start, length
 
 
-def read_index(file: RecordFile) -> tuple[np.ndarray, np.ndarray]:
+def read_index(file: RandomAccessFile) -> tuple[np.ndarray, np.ndarray]:
     """Return (keys, offsets) in the order of the offsets, from the .idx or by scanning."""
     path = file.path
     index = path.with_suffix(".idx")
-    if not index.is_file():
+    if not index.exists():
         warnings.warn(
             f"{index} is missing: the records of {path.name} are counted anew from the first "
             "byte, in memory, each time it is opened",
@@ -90,7 +102,7 @@ def read_index(file: RecordFile) -> tuple[np.ndarray, np.ndarray]:
     return keys[order], offsets[order]
 
 
-def _scan(file: RecordFile) -> np.ndarray:
+def _scan(file: RandomAccessFile) -> np.ndarray:
     """Find every record from its predecessor's length; int64 offsets."""
     offsets, offset = array("q"), 0
     with progress_bar("B") as progress:
@@ -106,7 +118,7 @@ def _scan(file: RecordFile) -> np.ndarray:
     return np.frombuffer(offsets, np.int64)
 
 
-def _end(file: RecordFile, offset: int) -> int:
+def _end(file: RandomAccessFile, offset: int) -> int:
     """Return the offset just behind the record at `offset`."""
     try:
         flag, start, length = _part(file, offset)

@@ -11,10 +11,9 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.formats.image_file import decode_image
-from facedistill.data.formats.npy import open_npy
+from facedistill.data.formats.npy import NpyFile
 from facedistill.data.formats.recordio import RecordIODataset, find_record_file
-from facedistill.data.formats.recordio_file import RecordFile
-from facedistill.data.formats.recordio_records import join_record, read_index
+from facedistill.data.formats.recordio_records import join_record, open_records, read_index
 from facedistill.data.sample import KEY_BYTES
 
 
@@ -43,7 +42,7 @@ def verify_records(path: str | Path) -> list[BadRecord]:
     """
     path = find_record_file(path)
     checksums = checksum_file(path)
-    if checksums.is_file():
+    if checksums.exists():
         return _verify_checksums(path, checksums)
     dataset = RecordIODataset(path, relabel=True)
     bad = []
@@ -56,7 +55,7 @@ def verify_records(path: str | Path) -> list[BadRecord]:
 
 
 def _verify_checksums(path: Path, checksums: Path) -> list[BadRecord]:
-    file = RecordFile(path)
+    file = open_records(path)
     keys, offsets = read_index(file)
     expected = _read_checksums(checksums, len(offsets))
     bad = []
@@ -74,7 +73,7 @@ def _verify_checksums(path: Path, checksums: Path) -> list[BadRecord]:
 
 def _read_checksums(path: Path, records: int) -> np.ndarray:
     try:
-        table = open_npy(path)
+        table = NpyFile(path)
     except (OSError, ValueError) as error:
         raise FacedistillError(
             f"{path}: not a checksum file ({error}); remove it or pack again"
@@ -84,7 +83,7 @@ def _read_checksums(path: Path, records: int) -> np.ndarray:
             f"{path}: checksums {table.shape} for {records:,} records; it belongs to another file, "
             "remove it or pack again"
         )
-    return table
+    return table[:]
 
 
 def checksum_file(path: Path) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.pairs.closed_pickle import load_closed_pickle
@@ -51,9 +51,8 @@ def read_bin(path: str | Path) -> PairSet:
             `closed_pickle.load_closed_pickle`), or does not hold two images for each bool.
     """
     path = Path(path)
-    require_regular(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             _check_beginning(path, file.read(4))
             file.seek(0)
             content = load_closed_pickle(file, str(path))

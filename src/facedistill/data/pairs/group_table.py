@@ -13,6 +13,7 @@ How a set of pairs calls its identities and images is `PairSet.identity_names` a
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import read_regular
 from facedistill.data.pairs.pair_set import PairSet
 
 KEYS = ("identity", "image")
@@ -51,12 +52,10 @@ def read_groups(path: str | Path) -> GroupTable:
         FacedistillError: If it has no such header, a line does not fit it, or a name comes twice.
     """
     path = Path(path)
-    require_regular(path)
+    content = read_regular(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
-    except OSError as error:
-        raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
+        lines = io.StringIO(content.decode("utf-8-sig"), newline="")
+        rows = [(number, row) for number, row in enumerate(csv.reader(lines), start=1) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise FacedistillError(f"{path} is no CSV file in UTF-8: {error}") from None
     header = [cell.strip() for cell in rows[0][1]] if rows else []

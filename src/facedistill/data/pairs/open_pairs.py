@@ -56,7 +56,7 @@ def open_pairs(source: str | Path, *, count: int | None = None, seed: int = 0) -
     folder, _, listed = text.rpartition(":")
     if folder and Path(folder).is_dir():
         beside = Path(listed)
-        return read_pair_list(folder, beside if beside.is_file() else Path(folder, listed))
+        return read_pair_list(folder, beside if beside.exists() else Path(folder, listed))
     require_regular(path)
     kind = "does not hold pairs" if path.exists() else "no such file or folder"
     raise FacedistillError(
@@ -67,7 +67,7 @@ def open_pairs(source: str | Path, *, count: int | None = None, seed: int = 0) -
 
 def _list_in(folder: Path) -> Path:
     for name in PAIRS_FILES:
-        if (folder / name).is_file():
+        if (folder / name).exists():
             return folder / name
     raise FacedistillError(
         f"{folder}: no {' or '.join(PAIRS_FILES)} there; give a folder with one, or compare all "

@@ -1,17 +1,17 @@
-"""The bank: a teacher's embeddings of a data set, computed once and memory-mapped."""
+"""The bank: a teacher's embeddings of a data set, computed once and read row by row."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from mmap import MADV_RANDOM, mmap
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.npy import open_npy, require_uncut
+from facedistill.data.formats.npy import NpyFile
 from facedistill.data.labels import Subset
 from facedistill.data.sample import KEY_BYTES
 from facedistill.distill.bank.format import (
@@ -63,7 +63,7 @@ class Bank:
     @cached_property
     def _index(self) -> tuple[np.ndarray, np.ndarray]:
         """Keys in sorted order and the row of each: what a look-up by key searches."""
-        keys = _comparable(np.concatenate([shard.columns()["key"] for shard in self._shards]))
+        keys = _comparable(np.concatenate([shard.column("key") for shard in self._shards]))
         order = np.argsort(keys, kind="stable")
         return keys[order], order
 
@@ -208,11 +208,11 @@ class Bank:
 
     def _read(self, view: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return embeddings, float32, and norms of one view, every row checked."""
-        stored, norms = self._columns(rows, view, f"{view}_norm")
+        columns = (view, f"{view}_norm", f"{view}_sum", "key")
+        stored, norms, sums, keys = self._columns(rows, *columns)
         embeddings = stored.astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             good = np.abs(np.linalg.norm(embeddings, axis=1) - 1) < _SLACK
-        keys, sums = self._columns(rows, "key", f"{view}_sum")
         good &= row_sums(rows, keys, stored, norms) == sums
         if not good.all():
             raise self._damaged(int(rows[good.argmin()]), view, "the unit embedding")
@@ -221,16 +221,15 @@ class Bank:
     def _columns(self, rows: np.ndarray, *names: str) -> list[np.ndarray]:
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows of bank {self.folder} are 0..{len(self) - 1}")
-        first = self._shards[0].columns()
-        samples = [first[name] for name in names]
-        results = [np.empty((len(rows), *one.shape[1:]), one.dtype) for one in samples]
+        kinds = [self._shards[0].kind(name) for name in names]
+        results = [np.empty(len(rows), kind) for kind in kinds]
         order = np.argsort(rows, kind="stable")
         shards = rows[order] // self.info.rows
         for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1):
             if len(part):
-                columns = self._shards[rows[part[0]] // self.info.rows].columns()
+                shard = self._shards[rows[part[0]] // self.info.rows]
                 for name, result in zip(names, results, strict=True):
-                    result[part] = columns[name][rows[part] % self.info.rows]
+                    result[part] = shard.column(name, rows[part] % self.info.rows)
         return results
 
     def check_teacher(self, fingerprint: str, name: str) -> None:
@@ -292,24 +291,41 @@ class Bank:
         return sums.astype(np.float32)
 
 
+class _Column(NamedTuple):
+    """A column of a shard: where it begins behind the header, what a row is, and how many."""
+
+    begin: int
+    kind: np.dtype
+    rows: int
+
+
 class Shard:
-    """A shard, memory-mapped.
+    """A shard, open for reading.
 
     Args:
-        table: One record whose fields are the shard's columns.
+        table: Of one record, whose fields are the shard's columns.
     """
 
-    def __init__(self, table: np.ndarray) -> None:
-        self._table, self._columns = table, table.view(np.ndarray)[0]
+    def __init__(self, table: NpyFile) -> None:
+        self._file, self._offset = table.file, table.offset
+        self._columns = {
+            name: _Column(begin, np.dtype((column.base, column.shape[1:])), column.shape[0])
+            for name, (column, begin, *_) in (table.dtype.fields or {}).items()
+        }
 
-    def columns(self) -> np.ndarray:
-        """Return the record, to be read at once.
+    def kind(self, name: str) -> np.dtype:
+        """Return what a row of a column is."""
+        return self._columns[name].kind
+
+    def column(self, name: str, rows: np.ndarray | None = None) -> np.ndarray:
+        """Read rows of a column; all of them by default.
 
         Raises:
             FacedistillError: If the file was cut since it was opened.
         """
-        require_uncut(self._table)
-        return self._columns
+        begin, kind, rows_there = self._columns[name]
+        wanted = np.arange(rows_there) if rows is None else rows
+        return self._file.read_rows(self._offset + begin, kind, wanted)
 
 
 def open_shard(folder: Path, shard: int, info: BankInfo) -> Shard:
@@ -320,7 +336,7 @@ def open_shard(folder: Path, shard: int, info: BankInfo) -> Shard:
     """
     path = shard_path(folder, shard)
     try:
-        table = open_npy(path)
+        table = NpyFile(path)
     except FileNotFoundError:
         raise FacedistillError(
             f"{path} is missing: run the same `facedistill embed` again, it continues"
@@ -329,11 +345,9 @@ def open_shard(folder: Path, shard: int, info: BankInfo) -> Shard:
         raise FacedistillError(f"{path} is damaged ({error}): delete it and embed again") from error
     if table.dtype != info.shard_type(shard) or table.shape != (1,):
         raise FacedistillError(f"{path} does not fit bank.json: delete it and embed again")
-    # Rows are read here and there: by default a system may read megabytes around each.
-    assert isinstance(table.base, mmap)
-    table.base.madvise(MADV_RANDOM)
+    table.file.read_here_and_there()
     opened = Shard(table)
-    if not np.array_equal(opened.columns()["bank"], info.mark):
+    if not np.array_equal(opened.column("bank"), info.mark):
         raise FacedistillError(
             f"{path} is of another bank than {folder / 'bank.json'}, with another teacher or other "
             "data: delete it and embed again"

@@ -26,7 +26,7 @@ import numpy as np
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.missing_files import missing
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular
 from facedistill.data.sample import KEY_BYTES
 
 FORMAT = 3
@@ -201,9 +201,8 @@ def read_info(folder: Path) -> BankInfo:
         FacedistillError: If there is none, it is damaged or of another version.
     """
     path = info_path(folder)
-    require_regular(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(_MAX_JSON_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         if not folder.exists():

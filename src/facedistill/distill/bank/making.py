@@ -11,7 +11,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.npy import open_embeddings, require_uncut
+from facedistill.data.formats.npy import NpyFile, open_embeddings
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import (
     MAX_DIMENSION,
@@ -140,21 +140,20 @@ def import_embeddings(
     return import_bank(plain, dataset, folder, info=info, flipped=mirrored)
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path) -> NpyFile:
     try:
-        array = open_embeddings(path)
+        opened = open_embeddings(path)
     except FileNotFoundError:
         raise FacedistillError(f"{path}: no such file; give a .npy of embeddings") from None
-    if array.shape[1] > MAX_DIMENSION:
-        raise FacedistillError(f"{path}: {array.shape[1]:,} dimensions, at most {MAX_DIMENSION:,}")
-    return array
+    if opened.shape[1] > MAX_DIMENSION:
+        raise FacedistillError(f"{path}: {opened.shape[1]:,} dimensions, at most {MAX_DIMENSION:,}")
+    return opened
 
 
-def _digest(*arrays: np.ndarray | None) -> str:
-    """Hash arrays block by block: they may be larger than memory."""
+def _digest(*files: NpyFile | None) -> str:
+    """Hash embeddings block by block: they may be larger than memory."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in (array for array in arrays if array is not None):
-        for start in range(0, len(array), _BLOCK):
-            require_uncut(array)
-            digest.update(np.ascontiguousarray(array[start : start + _BLOCK]).data)
+    for file in (file for file in files if file is not None):
+        for start in range(0, len(file), _BLOCK):
+            digest.update(np.ascontiguousarray(file[start : start + _BLOCK]).data)
     return digest.hexdigest()

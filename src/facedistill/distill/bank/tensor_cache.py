@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.private_copy import private_copy
 
 Tensors = Mapping[str, torch.Tensor]
 """By name."""
@@ -96,7 +97,7 @@ def _read(
     """What the file holds; None where there is none."""
     if not path.exists():
         return None
-    with safe_open(path, framework="pt") as file:
+    with private_copy(path) as copy, safe_open(copy, framework="pt") as file:
         if (file.metadata() or {}).get("fingerprint") != fingerprint:
             raise ValueError("it is of other data")
         for name, kind in kinds.items():

@@ -17,7 +17,7 @@ from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import progress_bar
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.npy import require_uncut
+from facedistill.data.formats.npy import Rows
 from facedistill.data.loading.reading import read_in_order
 from facedistill.data.sample import Sample
 from facedistill.distill.bank.bank import Bank, open_shard, stack_keys
@@ -86,17 +86,17 @@ def embed_bank(
 
 
 def import_bank(
-    embeddings: np.ndarray,
+    embeddings: Rows,
     dataset: FaceDataset,
     folder: str | Path,
     *,
     info: BankInfo,
-    flipped: np.ndarray | None = None,
+    flipped: Rows | None = None,
 ) -> Bank:
     """Make a bank of embeddings a user already has, in the order of the data set's samples.
 
     Args:
-        embeddings: (N, D) raw or unit embeddings of the plain images; may be memory-mapped.
+        embeddings: (N, D) raw or unit embeddings of the plain images, in memory or a file.
         dataset: The faces they belong to; only their bytes are read, for the keys.
         folder: Where the bank will be.
         info: What the bank will say of itself.
@@ -123,8 +123,7 @@ def import_bank(
             table, indices = _new_table(info, shard), info.shard_rows(shard)
             table["key"] = stack_keys([dataset.key(i) for i in indices])
             for view, values in columns.items():
-                require_uncut(values)
-                part = np.asarray(values[indices.start : indices.stop])
+                part = values[indices.start : indices.stop]
                 _store(table, slice(0, len(indices)), view, part, _Places(dataset, indices.start))
             _write_shard(folder, shard, table, info)
             progress.advance(task, len(indices))

@@ -22,6 +22,7 @@ import torch
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate, Interval
 from facedistill.core.progress import track
+from facedistill.data.formats.npy import Rows
 from facedistill.evaluation.metrics.roc import far_name
 from facedistill.evaluation.metrics.similarity import unit_rows
 from facedistill.evaluation.statistics.bootstrap import bootstrap_clusters
@@ -59,7 +60,7 @@ class Matches:
 def search_gallery(
     probes: np.ndarray,
     probe_identities: np.ndarray,
-    gallery: np.ndarray,
+    gallery: Rows,
     gallery_identities: np.ndarray,
     *,
     device: torch.device | str = "cpu",
@@ -68,7 +69,7 @@ def search_gallery(
     """Compare every probe with every gallery entry by cosine, in blocks.
 
     Arithmetic is float64 where probes or gallery are, else float32. Embeddings need not be
-    normalised, and the gallery may be memory-mapped: it is read once. Memory beyond the arguments
+    normalised, and the gallery may be in a file: it is read once. Memory beyond the arguments
     is about that of the probes plus `gallery_rows` x (D + 1,024) numbers. Scores that differ by
     less than the arithmetic's rounding may be ordered either way.
 
@@ -118,7 +119,7 @@ def search_gallery(
     )
 
 
-def gallery_block(gallery: np.ndarray, start: int, rows: int, kind: np.dtype) -> np.ndarray:
+def gallery_block(gallery: Rows, start: int, rows: int, kind: np.dtype) -> np.ndarray:
     """Return entries `start` and following as unit vectors.
 
     Raises:
@@ -155,7 +156,7 @@ def _compare(
         better[rows.start + beaten] += counts
 
 
-def _check_set(what: str, embeddings: np.ndarray, identities: np.ndarray) -> None:
+def _check_set(what: str, embeddings: Rows, identities: np.ndarray) -> None:
     if embeddings.ndim != 2 or not len(embeddings) or not embeddings.shape[1]:
         raise FacedistillError(f"{what} embeddings have shape {embeddings.shape}: give (N, D)")
     if identities.shape != (len(embeddings),) or not np.issubdtype(identities.dtype, np.integer):
@@ -181,7 +182,7 @@ def _mate_entries(
 
 
 def _mate_scores(
-    units: np.ndarray, gallery: np.ndarray, searcher: np.ndarray, entry: np.ndarray
+    units: np.ndarray, gallery: Rows, searcher: np.ndarray, entry: np.ndarray
 ) -> np.ndarray:
     mate = np.full(len(units), -np.inf)
     for start in range(0, len(searcher), _GALLERY_ROWS):

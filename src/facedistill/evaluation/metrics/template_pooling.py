@@ -17,6 +17,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
+from facedistill.data.formats.npy import Rows
 
 _ROWS_AT_ONCE = 32_768
 _CELLS_AT_ONCE = 4_000_000  # similarities held at a time, 32 MB
@@ -139,17 +140,17 @@ def template_rows(known: np.ndarray, ids: np.ndarray, place: str) -> np.ndarray:
 
 
 def pool_templates(
-    embeddings: np.ndarray,
+    embeddings: Rows,
     templates: np.ndarray,
     media: np.ndarray,
     *,
     variant: Variant = MOST,
-    flipped: np.ndarray | None = None,
+    flipped: Rows | None = None,
     detector_scores: np.ndarray | None = None,
 ) -> Templates:
     """Pool the faces' embeddings into templates.
 
-    Embeddings are read once, in blocks, and may be memory-mapped; the arithmetic is float64.
+    Embeddings are read once, in blocks, and may be in a file; the arithmetic is float64.
 
     Args:
         embeddings: (N, D) floats of the plain images, not normalised.
@@ -195,13 +196,13 @@ def _faces_of_medium(template: np.ndarray, media: np.ndarray) -> np.ndarray:
 
 
 def _check_faces(
-    embeddings: np.ndarray,
+    embeddings: Rows,
     templates: np.ndarray,
     media: np.ndarray,
     variant: Variant,
-    flipped: np.ndarray | None,
+    flipped: Rows | None,
     detector_scores: np.ndarray | None,
-) -> tuple[np.ndarray | None, np.ndarray]:
+) -> tuple[Rows | None, np.ndarray]:
     """Return the mirrored embeddings, if the variant wants them, and each face's weight."""
     count = len(templates)
     if embeddings.ndim != 2 or len(embeddings) != count or not count:

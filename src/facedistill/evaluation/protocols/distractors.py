@@ -22,6 +22,7 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.formats.npy import Rows
 from facedistill.data.open import open_dataset
 from facedistill.evaluation.metrics.identification import gallery_block
 from facedistill.evaluation.metrics.similarity import unit_rows
@@ -173,7 +174,7 @@ class DistractorProtocol(Protocol):
 
         probes = embed(self.faces, check_identities(self.faces))
         if isinstance(self.distractors, StoredEmbeddings):
-            others = self.distractors.plain
+            others: Rows = self.distractors.plain
         else:
             others = embed(self.distractors, np.arange(len(self.distractors)))
         device = options.device or device_of(network)
@@ -198,7 +199,7 @@ class DistractorProtocol(Protocol):
     def _report(
         self,
         probes: np.ndarray,
-        distractors: np.ndarray,
+        distractors: Rows,
         options: EvaluationOptions,
         flip: bool,
         device: torch.device | str,
@@ -225,7 +226,7 @@ class DistractorProtocol(Protocol):
 def distractor_rates(
     probes: np.ndarray,
     identities: np.ndarray,
-    distractors: np.ndarray,
+    distractors: Rows,
     *,
     sizes: Sequence[int] | None = None,
     ranks: Sequence[int] = (1, 10),
@@ -236,7 +237,7 @@ def distractor_rates(
     """Return identification rates among growing numbers of distractors.
 
     A distractor that scores as high as the mate counts as better. Distractors are read once,
-    in blocks, and may be memory-mapped.
+    in blocks, and may be in a file.
 
     Args:
         probes: (P, D) embeddings, at least two of some identity.
@@ -314,7 +315,7 @@ def _mate_scores(units: np.ndarray, identities: np.ndarray) -> tuple[np.ndarray,
 
 def _best_distractors(
     units: np.ndarray,
-    distractors: np.ndarray,
+    distractors: Rows,
     sizes: Sequence[int],
     ranks: int,
     device: torch.device | str,

@@ -16,6 +16,7 @@ from scipy import sparse
 from facedistill.core.errors import FacedistillError
 from facedistill.core.estimate import Estimate
 from facedistill.data.formats.ijb_files import IjbFiles, TemplateList, read_ijb
+from facedistill.data.formats.npy import Rows
 from facedistill.evaluation.image_pairs import MIN_IDENTITIES
 from facedistill.evaluation.metrics.identification import (
     FPIRS,
@@ -115,8 +116,8 @@ class IjbProtocol(Protocol):
 
     def _report(
         self,
-        plain: np.ndarray,
-        flipped: np.ndarray | None,
+        plain: Rows,
+        flipped: Rows | None,
         variants: Sequence[Variant],
         options: EvaluationOptions,
     ) -> IjbReport:
@@ -157,8 +158,8 @@ def embed_ijb(
 
 def evaluate_ijb(
     files: IjbFiles,
-    embeddings: np.ndarray,
-    flipped: np.ndarray | None = None,
+    embeddings: Rows,
+    flipped: Rows | None = None,
     *,
     variants: Sequence[Variant] = (MOST,),
     fars: Sequence[float] = FARS,

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.regular_files import open_regular
 from facedistill.models.files.model_file import load_model, save_model
 from facedistill.models.files.run_weights import best_of
 from facedistill.runtime.file_digest import ENTRY, check_digest, require_digest, write_digest
@@ -72,7 +73,8 @@ def check_carries_thresholds(path: str | Path) -> Path:
 def _write_onnx(path: Path, thresholds: Mapping[str, float]) -> dict[str, float]:
     try:
         whole = check_digest(path)
-        model = onnx.load(path, load_external_data=False)
+        with open_regular(path) as file:
+            model = onnx.load(file, load_external_data=False)
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
     except DecodeError:

@@ -8,10 +8,10 @@ import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.network_suffixes import NETWORKS, is_checkpoint, is_network
+from facedistill.core.other_content import check_is_weights
 from facedistill.core.regular_files import require_no_device
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model
-from facedistill.models.files.other_content import check_is_weights
 from facedistill.models.files.run_weights import best_of
 from facedistill.models.files.signed_file import is_plain
 from facedistill.models.foreign.foreign_weights import load_foreign

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError, first_line
+from facedistill.core.private_copy import private_copy
 from facedistill.runtime.header import HEADER_KEY
 
 _DTYPES = {
@@ -142,7 +143,7 @@ def is_plain(path: Path) -> bool:
     A damaged one may be ours: its reader says what is wrong with it.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with private_copy(path) as copy, safe_open(copy, framework="pt") as file:
             return HEADER_KEY not in (file.metadata() or {})
     except (SafetensorError, OSError):
         return False
@@ -163,10 +164,10 @@ def open_signed(path: Path, kind: FileKind) -> Iterator[SignedFile]:
     Raises:
         FacedistillError: If the file is absent, damaged, of another kind or of another version.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FacedistillError(f"{path} does not exist")
     try:
-        with safe_open(path, framework="pt") as file:
+        with private_copy(path) as copy, safe_open(copy, framework="pt") as file:
             yield SignedFile(path, file, kind)
     except (SafetensorError, OSError) as error:
         trouble = f"not a readable safetensors file: {first_line(error)}"

@@ -11,7 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from facedistill.core.errors import FacedistillError, first_line
-from facedistill.models.files.other_content import check_is_weights
+from facedistill.core.other_content import check_is_weights
+from facedistill.core.private_copy import private_copy
 from facedistill.models.foreign.stored_tensor import OddTensor, StoredTensor
 from facedistill.models.foreign.torch_file import open_torch_file
 
@@ -51,7 +52,7 @@ def open_contents(path: Path) -> Iterator[Any]:
 @contextmanager
 def _open_safetensors(path: Path) -> Iterator[dict[str, StoredTensor | OddTensor]]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with private_copy(path) as copy, safe_open(copy, framework="pt") as file:
             yield {key: _stored(file, key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FacedistillError(

@@ -9,6 +9,7 @@ is taken for any.
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.regular_files import open_regular
 from facedistill.core.zip_directory import check_directory
 from facedistill.models.foreign.pickle_reading import Bounded, Name, Opaque, read_pickle
 from facedistill.models.foreign.stored_tensor import OddTensor, StoredTensor
@@ -103,14 +105,14 @@ def open_torch_file(path: Path) -> Iterator[Any]:
         FacedistillError: If it is no such file, or is damaged.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             zipped = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             if zipped:
                 with zipfile.ZipFile(file) as archive:
-                    yield _Archive(archive, path.stat().st_size).content()
+                    yield _Archive(archive, os.fstat(file.fileno()).st_size).content()
             else:
-                yield _Legacy(file, path.stat().st_size).content()
+                yield _Legacy(file, os.fstat(file.fileno()).st_size).content()
     except OtherFormat as error:
         raise FacedistillError(f"{path} holds no weights that open here: {error}") from None
     except (*_DAMAGE, OSError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import onnx
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.regular_files import open_regular
 
 
 def external_weights(path: Path) -> list[Path]:
@@ -19,7 +20,8 @@ def external_weights(path: Path) -> list[Path]:
     Raises:
         FacedistillError: If a file is not below the graph's folder, or no regular file.
     """
-    graphs = list(_graphs(onnx.load(path, load_external_data=False).graph))
+    with open_regular(path) as file:
+        graphs = list(_graphs(onnx.load(file, load_external_data=False).graph))
     used = {name for graph in graphs for node in graph.node for name in node.input}
     tensors = [t for graph in graphs for t in graph.initializer if t.name in used]
     for graph in graphs:

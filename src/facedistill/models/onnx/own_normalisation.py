@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from facedistill.core.regular_files import open_regular
 from facedistill.models.onnx.graph_input import GraphInput
 
 _LEVELS = (0.0, 64.0, 128.0, 255.0)
@@ -75,7 +76,8 @@ class OwnNormalisation:
 
 def find_normalisation(path: Path, entry: GraphInput, side: int) -> OwnNormalisation | None:
     """Return what a graph's own normalisation is; None where there is none to be seen."""
-    model = onnx.load(path, load_external_data=False)
+    with open_regular(path) as file:
+        model = onnx.load(file, load_external_data=False)
     part = _before_first_layer(model, entry.name)
     if part is None:
         return None

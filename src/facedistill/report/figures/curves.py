@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.evaluation.metrics.roc import RocCurve
+from facedistill.report.figures.figure_mark import SOFTWARE
 
 DPI = 100
 LOSS = "loss"
@@ -67,4 +68,4 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         raise FacedistillError(f"cannot write {path}: a figure's name ends in .png")
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png")
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": SOFTWARE})

@@ -25,6 +25,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.core.regular_files import read_regular
 from facedistill.export.conversion.exported_graph import ExportedGraph
 from facedistill.export.conversion.pixel_backbone import PixelBackbone
 from facedistill.export.conversion.quiet import quiet
@@ -69,10 +70,10 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     specification = path / _SPECIFICATION
     if not path.exists():
         raise FacedistillError(f"{path} does not exist")
-    if not specification.is_file() or specification.stat().st_size > _LARGEST_SPECIFICATION:
+    if not specification.exists():
         raise FacedistillError(f"{path} is not a usable Core ML package: no {_SPECIFICATION} in it")
     try:
-        text = _user_defined(specification.read_bytes())
+        text = _user_defined(read_regular(specification, _LARGEST_SPECIFICATION))
     except (ValueError, IndexError) as error:
         raise FacedistillError(f"{path} is not a usable Core ML package: {error}") from None
     return None if text is None else parse_exported(text, path)

@@ -23,8 +23,9 @@ from torch import Tensor
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.core.other_content import check_is_weights
 from facedistill.core.process import usable_cpus
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular, read_regular
 from facedistill.export.conversion.exported_graph import ExportedGraph
 from facedistill.export.conversion.quiet import quiet
 from facedistill.export.conversion.scaled_maximum import replace_prelus
@@ -76,18 +77,17 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
-    require_regular(path)
-    if not path.is_file():
-        raise FacedistillError(f"{path} does not exist")
-    with path.open("rb") as file:
+    check_is_weights(path)
+    with open_regular(path) as file:
         if file.read(8)[4:] != _MAGIC:
             raise FacedistillError(f"{path} is not a usable LiteRT file: it does not begin as one")
     whole = check_digest(path)
-    if not zipfile.is_zipfile(path):
-        return None
     try:
-        with zipfile.ZipFile(path) as archive:
-            text = _stored_document(archive)
+        with open_regular(path) as file:
+            if not zipfile.is_zipfile(file):
+                return None
+            with zipfile.ZipFile(file) as archive:
+                text = _stored_document(archive)
     except _DAMAGE as error:
         raise FacedistillError(
             f"{path}: damaged facedistill metadata: {first_line(error)}"
@@ -142,7 +142,7 @@ class LiteRtEngine(FileEngine):
         super().__init__(read_metadata(path), path)
         try:
             self._interpreter = interpreter.Interpreter(
-                str(path), num_threads=threads or usable_cpus()
+                model_content=read_regular(path), num_threads=threads or usable_cpus()
             )
             self._interpreter.allocate_tensors()
             (entry,), (given,) = (

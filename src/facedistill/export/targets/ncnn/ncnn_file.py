@@ -29,7 +29,9 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.extras import import_extra
+from facedistill.core.other_content import check_is_weights
 from facedistill.core.process import usable_cpus
+from facedistill.core.regular_files import read_regular
 from facedistill.core.temporary import temporary_folder
 from facedistill.export.conversion.pixel_backbone import PixelBackbone
 from facedistill.export.file_metadata import exported_metadata, read_beside, write_beside
@@ -59,6 +61,7 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document beside a file; None where there is none."""
+    check_is_weights(path)
     return read_beside(path)
 
 
@@ -149,7 +152,7 @@ def _check_layers(layers: Sequence[Sequence[str]], name: str) -> None:
 def _digests(path: Path) -> dict[str, str]:
     files = (path, path.with_suffix(".bin"))
     return {
-        file.suffix: hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+        file.suffix: hashlib.blake2b(read_regular(file), digest_size=16).hexdigest()
         for file in files
     }
 
@@ -157,8 +160,9 @@ def _digests(path: Path) -> dict[str, str]:
 def _check_digests(path: Path, document: dict[str, Any]) -> None:
     """Refuse files other than those that were written with this document."""
     weights = path.with_suffix(".bin")
-    if not weights.is_file():
+    if not weights.exists():
         raise FacedistillError(f"{weights}, the weights of {path}, does not exist")
+    check_is_weights(weights)
     stated = document.get("digests")
     for suffix, digest in _digests(path).items():
         if not isinstance(stated, dict) or stated.get(suffix) != digest:

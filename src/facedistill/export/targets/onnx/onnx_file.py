@@ -22,7 +22,8 @@ import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from facedistill.core.errors import FacedistillError, first_line
-from facedistill.core.regular_files import require_regular
+from facedistill.core.other_content import check_is_weights
+from facedistill.core.regular_files import open_regular
 from facedistill.core.version import __version__
 from facedistill.export.conversion.exported_graph import ExportedGraph
 from facedistill.export.conversion.quiet import quiet
@@ -65,12 +66,11 @@ def open_engine(path: Path, *, threads: int | None = None) -> Engine:
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
-    require_regular(path)
-    if not path.is_file():
-        raise FacedistillError(f"{path} does not exist")
+    check_is_weights(path)
     whole = check_digest(path)
     try:
-        model = onnx.load(path, load_external_data=False)
+        with open_regular(path) as file:
+            model = onnx.load(file, load_external_data=False)
     except (DecodeError, OSError) as error:
         raise FacedistillError(f"{path} is not a usable ONNX file: {first_line(error)}") from None
     if not model.HasField("graph"):

@@ -22,8 +22,9 @@ import numpy as np
 import openvino
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.other_content import check_is_weights
 from facedistill.core.process import usable_cpus
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular
 from facedistill.core.temporary import temporary_folder
 from facedistill.export.file_metadata import exported_metadata
 from facedistill.export.target import ExportOptions
@@ -54,12 +55,11 @@ def write(network: FaceNetwork, path: Path, options: ExportOptions) -> None:
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """Return the document that a file carries; None in anyone else's."""
-    require_regular(path)
-    if not path.is_file():
-        raise FacedistillError(f"{path} does not exist")
+    check_is_weights(path)
     whole = check_digest(path, [path.with_suffix(".bin")])
     try:
-        root = ElementTree.parse(path).getroot()
+        with open_regular(path) as file:
+            root = ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise FacedistillError(f"{path} is not a usable OpenVINO file: {error}") from None
     entry = root.find(f"rt_info/{HEADER_KEY}")
@@ -97,6 +97,7 @@ class OpenVinoEngine(FileEngine):
             "PERFORMANCE_HINT": "LATENCY",
         }
         core = openvino.Core()
+        core.set_property({"ENABLE_MMAP": False})  # A mapped file that is cut ends the process.
         try:
             model = core.read_model(path, path.with_suffix(".bin"))
             self._model = core.compile_model(model, "CPU", settings)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from facedistill.core.errors import FacedistillError
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-_PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")
+_PAGES = (b"<!doctype html", b"<html", b"<head", b"<!--")
+_XML = re.compile(rb"<\?xml[^>]*>\s*(<!--.*?-->\s*)*")
+"""What an XML file begins with; OpenVINO's graphs are XML too."""
+
 _KINDS = {
     b"\x89HDF\r\n\x1a\n": "HDF5 (Keras)",
     b"\x1f\x8b": "a gzip archive: unpack it",
@@ -28,11 +32,10 @@ def check_is_weights(path: Path) -> None:
         FacedistillError: If it does not exist, is no regular file, is empty or is something else,
             which is named.
     """
-    require_regular(path)
-    if not path.is_file():
+    if not path.exists():
         raise FacedistillError(f"{path} does not exist")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(512)
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
@@ -47,7 +50,9 @@ def _other(head: bytes) -> str | None:
     if head.startswith(_LFS):
         return "a git-lfs pointer to them; `git lfs pull` fetches the file itself"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(_PAGES):
+    if text.startswith(_PAGES) or (
+        _XML.match(text) and not _XML.sub(b"", text).startswith(b"<net")
+    ):
         return "a web page, which a server sent instead; get the file itself"
     if text.startswith((b'{"error', b'{"message', b"<error")):
         return "a server's error message; get the file itself"
