@@ -110,7 +110,7 @@ def test_what_has_learned_stays_and_the_student_begins_there(shared):
 
 def test_a_stage_teaches_what_is_mapped_to_tell_what_the_embedding_tells():
     """Tokens that say little of the embedding by their cosines come to say it."""
-    stage = made(**FIRST, width=16, places=True, mapping_relations=1.0).teacher_stage()
+    stage = made(**FIRST, width=16, places=True).teacher_stage()
     generator = torch.Generator().manual_seed(0)
     shown = torch.randn(256, 8, generator=generator)
     mixing = torch.randn(8, 4, 5, generator=generator)

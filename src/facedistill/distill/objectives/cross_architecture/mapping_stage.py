@@ -29,10 +29,10 @@ class MappingStage(TeacherStage):
 
     with u the embeddings less their mean over the batch, as v is without one, and s the mean of
     cos(u_i, u_j)^2 over those pairs, so that 1 is the error of features that are all at right
-    angles. The head makes the features keep what the embedding says. The relations, off by
-    default, would make them keep little else, since what is compared with the student is their
-    distance, of which a head knows nothing; where pixels tell more of identities than the
-    embedding's cosines do, they cost some of that.
+    angles. The head makes the features keep what the embedding says. The relations
+    make them keep little else, since what is compared with the student is their distance, of which
+    a head knows nothing: of a good teacher, features that learn by the head alone tell identities
+    much worse than its embedding does.
 
     Neither is known to be the paper's, which is not known to have such a stage: that the mapping
     learns first, by what, and for how long is this project's.

@@ -67,10 +67,10 @@ class UnifiedReceptiveFields(Objective):
     to it apart, and `learns` says whose mapping learns:
 
     - `teacher_first`: the teacher's mapping learns first, from the teacher alone (`MappingStage`):
-      a head has to give the teacher's embedding from what is mapped. It then stays, and so does all
-      that both share; the student's mapping has to meet it. The file that it leaves beside the
-      teacher serves all runs with that teacher, those faces and these options; `mapping` names one
-      to take instead.
+      a head has to give the teacher's embedding from what is mapped, and the cosines of what is
+      mapped have to be those of the embeddings. It then stays, and so does all that both share; the
+      student's mapping has to meet it. The file that it leaves beside the teacher serves all runs
+      with that teacher, those faces and these options; `mapping` names one to take instead.
     - `student`: the teacher's mapping keeps the random weights that it began with, and what both
       share learns from the student's side alone. It loses nothing of what its pixels say, but what
       is compared hardly tells identities: centres that attend to everything alike differ by less
@@ -158,7 +158,7 @@ class UnifiedReceptiveFields(Objective):
         mapping_lr: float = 2e-3,
         mapping_batch: int = 128,
         mapping_seed: int = 0,
-        mapping_relations: float = 0.0,
+        mapping_relations: float = 1.0,
         normalise: Normalise = "images",
         lambda_1: float = 1.0,
         lambda_2: float = 1.0,
