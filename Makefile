@@ -27,9 +27,17 @@ studies-check: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/generate.py
 
-$(READY): pyproject.toml constraints.txt
+# Every archive is compared with its hash. pip cannot hash the project itself, so it comes last and without
+# its dependencies. A CUDA build of torch does not import without what constraints-cuda.txt names.
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+
+$(READY): pyproject.toml constraints.txt constraints-cuda.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --require-hashes --no-deps --requirement constraints.txt
+	$(BIN)/python -c "import torch" 2> $(VENV)/torch.log || \
+	  $(PIP) install --require-hashes --no-deps --requirement constraints-cuda.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	$(PIP) check
 	touch $@
 
 clean:
