@@ -32,6 +32,14 @@ for arguments in json.loads(sys.argv[1]):
     print("$", *arguments, flush=True)
     app(arguments, standalone_mode=False)
 """
+LOOSE = "procedural:identities=4,images=3,size=32,loose=1"
+MANY = "procedural:identities=16,images=5,size=16"
+FINDER = (
+    *("--set", f"data.train={LOOSE}", "--set", "data.validation_identities=0"),
+    *("--set", "student.network=standin", "--set", "student.arguments={}"),
+    *("--set", "student.input={size: 32}", "--set", "data.workers=0"),
+    *("--set", "training.batch_size=4", "--set", "training.steps=1"),
+)
 FACES = "procedural:identities=6,images=4,size=16"
 
 
@@ -80,6 +88,7 @@ def test_no_command_leaves_the_machine(tmp_path):
     run, out = tmp_path / "run", tmp_path / "out"
     out.mkdir()
     model = str(run / "best.safetensors")
+    finder = str(tmp_path / "finder")
     onnx, xml = str(out / "student.onnx"), str(out / "student.xml")
     faces = [str(tmp_path / name) for name in ("one.png", "other.png")]
     for photo, path in enumerate(faces):
@@ -94,6 +103,16 @@ def test_no_command_leaves_the_machine(tmp_path):
         ["bench", onnx, "--calls", "1", "--threads", "1", "--batch", "1"],
         ["verify", *faces, "--model", onnx, "--threshold", "0.3"],
         ["list", "recipes"],
+        ["train", "landmarks", *FINDER, "--out", finder],
+        ["export", f"{finder}/best.safetensors", "--out", str(out / "finder.onnx")],
+        [
+            *("prepare", LOOSE, "--align", "--model", str(out / "finder.onnx"), "--workers", "0"),
+            *("--out", str(out / "aligned")),
+        ],
+        [
+            *("export", model, "--target", "onnx-int8", "--data", MANY, "--calibration", "32"),
+            *("--out", str(out / "int8.onnx")),
+        ],
         [
             *("compare", "arcface", "--seeds", "0", "--jobs", "1", *TINY),
             *("--pairs", f"own={FACES}", "--out", str(out / "table")),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facedistill.cli.options.arguments import AsJson, EmbeddingOutput
+from facedistill.cli.options.arguments import AsJson, EmbeddingOutput, InputSize
 from facedistill.cli.output import echo, echo_next
 from facedistill.core.json_text import json_text
 from facedistill.core.missing_files import require_present
@@ -36,6 +36,7 @@ def bench(
         int, typer.Option(min=1, help="Timed calls of each, after a fifth as many to warm up.")
     ] = 100,
     output: EmbeddingOutput = None,
+    size: InputSize = None,
     as_json: AsJson = False,
 ) -> None:
     """Latency and memory of networks, each in a fresh process, taking turns on pinned CPUs."""
@@ -45,7 +46,12 @@ def bench(
     from facedistill.report.documents.bench_table import bench_dict, bench_text
 
     report = measure(
-        models, threads=threads or (), batches=batch or BATCHES, calls=calls, output=output
+        models,
+        threads=threads or (),
+        batches=batch or BATCHES,
+        calls=calls,
+        output=output,
+        size=size,
     )
     if as_json:
         echo(json_text(bench_dict(report)))

@@ -116,11 +116,14 @@ def embed(
     from facedistill.data.alignment_check import warn_unless_aligned
     from facedistill.data.damage import naming_all_damaged, without_damaged
     from facedistill.data.open import open_dataset
+    from facedistill.data.stored_orientation import warn_of_turned
     from facedistill.distill.bank.making import embed_teacher, import_embeddings
     from facedistill.models.inference import BATCH
 
     # Holes in the labels are no matter here: a bank goes by the images' keys.
     dataset = open_dataset(data, relabel=True, root=root, skip=skip)
+    warn_of_turned(dataset)
+    whole = len(dataset)
     if skip:
         dataset = without_damaged(dataset, workers)
     warn_unless_aligned(dataset)
@@ -145,6 +148,10 @@ def embed(
         f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions{kept}, "
         f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"
     )
+    if len(dataset) < whole:
+        echo("the bank is of the images that are whole: pack these to train on them")
+        echo_next(("prepare", data, "--pack", "--skip", "--out", f"{out}-faces"))
+        return
     keys = ("--set", f"data.train={data}", "--set", f"teacher.bank={out}")
     echo_next(("distill", "fcd", *keys, "--out", "runs/student"))
 

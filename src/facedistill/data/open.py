@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from facedistill.data.formats.image_list import LIST_SUFFIXES
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.procedural import PREFIX
 from facedistill.data.labels import UNLABELLED
+from facedistill.data.stored_orientation import warn_of
 
 SUMMARY_SAMPLE = 10_000
 """How many images a summary reads, evenly spread; a tenth where each must be made first."""
@@ -119,11 +119,7 @@ def dataset_summary(dataset: FaceDataset, *, whole: bool = False) -> dict[str, A
     if damaged:
         raise damaged_images(dataset.name, damaged, count)
     if turned:
-        warnings.warn(
-            f"{dataset.name}: {turned:,} of {count:,} images have an EXIF orientation and are "
-            "read as they are stored; `facedistill prepare --pack` turns them",
-            stacklevel=2,
-        )
+        warn_of(dataset.name, turned, count)
     counts = np.bincount(dataset.labels[dataset.labels != UNLABELLED])
     return {
         "name": dataset.name,

@@ -11,6 +11,7 @@ from typing import Any
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.ijb_files import is_ijb
 from facedistill.data.open import is_landmark_set
+from facedistill.data.stored_orientation import warn_of_turned
 from facedistill.evaluation.centring import centre_embedder, warn_of_shared
 from facedistill.evaluation.options import EvaluationOptions
 from facedistill.evaluation.protocols.all_pairs import AllPairsProtocol
@@ -134,6 +135,13 @@ def open_protocol(
     """
     if all_pairs and distractors is not None:
         raise FacedistillError("all pairs and distractors are two protocols: ask for one at a time")
+    protocol = _protocol(source, all_pairs, distractors)
+    for faces in protocol.shows():
+        warn_of_turned(faces)
+    return protocol
+
+
+def _protocol(source: str | Path, all_pairs: bool, distractors: str | Path | None) -> Protocol:
     if is_landmark_set(source):
         if all_pairs or distractors is not None:
             asked = "--all-pairs" if all_pairs else "--distractors"

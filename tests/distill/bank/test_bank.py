@@ -136,6 +136,9 @@ def test_an_image_that_is_not_there_is_named_with_the_remedy(bank, faces):
         bank.find(keys_of(strange))
     assert strange.key(1).hex() in str(raised.value)
     assert "made from faces" in str(raised.value)
+    assert "`facedistill prepare DATA --pack --skip --out FACES`" in str(raised.value)
+    with pytest.raises(FacedistillError, match=r"embed this data first$"):
+        bank.find(keys_of(Faces([77, 78])))
 
 
 def test_data_sets_that_the_bank_knows_pass(bank, faces):

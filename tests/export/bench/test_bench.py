@@ -8,11 +8,13 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.core.process import usable_processors
 from facedistill.export.bench import bench as bench_module
+from facedistill.export.bench import network_engine
 from facedistill.export.bench.bench import bench
 from facedistill.export.bench.bench_process import Measured
 from facedistill.export.target import TARGETS, Runtime, Target
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
+from facedistill.models.foreign.foreign_weights import UnstatedInput
 from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.header import HEADER_KEY
 from facedistill.runtime.input_spec import InputSpec
@@ -113,6 +115,21 @@ def test_a_foreign_onnx_file_is_timed_too(files, here):
     (row,) = bench([files / "foreign.onnx"], threads=[1], batches=[2], calls=3).rows
     assert (row.name, row.engine, row.batch) == ("foreign.onnx", "ONNX Runtime", 2)
     assert row.faces_per_second == pytest.approx(2 / 0.004)
+
+
+def test_what_changes_no_time_need_not_be_stated(monkeypatch):
+    """Checkpoints whose colours are not known; a size is asked for where a file says none."""
+    asked = []
+
+    def open_unstated(path, *, input):
+        asked.append((input.size, input.color))
+        if input.color is None:
+            raise UnstatedInput("state --color")
+        return "network"
+
+    monkeypatch.setattr(network_engine, "open_network", open_unstated)
+    assert network_engine.open_timed(Path("swin.pt"), 224) == "network"
+    assert asked == [(224, None), (224, "RGB")]
 
 
 def test_files_of_every_target_have_a_runtime(monkeypatch):

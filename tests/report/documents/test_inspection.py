@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,20 @@ def test_an_exported_file_is_described_by_its_document(student):
         "bytes": 12,
         "metadata": {"format": 1, "training_data": "faces"},
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["student.fake", "net.onnx", "net.pt", "net.safetensors", "pairs.bin", "bank", "lfw"]
+)
+@pytest.mark.parametrize(("option", "given"), [("skip", True), ("root", Path("faces"))])
+def test_options_of_data_sets_are_refused_for_what_is_none(student, tmp_path, name, option, given):
+    for folder, file in (("bank", "bank.json"), ("lfw", "pairs.txt")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).touch()
+    with pytest.raises(
+        FacedistillError, match=f"--{option} is of a data set, which .*{name} is not"
+    ):
+        inspect_source(str(tmp_path / name), **{option: given})
 
 
 def test_files_without_or_with_a_damaged_document_are_refused(student, tmp_path):

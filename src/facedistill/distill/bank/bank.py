@@ -85,10 +85,18 @@ class Bank:
         absent = known[place] != wanted
         if absent.any():
             key = np.ascontiguousarray(keys[absent][0]).tobytes().hex()
+            remedy = (
+                ""
+                if absent.all()
+                else (
+                    ", or where it was made with --skip, pack the images that are whole "
+                    "(`facedistill prepare DATA --pack --skip --out FACES`) and train on those"
+                )
+            )
             raise FacedistillError(
                 f"bank {self.folder} knows nothing of {int(absent.sum())} of {len(keys)} images "
                 f"(first key {key}): it was made from {self.info.dataset_name}, not from this "
-                "data; embed this data first"
+                f"data; embed this data first{remedy}"
             )
         return rows[place]
 

@@ -28,6 +28,7 @@ from facedistill.data.pairs.group_table import read_groups
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_drawing import most_pairs
 from facedistill.data.pairs.pair_set import PairSet
+from facedistill.data.stored_orientation import warn_of_turned
 from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.evaluation.protocols.fairness import check_comparable
@@ -67,6 +68,7 @@ def split_data(recipe: Recipe) -> tuple[FaceDataset, TestSet | None]:
     )
     if recipe.student.landmarks is None:
         warn_unless_aligned(faces)
+    warn_of_turned(faces)
     identities = check_labels(faces.labels, faces.name)
     if data.validation_images:
         if recipe.student.landmarks is None:

@@ -18,11 +18,10 @@ from facedistill.core.progress import progress_bar
 from facedistill.export.bench.bench_process import Apart, Subject
 from facedistill.export.bench.latency import Latency
 from facedistill.export.bench.machine import Machine, this_machine
+from facedistill.export.bench.network_engine import NetworkEngine, open_timed
 from facedistill.export.bench.timing import TURNS, time_in_turns
 from facedistill.export.target import Runtime, read_metadata, stored_bytes, suffixes, target_of
-from facedistill.models.files.open_network import open_network
 from facedistill.models.files.run_weights import model_in
-from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.engine import FileInput
 
 CALLS = 100
@@ -94,6 +93,7 @@ def bench(
     batches: Sequence[int] = BATCHES,
     calls: int = CALLS,
     output: str | None = None,
+    size: int | None = None,
 ) -> BenchReport:
     """Time networks and measure their memory.
 
@@ -110,6 +110,7 @@ def bench(
             as many to warm up.
         output: Name of the embedding among the outputs of ONNX files that facedistill did not
             export; found by default.
+        size: Side of the input of networks whose files do not say it.
 
     Raises:
         FacedistillError: If a file is unusable or its runtime is not installed, or a number is out
@@ -118,7 +119,7 @@ def bench(
     cpus = usable_processors()
     counts, sizes = sorted(set(threads) or {1, len(cpus)}), sorted(set(batches))
     _check(counts, sizes, calls, len(cpus))
-    subjects = [_subject(model_in(model), output) for model in models]
+    subjects = [_subject(model_in(model), output, size) for model in models]
     if not subjects:
         raise FacedistillError("nothing to time: name model files or exported files")
     if output and not any(subject.options for subject in subjects):
@@ -167,20 +168,23 @@ def _check(threads: Sequence[int], batches: Sequence[int], calls: int, cpus: int
         raise FacedistillError(f"{calls} timed calls: take at least one")
 
 
-def _subject(path: Path, output: str | None) -> Subject:
+def _subject(path: Path, output: str | None, size: int | None) -> Subject:
     """Find out how a file is run and on what faces; an unusable one is refused here."""
     package = runtime_of(path).package
     if not path.exists():
         raise FacedistillError(f"{path} does not exist")
     if _in_torch(path):
-        return Subject(path, _AS_NETWORK, package, open_network(path).input.size)
+        side = open_timed(path, size).input.size
+        return Subject(path, _AS_NETWORK, package, side, {"size": size} if size else {})
     document = read_metadata(path)
     if document is not None:
         opener = _AS_ONNX if path.suffix.lower() == ".onnx" else _AS_TARGET
         return Subject(path, opener, package, FileInput.read(document, path).spec.size)
     if path.suffix.lower() == ".onnx":
-        size = OnnxNetwork(path, threads=1, output=output).input.size
-        return Subject(path, _AS_NETWORK, package, size, {"output": output} if output else {})
+        stated = {"output": output, "size": size}
+        given = {name: value for name, value in stated.items() if value is not None}
+        network = NetworkEngine(path, threads=None, output=output, size=size).network
+        return Subject(path, _AS_NETWORK, package, network.input.size, given)
     raise FacedistillError(f"{path} does not say what it is fed: export it with facedistill")
 
 

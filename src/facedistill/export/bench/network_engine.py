@@ -9,7 +9,25 @@ import torch
 
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.open_network import open_network
+from facedistill.models.foreign.foreign_weights import UnstatedInput
 from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.runtime.input_spec import StatedInput
+
+
+def open_timed(path: Path, size: int | None = None) -> FaceNetwork | OnnxNetwork:
+    """Open a network to time it; the order of its colours, which changes no time, may be unknown.
+
+    Args:
+        path: What `models.files.open_network` opens.
+        size: Side of its input, where the file does not say.
+
+    Raises:
+        FacedistillError: If the file is refused by its reader.
+    """
+    try:
+        return open_network(path, input=StatedInput(size=size))
+    except UnstatedInput:
+        return open_network(path, input=StatedInput(size=size, color="RGB"))
 
 
 class NetworkEngine:
@@ -20,6 +38,7 @@ class NetworkEngine:
         threads: CPU threads; all that this process may use by default. Of torch they are set for
             the whole process.
         output: Name of the embedding among an ONNX file's outputs; found by default.
+        size: Side of its input, where the file does not say.
 
     Attributes:
         batch: How many faces the file takes at once; None for any number.
@@ -31,16 +50,23 @@ class NetworkEngine:
     batch: int | None = None
 
     def __init__(
-        self, path: Path, *, threads: int | None = None, output: str | None = None
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        output: str | None = None,
+        size: int | None = None,
     ) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         self.network: FaceNetwork | OnnxNetwork
         if path.suffix.lower() == ".onnx":
-            self.network = OnnxNetwork(path, threads=threads, output=output)
+            self.network = OnnxNetwork(
+                path, input=StatedInput(size=size), threads=threads, output=output
+            )
             self.batch = self.network.batch
         else:
-            self.network = open_network(path)
+            self.network = open_timed(path, size)
         if isinstance(self.network, FaceNetwork):
             self.network.eval()
 

@@ -66,6 +66,9 @@ def inspect_source(
     if detector is not None:
         return describe_photos(open_dataset(source, root=root, skip=skip), detector, sheet)
     path = model_in(source)
+    if (root is not None or skip) and not _holds_faces(path):
+        option = "--skip" if skip else "--root"
+        raise FacedistillError(f"{option} is of a data set, which {source} is not: leave it out")
     if is_network(path):
         _refuse(sheet, verify, f"{source} is a model")
         if path.suffix.lower() == ".onnx" and path.is_file():
@@ -89,6 +92,14 @@ def inspect_source(
     if skip:
         dataset = without_damaged(dataset)
     return _describe_dataset(dataset, sheet, verify)
+
+
+def _holds_faces(path: Path) -> bool:
+    """Whether something is neither a network, a bank nor pairs."""
+    suffix = path.suffix.lower()
+    inside = ("bank.json", *PAIRS_FILES)
+    other = is_network(path) or suffix in suffixes() or suffix == ".bin"
+    return not other and not any((path / name).exists() for name in inside)
 
 
 def _describe_dataset(dataset: FaceDataset, sheet: Path | None, verify: bool) -> dict[str, Any]:
