@@ -157,6 +157,7 @@ def test_the_first_of_the_best_is_kept_and_the_end_is_always_measured(
     monkeypatch.setattr(run_module.Run, "save", lambda run, net, name, rep: names.append(name))
     monkeypatch.setattr(run_module, "write_run_card", lambda *_: None)
     monkeypatch.setattr(run_module, "run_health", lambda *_: None)
+    monkeypatch.setattr(run_module.Run, "_say_outcome", lambda *_: None)
     summary = train(
         tmp_path,
         "data.train=procedural:identities=14,images=4,size=16",

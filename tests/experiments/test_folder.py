@@ -100,8 +100,9 @@ def test_a_second_command_on_a_folder_in_use_is_refused_by_name(tmp_path, monkey
     codes = []
 
     def begin_a_second(line):
+        faces = "data.train=procedural:identities=4,images=2,size=16"
         with pytest.raises(SystemExit) as end:
-            call_command("train", "arcface", "--out", str(tmp_path / "run"))
+            call_command("train", "arcface", "--set", faces, "--out", str(tmp_path / "run"))
         codes.append(end.value.code)
 
     monkeypatch.setattr(sys, "argv", [])  # `call_command` changes it.

@@ -10,7 +10,6 @@ from facedistill.core.signals import StopRequest
 from facedistill.data.open import open_dataset
 from facedistill.distill.bank.making import embed_teacher
 from facedistill.engine import loop
-from facedistill.engine.gradient_shares import SUFFIX
 from facedistill.engine.loop import Fit
 from facedistill.engine.metrics_log import read_metrics
 from facedistill.experiments.run import run
@@ -19,7 +18,7 @@ from facedistill.recipe.loading import load_recipe
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine.standin import tiny_recipe
 from tests.experiments.same_run import assert_same_run
-from tests.experiments.whole_runs.two_processes import launch
+from tests.experiments.whole_runs.two_processes import launch, without_shares
 
 DATA = "procedural:identities=12,images=4,size=16"
 TERMS = {
@@ -102,11 +101,6 @@ def test_two_processes_remember_what_one_remembers(tmp_path, recipe, term):
     two, alone = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("two", "one"))
     for first, second in zip(map(without_shares, two), map(without_shares, alone), strict=True):
         assert first == pytest.approx(second, rel=1e-3, abs=1e-4)
-
-
-def without_shares(record):
-    """Gradient shares are of the first micro-batch, which two processes cut otherwise, too."""
-    return {key: value for key, value in record.items() if not key.endswith(SUFFIX)}
 
 
 @pytest.fixture

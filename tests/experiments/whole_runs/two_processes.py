@@ -9,12 +9,18 @@ from pathlib import Path
 
 from torch.nn.parallel import DistributedDataParallel
 
+from facedistill.engine.gradient_shares import SUFFIX
 from facedistill.engine.loop import Fit
 from facedistill.experiments.run import Run
 from tests import child_process
 from tests.engine import standin  # noqa: F401 - a fresh interpreter needs the network
 
 ROOT = Path(__file__).parents[3]
+
+
+def without_shares(record):
+    """Return a record without gradient shares: two processes' micro-batches are of other images."""
+    return {key: value for key, value in record.items() if not key.endswith(SUFFIX)}
 
 
 def train_as_rank(stop, *words):

@@ -156,7 +156,7 @@ def test_the_document_is_read_without_a_runtime(exported, tmp_path, monkeypatch)
     ("content", "reason"),
     [
         (None, "does not exist"),
-        (b"", "is not a usable ONNX file: it holds no graph"),
+        (b"", "holds no weights: it is empty"),
         (b"no graph", "is not a usable ONNX file: "),
         (b":\0r\x10\n\x0bfacedistill\x12\x01\xff", "has no digest"),
     ],

@@ -88,11 +88,11 @@ def test_damaged_files_are_refused_in_one_line(files, tmp_path):
     ):
         path.write_bytes(graph)
         weights.write_bytes(numbers)
-        with pytest.raises(FacedistillError, match=r"is damaged|is not a usable OpenVINO file"):
+        with pytest.raises(FacedistillError, match=r"is (damaged|not a usable|empty)"):
             target.open_engine(path)
         write_digest(path, [weights])
         with pytest.raises(
-            FacedistillError, match=r"a\.xml is not a usable OpenVINO file"
+            FacedistillError, match=r"a\.xml (is not a usable OpenVINO file|holds no weights)"
         ) as caught:
             target.open_engine(path)
         assert "\n" not in str(caught.value)

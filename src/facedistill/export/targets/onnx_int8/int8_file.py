@@ -14,8 +14,8 @@ channels are made alike, and only then it is quantised, with ranges measured on 
 
 The file is standard ONNX: convolutions between QuantizeLinear and DequantizeLinear, and Max of
 uint8, which ONNX Runtime has had since 1.24. Weights are int8 with a scale a channel, activations
-uint8 with one a value. On x86 without VNNI instructions (before about 2019) ONNX Runtime adds
-products of two bytes in 16 bits, which can overflow: check the accuracy on such a machine.
+uint8 with one a value. On x86 without VNNI instructions ONNX Runtime adds products of
+two bytes in 16 bits, which overflow, unless a session sets `session.x64quantprecision`.
 """
 
 from __future__ import annotations
