@@ -92,7 +92,7 @@ def test_damaged_files_are_refused_in_one_line(files, tmp_path):
             target.open_engine(path)
         write_digest(path, [weights])
         with pytest.raises(
-            FacedistillError, match=r"a\.xml (is not a usable OpenVINO file|holds no weights)"
+            FacedistillError, match=r"is not a usable OpenVINO file|holds no weights"
         ) as caught:
             target.open_engine(path)
         assert "\n" not in str(caught.value)
