@@ -145,7 +145,7 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
         temporary.mkdir(exist_ok=True)
         lock = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _lock_folder(lock, target)
+            lock_folder(lock, target)
             try:
                 for left in (old, *temporary.iterdir()):
                     _remove(left)
@@ -164,7 +164,16 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def _lock_folder(lock: int, target: Path) -> None:
+def lock_folder(lock: int, target: Path) -> None:
+    """Take the lock of an output that is being made; it ends with the descriptor.
+
+    Args:
+        lock: Descriptor of the folder in which it is made.
+        target: The output, for messages.
+
+    Raises:
+        FacedistillError: If another process has it.
+    """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

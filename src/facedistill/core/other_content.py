@@ -39,12 +39,17 @@ def check_is_weights(path: Path) -> None:
             head = file.read(512)
     except OSError as error:
         raise FacedistillError(f"cannot read {path}: {error.strerror or error}") from error
-    found = _other(head)
+    found = other_content(head)
     if found:
         raise FacedistillError(f"{path} holds no weights: it is {found}")
 
 
-def _other(head: bytes) -> str | None:
+def other_content(head: bytes) -> str | None:
+    """Return what a file is that begins so, and what to do; None where it may be a network.
+
+    Args:
+        head: Its first 512 bytes, or all of a shorter one.
+    """
     if not head:
         return "empty; get it again"
     if head.startswith(_LFS):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
-
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import DamagedImage, header_of
+from facedistill.data.views.selection import evenly_spread
 
 MOST = 64
 """Images looked at, spread evenly: cameras write the tag into all photos or many."""
@@ -21,7 +20,7 @@ def warn_of_turned(dataset: FaceDataset) -> None:
     """
     if dataset.kind == "procedural faces":
         return
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(MOST, len(dataset))).astype(int))
+    indices = evenly_spread(len(dataset), MOST)
     turned = 0
     for index in indices.tolist():
         try:

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from facedistill.data.dataset import FaceDataset
+from facedistill.data.views.selection import evenly_spread
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_metadata import TrainingSet
 
@@ -60,8 +59,7 @@ def mark_training_set(faces: FaceDataset, name: str) -> TrainingSet:
         faces: The faces.
         name: What to call them, without a path.
     """
-    places = np.unique(np.linspace(0, len(faces) - 1, num=min(_MARKED, len(faces))).astype(int))
-    keys = "".join(_mark(faces, int(place)) for place in places)
+    keys = "".join(_mark(faces, int(place)) for place in evenly_spread(len(faces), _MARKED))
     return TrainingSet(name=name, images=len(faces), fingerprint=faces.fingerprint, keys=keys)
 
 

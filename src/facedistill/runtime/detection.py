@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from facedistill.core.errors import FacedistillError, first_line, naming
+from facedistill.core.other_content import other_content
 from facedistill.core.pinned_file import PinnedFile
 from facedistill.core.regular_files import read_regular
 from facedistill.runtime.alignment import similarity_transform, template, transform_points, warp
@@ -64,7 +65,6 @@ _TEMPLATE_FACE = 90.0
 _NOSE = 0.65
 _MIRRORED = (1, 0, 2, 4, 3)
 _MOST_BYTES = 1 << 26
-_LFS = b"version https://git-lfs"
 _OUTPUTS = frozenset(f"{kind}_{step}" for kind in ("cls", "obj", "bbox", "kps") for step in (8, 16))
 
 
@@ -317,14 +317,11 @@ def _check_file(path: Path) -> None:
         FacedistillError: Saying what it is instead.
     """
     content = read_regular(path, _MOST_BYTES)
-    if content.startswith(_LFS):
-        raise FacedistillError(
-            f"{path} is a git-lfs pointer, {len(content):,} bytes of text in the file's place: "
-            f"`git lfs pull` gets the file; or {GET_IT}"
-        )
     # The first field of an ONNX file is its version, a small number.
     if path.suffix.lower() != ".onnx" or not content.startswith(b"\x08"):
-        raise FacedistillError(f"{path} is no ONNX file (.onnx), so no detector: {GET_IT}")
+        other = other_content(content[:512])
+        what = f"{path} is no ONNX file (.onnx), so no detector"
+        raise FacedistillError(f"{what}{f', but {other}' if other else ''}: {GET_IT}")
     with naming("--detector"):
         names = {output.name for output in Session(path, threads=1).outputs}
     if not names >= _OUTPUTS:

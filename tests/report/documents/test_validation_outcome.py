@@ -1,6 +1,6 @@
 from facedistill.report.documents.validation_outcome import (
     Validated,
-    best_of,
+    best_evaluation,
     history,
     overfitting,
 )
@@ -20,8 +20,8 @@ def test_evaluations_are_read_with_the_loss_logged_last():
 
 
 def test_the_best_is_the_highest_accuracy_or_the_least_error():
-    assert best_of(FALLING, "accuracy").step == 200
-    assert best_of(FALLING, "nme").step == 100
+    assert best_evaluation(FALLING, "accuracy").step == 200
+    assert best_evaluation(FALLING, "nme").step == 100
 
 
 def test_overfitting_is_said_where_validation_falls_with_the_loss():

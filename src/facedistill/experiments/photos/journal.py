@@ -7,7 +7,6 @@ decisions: a chunk without decisions is done again.
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import json
 import os
@@ -18,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from facedistill.core.atomic import atomic_path
+from facedistill.core.atomic import atomic_path, lock_folder
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 from facedistill.core.regular_files import read_regular
@@ -111,7 +110,7 @@ def open_journal(out: Path, settings: dict[str, Any], overwrite: bool) -> Iterat
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _lock(lock, out)
+        lock_folder(lock, out)
         stated = folder / _SETTINGS
         if stated.exists() and read_regular(stated).decode("utf-8", "replace") != digest:
             if not overwrite:
@@ -127,17 +126,6 @@ def open_journal(out: Path, settings: dict[str, Any], overwrite: bool) -> Iterat
         yield Journal(folder)
     finally:
         os.close(lock)
-
-
-def _lock(lock: int, out: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise FacedistillError(
-            f"{out} is being written by another process: wait for it, or give another folder"
-        ) from None
-    except OSError:
-        return  # A file system without locks: nothing tells of the other process.
 
 
 def _cells(row: FaceRow) -> list[Any]:

@@ -23,7 +23,8 @@ from facedistill.core.suggestion import did_you_mean
 Gradient = Literal["exact", "straight_through"]
 PastPi = Literal["fallback", "easy", "wrap"]
 
-_LARGEST_COSINE = 1 - 1e-7
+LARGEST_COSINE = 1 - 1e-7
+"""Beyond it the derivative of the angle is not finite."""
 _SHORTEST = 1e-12
 """Least length of a centre that is divided by."""
 
@@ -111,7 +112,7 @@ class MarginHead(nn.Module, ABC):
             cosine = F.linear(F.normalize(embedding.to(precision)), centres) * lengths.reciprocal()
             if self.sub_centres > 1:
                 cosine = cosine.unflatten(1, (self.classes, self.sub_centres)).amax(2)
-            return cosine.clamp(-_LARGEST_COSINE, _LARGEST_COSINE)
+            return cosine.clamp(-LARGEST_COSINE, LARGEST_COSINE)
 
     @abstractmethod
     def with_margin(self, cosine: Tensor, embedding: Tensor) -> Tensor:

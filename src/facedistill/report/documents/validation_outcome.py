@@ -50,7 +50,7 @@ def history(records: Iterable[Mapping[str, Any]], figure: str) -> list[Validated
     return found
 
 
-def best_of(evaluations: Sequence[Validated], figure: str) -> Validated:
+def best_evaluation(evaluations: Sequence[Validated], figure: str) -> Validated:
     """Return the evaluation whose weights are the best; of equal ones the first."""
     sign = -1 if figure == "nme" else 1
     return max(evaluations, key=lambda each: sign * each.value)
@@ -68,7 +68,7 @@ def overfitting(evaluations: Sequence[Validated], figure: str, items: int) -> st
         A line; None where the fall is within two standard errors (of an NME a twentieth), or the
         loss rose too.
     """
-    best, last = best_of(evaluations, figure), evaluations[-1]
+    best, last = best_evaluation(evaluations, figure), evaluations[-1]
     if best.loss is None or last.loss is None or last.loss >= best.loss:
         return None
     tolerance = best.value / 20
@@ -100,7 +100,7 @@ def outcome_lines(
     """
     figure = next(iter(student.figures))
     evaluations = history(records, figure)
-    best = f" (best, step {best_of(evaluations, figure).step:,})" if evaluations else ""
+    best = f" (best, step {best_evaluation(evaluations, figure).step:,})" if evaluations else ""
     rows = [
         ("on what is split off to validate", figure),
         (f"student{best}", f"{100 * student.figures[figure]:.2f} %"),

@@ -15,15 +15,13 @@ from facedistill.distill.objectives.context import RunContext
 from facedistill.distill.objectives.gathering import mean_of_processes
 from facedistill.distill.objectives.precision import at_least_float32
 from facedistill.distill.objectives.registry import objective
+from facedistill.models.heads.margin import LARGEST_COSINE
 from facedistill.models.outputs import Outputs
 
 Groups = Literal["image", "batch"]
 
 _OUTSIDE = -1e4
 """Logit of a class that is left out: its probability is 0 exactly, in every precision."""
-
-_LARGEST_COSINE = 1 - 1e-7
-"""Beyond it the derivative of the angle is not finite."""
 
 
 def primary_group(
@@ -80,7 +78,7 @@ def with_angular_margin(
         scale: What multiplies the cosines.
     """
     own = logits.gather(1, labels[:, None]) / scale
-    angle = torch.arccos(own.clamp(-_LARGEST_COSINE, _LARGEST_COSINE))
+    angle = torch.arccos(own.clamp(-LARGEST_COSINE, LARGEST_COSINE))
     harder = scale * torch.cos((angle + margin).clamp_max(math.pi))
     return logits.scatter(1, labels[:, None], harder)
 
