@@ -19,7 +19,7 @@ from facedistill.distill.teachers.base import Teacher
 from facedistill.distill.teachers.from_bank import BankTeacher
 from facedistill.distill.teachers.online import NetworkTeacher
 from facedistill.distill.teachers.prompted import TrainableTeacher
-from facedistill.engine.teacher_stage import StageFiles, learn_from_teacher
+from facedistill.engine.stage_training import StageFiles, StageTraining
 from facedistill.experiments.build.teacher import check_views
 from facedistill.models.files.run_weights import best_of
 from facedistill.recipe.augmentation_options import Augmentation
@@ -96,7 +96,7 @@ def _learned(
     check_views(recipe, teacher)
     files = StageFiles(path, 60 * recipe.training.checkpoint_minutes)
     loader = _loader(recipe, stage, teacher, faces, device)
-    return learn_from_teacher(stage, teacher, loader, origin, files, device)
+    return StageTraining(stage, teacher, loader, origin, files, device).run()
 
 
 def stage_path(stage: TeacherStage, source: TeacherRecipe, origin: StageOrigin) -> Path:

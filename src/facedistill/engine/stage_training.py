@@ -47,15 +47,8 @@ class StageFiles:
         return self.result.with_suffix(".checkpoint.pt")
 
 
-def learn_from_teacher(
-    stage: TeacherStage,
-    teacher: Teacher,
-    loader: Loader,
-    origin: StageOrigin,
-    files: StageFiles,
-    device: torch.device,
-) -> dict[str, float]:
-    """Train a stage to its end, from its checkpoint if there is one, and write its file.
+class StageTraining:
+    """The training of a stage, from its checkpoint if there is one.
 
     The order of images and the weights depend on the stage's seed alone, so that a stage that was
     cut off ends as if it had not been, bit for bit on a CPU. A file that cannot be written is
@@ -69,18 +62,10 @@ def learn_from_teacher(
         files: Where it keeps what it learns.
         device: Where to train.
 
-    Returns:
-        Means of the loss and its parts over the last tenth.
-
     Raises:
-        Interrupted: After a signal, with a checkpoint saved.
-        FacedistillError: If the loss is not finite.
+        FacedistillError: If the teacher does not give what the stage needs.
     """
-    teacher.check(stage.needs)
-    return _StageTraining(stage.to(device), teacher, loader, origin, files, device).run()
 
-
-class _StageTraining:
     def __init__(
         self,
         stage: TeacherStage,
@@ -90,7 +75,8 @@ class _StageTraining:
         files: StageFiles,
         device: torch.device,
     ) -> None:
-        self.stage, self.teacher, self.loader = stage, teacher, loader
+        teacher.check(stage.needs)
+        self.stage, self.teacher, self.loader = stage.to(device), teacher, loader
         self.origin, self.files, self.device = origin, files, device
         self.steps = max(1, round(stage.length.epochs * loader.order.steps_per_epoch))
         self.schedule = create_schedule("one_cycle", self.steps)
@@ -100,6 +86,15 @@ class _StageTraining:
         self.saved_at = time.monotonic()
 
     def run(self) -> dict[str, float]:
+        """Train the stage to its end, and write its file.
+
+        Returns:
+            Means of the loss and its parts over the last tenth.
+
+        Raises:
+            Interrupted: After a signal, with a checkpoint saved.
+            FacedistillError: If the loss is not finite.
+        """
         resume(self.files.checkpoint, self.state, self.owner, self.device)
         images, start = self.loader.order.batch_size, self.state.position.step
         with (

@@ -16,8 +16,8 @@ from facedistill.distill.objectives.teacher_stage import (
     TeacherStage,
     load_stage,
 )
-from facedistill.engine import teacher_stage
-from facedistill.engine.teacher_stage import StageFiles, learn_from_teacher
+from facedistill.engine import stage_training
+from facedistill.engine.stage_training import StageFiles, StageTraining
 from facedistill.models.outputs import Outputs
 
 ORIGIN = StageOrigin("t" * 32, "a teacher", "f" * 32, "network", "same")
@@ -72,7 +72,7 @@ class Batches:
 
 def learn(stage, path, teacher=None):
     files, cpu = StageFiles(path), torch.device("cpu")
-    return learn_from_teacher(stage, teacher or Threes(), Batches(), ORIGIN, files, cpu)
+    return StageTraining(stage, teacher or Threes(), Batches(), ORIGIN, files, cpu).run()
 
 
 def test_it_learns_and_leaves_its_file(tmp_path):
@@ -99,7 +99,7 @@ def test_one_that_is_cut_off_ends_as_if_it_had_not_been(tmp_path, monkeypatch, s
             return super().__call__(batch, needs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(teacher_stage, "stop_request", lambda: nullcontext(request))
+        patch.setattr(stage_training, "stop_request", lambda: nullcontext(request))
         with pytest.raises(Interrupted, match=f"step {stop} of 6 of the slope, saved in .*cut"):
             learn(Slope(), cut, Stopping())
     assert not cut.exists()
@@ -110,7 +110,7 @@ def test_one_that_is_cut_off_ends_as_if_it_had_not_been(tmp_path, monkeypatch, s
 def test_a_checkpoint_of_other_options_is_refused(tmp_path, monkeypatch):
     request = StopRequest()
     request.received = True
-    monkeypatch.setattr(teacher_stage, "stop_request", lambda: nullcontext(request))
+    monkeypatch.setattr(stage_training, "stop_request", lambda: nullcontext(request))
     with pytest.raises(Interrupted):
         learn(Slope(), tmp_path / "slope.safetensors")
     with pytest.raises(FacedistillError, match="a run of another recipe"):
