@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from facedistill.core.estimate import Estimate, Interval
 from facedistill.evaluation.statistics.seed_differences import seed_difference
 from studies.study import Study
 
@@ -55,8 +56,14 @@ def _claim(runs: Runs, seeds: list[str], one: str, other: str, measure: str) -> 
     }
 
 
+def estimate_of(claim: Claim) -> Estimate:
+    """Return a claim's difference and interval, in percentage points."""
+    if claim["low"] is None:
+        return Estimate(claim["difference"])
+    interval = Interval(claim["low"], claim["high"], "seeds", claim["seeds"])
+    return Estimate(claim["difference"], interval)
+
+
 def claim_text(claim: Claim) -> str:
     """Return a claim in a line, say `+1.20 (+0.30 to +2.10)`."""
-    if claim["low"] is None:
-        return f"{claim['difference']:+.2f}"
-    return f"{claim['difference']:+.2f} ({claim['low']:+.2f} to {claim['high']:+.2f})"
+    return estimate_of(claim).text(2, signed=True)

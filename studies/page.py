@@ -1,7 +1,7 @@
 """A study as the results page shows it: its tables and its figure.
 
-python -m studies.page NAME [--figure FILE.png]    print the tables, draw the figure
-python -m studies.page --check                     are all claims those of the seeds' figures?
+`python -m studies.page NAME` prints the tables, and with `--figure FILE.png` draws the figure;
+`python -m studies.page --check` tells whether the claims of all studies follow from their figures.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 
 from facedistill.core.estimate import Estimate
 from facedistill.evaluation.statistics.bootstrap import mean_interval
-from facedistill.report.figures.plot_style import GENUINE, plot_axes
+from facedistill.report.figures.interval_rows import plot_rows
+from facedistill.report.figures.plot_style import plot_axes
 from facedistill.report.table import Column, markdown_table
-from studies.claims import Claim, Runs, claim_text, claims, complete_seeds
+from studies.claims import Claim, Runs, claim_text, claims, complete_seeds, estimate_of
 from studies.study import CENTRED, Study, studies
 
 Result = Mapping[str, Any]
@@ -71,14 +72,9 @@ def draw_claims(study: Study, found: list[Claim]) -> Figure:
     primary = [claim for claim in found if claim["measure"] == study.primary]
     with plot_axes(height=0.9 + 0.34 * len(primary)) as (figure, (axes,)):
         axes.axvline(0, color="#b8c0c9", linewidth=1, zorder=0)
-        places = range(len(primary))[::-1]
-        for place, claim in zip(places, primary, strict=True):
-            if claim["low"] is not None:
-                ends = [claim["low"], claim["high"]]
-                axes.plot(ends, [place, place], color=GENUINE, alpha=0.45, linewidth=4)
-            axes.plot([claim["difference"]], [place], "o", color=GENUINE, markersize=5.5)
-        axes.set_yticks(places, [claim["name"] for claim in primary])
-        axes.set(xlabel=f"{study.primary}, percentage points", ylim=(-0.6, len(primary) - 0.4))
+        names = [claim["name"] for claim in primary]
+        label = f"{study.primary}, percentage points"
+        plot_rows(axes, names, [estimate_of(claim) for claim in primary], label, scale=1)
     return figure
 
 

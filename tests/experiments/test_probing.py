@@ -19,23 +19,13 @@ from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.experiments import probing
 from facedistill.experiments.build.training_data import split_data
 from facedistill.experiments.probing import probe, table
-from facedistill.models.face_network import FaceNetwork
-from facedistill.models.files.model_file import load_model, save_model
-from facedistill.runtime.input_spec import InputSpec
+from facedistill.models.files.model_file import load_model
 from tests.engine.standin import tiny_recipe
 
 URFM = (
     "objectives.urfm={centres: 4, width: 16, heads: 2, places: true, learns: teacher_first, "
     "mapping_epochs: 1, mapping_batch: 16}"
 )
-
-
-@pytest.fixture(scope="module")
-def swin(tmp_path_factory):
-    torch.manual_seed(7)
-    path = tmp_path_factory.mktemp("teacher") / "swin.safetensors"
-    save_model(FaceNetwork.create("swin_nano", InputSpec(size=32), embedding_size=12), path)
-    return path
 
 
 def recipe(swin, *settings):

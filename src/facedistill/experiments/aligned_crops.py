@@ -30,6 +30,7 @@ from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import JPEG_QUALITY, MAX_PIXELS
 from facedistill.data.formats.landmark_dataset import Square
+from facedistill.data.identity_split import IdentitySplit, check_split
 from facedistill.data.packing import check_quality, require_room
 from facedistill.data.views.aligned_faces import AlignedFaces
 from facedistill.data.views.resized import scale_square
@@ -173,6 +174,29 @@ def require_crops_only(out: Path, overwrite: bool) -> None:
         f"{out} was not written by `facedistill prepare --align`, so nothing there is overwritten: "
         "give another folder"
     )
+
+
+def check_place(
+    source: FaceDataset, out: Path, split: IdentitySplit | None, as_records: bool, overwrite: bool
+) -> None:
+    """Refuse a folder that crops cannot be written to, before the first is made.
+
+    Args:
+        source: What the crops are made of.
+        out: The folder.
+        split: Which identities the test set gets, where two sets are written.
+        as_records: Whether RecordIO is written.
+        overwrite: Whether what the same command wrote there before is replaced.
+
+    Raises:
+        FacedistillError: See `check_split`, `require_room` and `require_crops_only`.
+    """
+    if split is not None:
+        check_split(source, out, split, overwrite)
+    elif as_records:
+        require_room(out, overwrite)
+    else:
+        require_crops_only(out, overwrite)
 
 
 def check_names(source: FaceDataset) -> None:

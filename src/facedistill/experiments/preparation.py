@@ -8,14 +8,14 @@ from typing import Any
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import JPEG_QUALITY
-from facedistill.data.identity_split import IdentitySplit, check_split, write_split
-from facedistill.data.packing import pack, require_room
+from facedistill.data.identity_split import IdentitySplit, write_split
+from facedistill.data.packing import pack
 from facedistill.data.views.upright import Upright
 from facedistill.evaluation.landmark_locator import Locator
 from facedistill.experiments.aligned_crops import (
     align_faces,
     check_names,
-    require_crops_only,
+    check_place,
     write_crops,
 )
 from facedistill.report.figures.landmark_figures import aligned_sheet
@@ -58,12 +58,8 @@ def prepare_aligned(
     """
     if sheet is not None and Path(sheet).is_dir():
         raise FacedistillError(f"--sheet {sheet} is a folder: name the file in it")
-    if split is not None:
-        check_split(source, out, split, overwrite)
-    elif as_records:
-        require_room(Path(out), overwrite)
-    else:
-        require_crops_only(Path(out), overwrite)
+    check_place(source, Path(out), split, as_records, overwrite)
+    if split is None and not as_records:
         check_names(source)
     faces, report = align_faces(
         network, Upright(source), size or ARCFACE_SIZE, quality=quality, workers=workers

@@ -31,14 +31,6 @@ DATA = "procedural:identities=12,images=4,size=32"
 URFM = "objectives.urfm={centres: 4, width: 16, heads: 2}"
 
 
-@pytest.fixture(scope="module")
-def swin(tmp_path_factory):
-    torch.manual_seed(7)
-    path = tmp_path_factory.mktemp("teacher") / "swin.safetensors"
-    save_model(FaceNetwork.create("swin_nano", InputSpec(size=32), embedding_size=12), path)
-    return path
-
-
 @pytest.fixture
 def recipe(swin):
     def make(*settings):

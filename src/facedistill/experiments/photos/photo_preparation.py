@@ -21,14 +21,14 @@ from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.video import VideoFrames, is_video
-from facedistill.data.identity_split import IdentitySplit, check_split, write_split
+from facedistill.data.identity_split import IdentitySplit, write_split
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.loading.worker_processes import in_workers
 from facedistill.data.open import open_dataset
-from facedistill.data.packing import pack, require_room
+from facedistill.data.packing import pack
 from facedistill.data.views.selection import evenly_spread
 from facedistill.data.views.upright import Upright
-from facedistill.experiments.aligned_crops import MARK, require_crops_only
+from facedistill.experiments.aligned_crops import MARK, check_place
 from facedistill.experiments.photos.found_faces import (
     Choice,
     FaceFinder,
@@ -110,12 +110,7 @@ def prepare_photos(
     """
     out, table = Path(out), table_of(Path(out))
     require_absent(table, overwrite=overwrite)
-    if split is not None:
-        check_split(photos, out, split, overwrite)
-    elif as_records:
-        require_room(out, overwrite)
-    else:
-        require_crops_only(out, overwrite)
+    check_place(photos, out, split, as_records, overwrite)
     if landmarks is not None:
         check_landmark_network(landmarks)
     finder = FaceFinder(photos, crop_names(photos), detector, options, landmarks)

@@ -34,7 +34,7 @@ def draw_robustness(report: RobustnessReport) -> Figure:
         ]
     with plot_axes(len(panels), height=0.9 + 0.34 * len(names)) as (figure, panes):
         for pane, (label, estimates) in zip(panes, panels.items(), strict=True):
-            _rows(pane, names if pane is panes[0] else [""] * len(names), estimates, label)
+            plot_rows(pane, names if pane is panes[0] else [""] * len(names), estimates, label)
             pane.axvline(100 * estimates[0].value, color="#b8c0c9", linewidth=1, zorder=0)
     return figure
 
@@ -47,15 +47,27 @@ def draw_fairness(report: FairnessReport) -> Figure:
             (panes[0], "false match rate %", [group.fmr for group in report.groups]),
             (panes[1], "false non-match rate %", [group.fnmr for group in report.groups]),
         ):
-            _rows(pane, names if pane is panes[0] else [""] * len(names), estimates, label)
+            plot_rows(pane, names if pane is panes[0] else [""] * len(names), estimates, label)
             pane.set_xlim(left=0)
     return figure
 
 
-def _rows(
-    axes: Axes, names: Sequence[str], estimates: Sequence[Estimate | None], label: str
+def plot_rows(
+    axes: Axes,
+    names: Sequence[str],
+    estimates: Sequence[Estimate | None],
+    label: str,
+    scale: float = 100,
 ) -> None:
-    """Draw estimates below each other, the first on top."""
+    """Draw estimates below each other, the first on top.
+
+    Args:
+        axes: Where.
+        names: What stands beside each.
+        estimates: The figures; None leaves a row empty.
+        label: Of the axis.
+        scale: Multiplies the figures; 100 for percent of shares.
+    """
     places = np.arange(len(estimates))[::-1]
     for place, estimate in zip(places, estimates, strict=True):
         if estimate is None:
@@ -63,14 +75,14 @@ def _rows(
         interval = estimate.interval
         if interval is not None:
             axes.plot(
-                [100 * interval.low, 100 * interval.high],
+                [scale * interval.low, scale * interval.high],
                 [place, place],
                 color=GENUINE,
                 alpha=0.45,
                 linewidth=4,
                 solid_capstyle="butt",
             )
-        axes.plot([100 * estimate.value], [place], "o", color=GENUINE, markersize=5.5)
+        axes.plot([scale * estimate.value], [place], "o", color=GENUINE, markersize=5.5)
     axes.set_yticks(places, list(names))
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.set(xlabel=label, ylim=(-0.6, len(places) - 0.4))
