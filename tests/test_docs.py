@@ -21,7 +21,6 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.registry import BACKBONES, FORMATS, LAYOUTS, OBJECTIVES
 from facedistill.core.registry import TARGETS as TARGET_GROUP
 from facedistill.data.dataset_format import FORMATS as DATA_FORMATS
-from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
 from facedistill.data.pairs.bin_pairs import write_bin
@@ -31,6 +30,7 @@ from facedistill.export.target import TARGETS
 from facedistill.models.face_network import FaceNetwork
 from facedistill.recipe.comparison import load_comparison, plan, shipped_comparisons
 from facedistill.recipe.loading import load_recipe
+from facedistill.runtime.image_file import encode_png
 from tests.engine import standin  # noqa: F401 - registers a tiny network
 
 ROOT = Path(__file__).parents[1]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from facedistill.data.formats.image_file import encode_png
 from facedistill.faces.synthetic.procedural_face import procedural_face
+from facedistill.runtime.image_file import encode_png
 
 HERE = Path(__file__).parent
 TINY = (

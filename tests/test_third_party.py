@@ -63,7 +63,7 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.data.dataset_format import Format
-from facedistill.data.formats.image_file import encode_png
+from facedistill.runtime.image_file import encode_png
 from facedistill.data.dataset import FaceDataset
 
 

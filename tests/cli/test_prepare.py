@@ -8,8 +8,8 @@ import pytest
 from facedistill.cli.prepare import prepare
 from facedistill.core.errors import FacedistillError
 from facedistill.data.alignment_check import eye_contrast
-from facedistill.data.formats.image_file import JPEG_QUALITY
 from facedistill.data.open import open_dataset
+from facedistill.runtime.image_file import JPEG_QUALITY
 from tests.cli.calling import FACES, LOOSE, call, settings
 
 

@@ -19,8 +19,8 @@ def test_verify_takes_what_a_foreign_network_does_not_say(story, tmp_path):
 
 
 def test_verify_says_the_same_person_of_one_image_twice(story, tmp_path):
-    from facedistill.data.formats.image_file import encode_png
     from facedistill.faces.synthetic.procedural_face import procedural_face
+    from facedistill.runtime.image_file import encode_png
 
     path = tmp_path / "a.png"
     path.write_bytes(encode_png(procedural_face(0, 0, 0, size=32)[0]))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import encode_png
+from facedistill.runtime.image_file import encode_png
 
 
 class ImagesInMemory(FaceDataset):

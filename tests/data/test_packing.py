@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import encode_jpeg
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.landmark_list import FIVE_NAMES, read_landmark_list
 from facedistill.data.formats.procedural import ProceduralDataset
@@ -13,7 +12,8 @@ from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.formats.recordio_verification import verify_records
 from facedistill.data.labels import Subset
 from facedistill.data.packing import pack
-from tests.data.formats.test_image_file import with_orientation
+from facedistill.runtime.image_file import encode_jpeg
+from tests.runtime.test_image_file import with_orientation
 
 
 def write_faces(root: Path, side: int = 8, **sides: int) -> FolderDataset:

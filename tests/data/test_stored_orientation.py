@@ -2,14 +2,14 @@ import warnings
 
 import pytest
 
-from facedistill.data.formats.image_file import encode_jpeg
 from facedistill.data.open import open_dataset
 from facedistill.data.stored_orientation import warn_of_turned
 from facedistill.evaluation.evaluate import open_protocol
 from facedistill.experiments.build.training_data import split_data
 from facedistill.faces.synthetic.procedural_face import procedural_face
 from facedistill.recipe.loading import load_recipe
-from tests.data.formats.test_image_file import with_orientation
+from facedistill.runtime.image_file import encode_jpeg
+from tests.runtime.test_image_file import with_orientation
 
 
 def faces(folder, orientation):

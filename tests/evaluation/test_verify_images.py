@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import encode_png
 from facedistill.evaluation.verify_images import Verdict, verify_images
+from facedistill.runtime.image_file import encode_png
 from facedistill.runtime.input_spec import InputSpec
 from tests.runtime.spot_detector import SpotDetector, photo
 

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.packing import pack
 from facedistill.data.views.aligned_faces import AlignedFaces
@@ -16,6 +15,7 @@ from facedistill.models.backbones.base import Backbone
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.heads.landmark_head import LandmarkHead
 from facedistill.runtime.alignment import similarity_transform, template, transform_points
+from facedistill.runtime.image_file import decode_image
 from facedistill.runtime.input_spec import InputSpec
 from tests.data.views.coloured_spots import SIDE, Spots, find, spots
 from tests.engine import standin  # noqa: F401 - registers a tiny network

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import encode_jpeg, encode_png
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.experiments.preparation import prepare_aligned
+from facedistill.runtime.image_file import encode_jpeg, encode_png
 from tests.data.views.coloured_spots import spots
 from tests.data.views.test_upright import tagged
 from tests.experiments.spot_finder import SpotFinder

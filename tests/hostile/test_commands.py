@@ -23,8 +23,8 @@ from facedistill.models.files.model_file import load_model
 from facedistill.models.files.signed_file import checksum
 from facedistill.runtime.file_digest import write_digest
 from facedistill.runtime.header import HEADER_KEY
-from tests.data.formats.test_image_file import jpeg_declaring, png_declaring
 from tests.engine import standin
+from tests.runtime.test_image_file import jpeg_declaring, png_declaring
 
 assert standin.standin
 FACES = "procedural:identities=12,images=4,size=32"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facedistill.data.formats.image_file import MAX_PIXELS, decode_image, image_size
-from tests.data.formats.test_image_file import png_chunk
+from facedistill.runtime.image_file import MAX_PIXELS, decode_image, image_size
 from tests.hostile.mutations import IMAGE_MEMORY, attempt, hostile, mutations, tally
+from tests.runtime.test_image_file import png_chunk
 
 NOISE = np.random.default_rng(11).integers(0, 256, (8, 8, 3), dtype=np.uint8)
 

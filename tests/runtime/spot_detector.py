@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from facedistill.data.formats.image_file import encode_png
 from facedistill.runtime.alignment import template
 from facedistill.runtime.detection import DetectedFace
+from facedistill.runtime.image_file import encode_png
 
 SIDE = 64
 """Of a face in a photograph."""

@@ -11,9 +11,9 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import DamagedImage
 from facedistill.data.labels import UNLABELLED, Subset
 from facedistill.data.loading.reading import read_in_order
+from facedistill.runtime.image_file import DamagedImage
 
 
 def find_damaged(dataset: FaceDataset, workers: int = 0) -> dict[int, str]:

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.sample import KEY_BYTES, Sample, content_key
+from facedistill.runtime.image_file import decode_image
 
 
 class FaceDataset(ABC):

@@ -13,7 +13,6 @@ from facedistill.core.atomic import atomic_folder
 from facedistill.core.errors import FacedistillError
 from facedistill.core.json_text import json_text
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import JPEG_QUALITY
 from facedistill.data.labels import (
     Subset,
     check_labels,
@@ -23,6 +22,7 @@ from facedistill.data.labels import (
 )
 from facedistill.data.near_duplicates import near_duplicates, thumbnails
 from facedistill.data.packing import pack, require_room, warn_of_landmarks
+from facedistill.runtime.image_file import JPEG_QUALITY
 
 TRAIN, TEST, REPORT = "train", "test", "split.json"
 """What a folder of a split holds."""

@@ -15,12 +15,12 @@ from facedistill.core.regular_files import require_regular
 from facedistill.data.damage import damaged_images
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import FORMATS, FormatOptions, recognised
-from facedistill.data.formats.image_file import DamagedImage, header_of
 from facedistill.data.formats.image_list import LIST_SUFFIXES
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.procedural import PREFIX
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.stored_orientation import warn_of
+from facedistill.runtime.image_file import DamagedImage, header_of
 
 SUMMARY_SAMPLE = 10_000
 """How many images a summary reads, evenly spread; a tenth where each must be made first."""

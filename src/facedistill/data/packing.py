@@ -13,13 +13,13 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import JPEG_QUALITY, decode_image, encode_jpeg, header_of
-from facedistill.data.formats.image_header import ImageHeader
 from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 from facedistill.data.labels import check_labels, warn_of_one_identity
 from facedistill.data.loading.reading import read_in_order
 from facedistill.data.views.resized import scale_square
+from facedistill.runtime.image_file import JPEG_QUALITY, decode_image, encode_jpeg, header_of
+from facedistill.runtime.image_header import ImageHeader
 
 
 def pack(

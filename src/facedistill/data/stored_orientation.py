@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import DamagedImage, header_of
 from facedistill.data.views.selection import evenly_spread
+from facedistill.runtime.image_file import DamagedImage, header_of
 
 MOST = 64
 """Images looked at, spread evenly: cameras write the tag into all photos or many."""

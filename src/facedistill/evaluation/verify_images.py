@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.alignment import warp
 from facedistill.runtime.detection import MIN_SIZE, Detector, largest_face
+from facedistill.runtime.image_file import decode_image, read_image_file
 
 _DIGITS, _MOST_DIGITS = 4, 16
 """Decimals of a cosine."""

@@ -28,7 +28,6 @@ from facedistill.core.atomic import atomic_folder
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import JPEG_QUALITY, MAX_PIXELS
 from facedistill.data.formats.landmark_dataset import Square
 from facedistill.data.identity_split import IdentitySplit, check_split
 from facedistill.data.packing import check_quality, require_room
@@ -43,6 +42,7 @@ from facedistill.runtime.alignment import (
     transform_points,
     warp,
 )
+from facedistill.runtime.image_file import JPEG_QUALITY, MAX_PIXELS
 
 MARK = ".aligned"
 """Empty file in a folder of aligned crops, which marks it as replaceable as a whole."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import JPEG_QUALITY
 from facedistill.data.identity_split import IdentitySplit, write_split
 from facedistill.data.packing import pack
 from facedistill.data.views.upright import Upright
@@ -21,6 +20,7 @@ from facedistill.experiments.aligned_crops import (
 from facedistill.report.figures.landmark_figures import aligned_sheet
 from facedistill.report.sheet import save_sheet
 from facedistill.runtime.alignment import ARCFACE_SIZE
+from facedistill.runtime.image_file import JPEG_QUALITY
 
 
 def prepare_aligned(

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.regular_files import read_regular
-from facedistill.data.formats.image_file import decode_image, encode_jpeg
+from facedistill.runtime.image_file import decode_image, encode_jpeg
 
 FACE_SIDE = 160
 """Longest side of a face on a page, pixels; larger ones are shrunk."""

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.landmark_dataset import (
     LOOSE,
     OFF,
@@ -16,6 +15,7 @@ from facedistill.data.formats.landmark_list import (
 from facedistill.data.labels import Subset
 from facedistill.data.sample import content_key
 from facedistill.data.views.resized import Resized
+from facedistill.runtime.image_file import decode_image
 from tests.data.formats.landmark_files import CROP, HEADER, ROW, list_text, write_images
 
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.landmark_dataset import (
     LOOSE,
     OFF,
@@ -15,6 +14,7 @@ from facedistill.data.formats.landmark_list import (
 )
 from facedistill.data.open import open_dataset
 from facedistill.faces.landmarks import reduce_to_five, to_fractions, to_pixels
+from facedistill.runtime.image_file import decode_image
 from tests.data.formats.landmark_files import CROP, HEADER, ROW, list_text, write_images
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.procedural import ProceduralDataset, parse_procedural
 from facedistill.faces.landmarks import to_pixels
 from facedistill.faces.synthetic.procedural_face import procedural_face
+from facedistill.runtime.image_file import decode_image
 
 
 def test_samples_are_the_faces_drawn() -> None:

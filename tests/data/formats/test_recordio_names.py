@@ -1,6 +1,5 @@
 import pytest
 
-from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.recordio import RecordIODataset
 from facedistill.data.formats.recordio_names import names_file, write_names
@@ -8,6 +7,7 @@ from facedistill.data.labels import Subset
 from facedistill.data.open import open_dataset
 from facedistill.data.packing import pack
 from facedistill.data.pairs.pair_set import PairSet
+from facedistill.runtime.image_file import encode_png
 from tests.data.images_in_memory import images_in_memory
 
 NAMES = ["ann/b.png", "ann/ü.png", "bob/1.png", "bob/2.png"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import DamagedImage
 from facedistill.data.formats.video import VideoFrames, is_video
+from facedistill.runtime.image_file import DamagedImage
 
 
 def write_video(path, count=12, codec="MJPG"):

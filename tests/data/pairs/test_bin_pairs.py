@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.pairs import bin_pairs
 from facedistill.data.pairs.bin_pairs import read_bin, write_bin
 from facedistill.data.pairs.open_pairs import open_pairs
 from facedistill.data.pairs.pair_set import PairSet
+from facedistill.runtime.image_file import decode_image
 from tests.data.pairs.listed_images import Listed, encoded_image
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.pairs.lfw_pairs import read_lfw
 from facedistill.data.pairs.open_pairs import open_pairs
+from facedistill.runtime.image_file import decode_image
 from tests.data.pairs.lfw_folder import GOOD, write_lfw
 from tests.data.pairs.listed_images import encoded_image
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from facedistill.data.formats.image_file import encode_jpeg
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.procedural import ProceduralDataset
 from facedistill.data.views.upright import Upright
+from facedistill.runtime.image_file import encode_jpeg
 
 
 def tagged(jpeg: bytes, orientation: int) -> bytes:

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.views.upright import Upright
-from facedistill.experiments.photos.found_faces import Choice, FaceFinder, FaceOptions, sharpness
+from facedistill.experiments.photos.found_faces import Choice, FaceFinder, FaceOptions
+from facedistill.runtime.face_limits import sharpness
+from facedistill.runtime.image_file import decode_image
 from tests.runtime.spot_detector import SpotDetector, photo
 
 LARGE, SURE, SMALL = (10, 20, 100, 200), (130, 70, 60, 240), (250, 10, 30, 220)

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 import facedistill
 from facedistill.cli.app import app
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import encode_png
 from facedistill.data.formats.landmark_list import FIVE_NAMES
 from facedistill.data.open import open_dataset
 from facedistill.engine.loop import Fit
@@ -19,6 +18,7 @@ from facedistill.experiments.build.training_data import split_data
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import save_model
+from facedistill.runtime.image_file import encode_png
 from facedistill.runtime.input_spec import InputSpec
 from tests.engine import standin  # noqa: F401 - registers a tiny network
 from tests.evaluation.landmark_evaluation import evaluate_landmarks

@@ -4,10 +4,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats.image_file import encode_png
 from facedistill.faces.synthetic.procedural_face import procedural_face
 from facedistill.report.figures.curves import save_figure
 from facedistill.report.figures.figure_mark import free_figure, is_own_figure
+from facedistill.runtime.image_file import encode_png
 
 
 def test_own_figures_are_told_from_images_of_others(tmp_path):

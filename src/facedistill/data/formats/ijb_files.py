@@ -24,8 +24,8 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.regular_files import open_regular
-from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.runtime.alignment import align
+from facedistill.runtime.image_file import decode_image, read_image_file
 
 MEDIA_FILE = "_face_tid_mid.txt"
 LANDMARKS_FILE = "_name_5pts_score.txt"

@@ -16,10 +16,9 @@ from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.faults import Faults
-from facedistill.data.formats.image_file import read_image_file
 from facedistill.data.labels import UNLABELLED
+from facedistill.runtime.image_file import IMAGE_SUFFIXES, read_image_file
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp")
 _SLOW = 5000
 """Identities above which listing the folders shows a progress bar."""
 _DEEPEST = 16

@@ -17,9 +17,9 @@ from facedistill.core.regular_files import read_regular, require_regular
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.faults import Faults
-from facedistill.data.formats.image_file import read_image_file
 from facedistill.data.labels import UNLABELLED, check_labels
 from facedistill.data.labels import relabel as renumber
+from facedistill.runtime.image_file import read_image_file
 
 LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
 _PATH_COLUMNS = {"path", "file", "filename", "file_name", "filepath", "image", "image_path"}

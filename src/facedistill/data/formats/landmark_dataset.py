@@ -16,16 +16,16 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import (
+from facedistill.data.labels import UNLABELLED
+from facedistill.data.sample import Sample, content_key
+from facedistill.faces.landmarks import reduce_to_five, to_fractions
+from facedistill.runtime.image_file import (
     MAX_PIXELS,
     decode_image,
     encode_png,
     image_size,
     read_image_file,
 )
-from facedistill.data.labels import UNLABELLED
-from facedistill.data.sample import Sample, content_key
-from facedistill.faces.landmarks import reduce_to_five, to_fractions
 
 SMALL_FACE = 0.2
 """Least extent of the five points in a square image that counts as a crop, as a share of it."""

@@ -11,10 +11,10 @@ from facedistill.core.errors import FacedistillError
 from facedistill.core.suggestion import did_you_mean
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.dataset_format import Format, FormatOptions, register
-from facedistill.data.formats.image_file import encode_png
 from facedistill.data.sample import KEY_BYTES, Sample
 from facedistill.faces.landmarks import to_fractions
 from facedistill.faces.synthetic.procedural_face import PROCEDURAL_VERSION, procedural_face
+from facedistill.runtime.image_file import encode_png
 
 PREFIX = "procedural:"
 MAX_IMAGES = 1 << 26

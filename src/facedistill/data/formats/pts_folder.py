@@ -16,9 +16,9 @@ from facedistill.core.progress import track
 from facedistill.core.regular_files import open_regular
 from facedistill.data.dataset_format import Format, FormatOptions, register
 from facedistill.data.faults import Faults
-from facedistill.data.formats.image_folder import IMAGE_SUFFIXES
 from facedistill.data.formats.landmark_dataset import LandmarkDataset, all_numbers, check_spread
 from facedistill.faces.landmarks import MARKUPS
+from facedistill.runtime.image_file import IMAGE_SUFFIXES
 
 PTS_BYTES = 1 << 16
 """Largest .pts file; one of 98 points has four kilobytes."""

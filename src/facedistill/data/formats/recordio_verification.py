@@ -10,11 +10,11 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.formats.npy import NpyFile
 from facedistill.data.formats.recordio import RecordIODataset, find_record_file
 from facedistill.data.formats.recordio_records import join_record, open_records, read_index
 from facedistill.data.sample import KEY_BYTES
+from facedistill.runtime.image_file import decode_image
 
 
 class BadRecord(NamedTuple):

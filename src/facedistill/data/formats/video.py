@@ -12,9 +12,9 @@ import numpy as np
 from facedistill.core.errors import FacedistillError
 from facedistill.core.regular_files import require_regular
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import MAX_PIXELS, DamagedImage, encode_png
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.sample import Sample, content_key
+from facedistill.runtime.image_file import MAX_PIXELS, DamagedImage, encode_png
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.faults import Faults
-from facedistill.data.formats.image_folder import IMAGE_SUFFIXES
 from facedistill.data.pairs.pair_rows import (
     ListedImage,
     PairRow,
@@ -18,6 +17,7 @@ from facedistill.data.pairs.pair_rows import (
     split_fields,
 )
 from facedistill.data.pairs.pair_set import PairSet
+from facedistill.runtime.image_file import IMAGE_SUFFIXES
 
 
 def read_lfw(folder: str | Path, pairs_txt: str | Path) -> PairSet:

@@ -11,12 +11,12 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import read_image_file
 from facedistill.data.formats.image_list import read_lines
 from facedistill.data.labels import UNLABELLED
 from facedistill.data.pairs.pair_drawing import FOLDS, tenths
 from facedistill.data.pairs.pair_set import PairSet
 from facedistill.data.pairs.shared_images import share_images, warn_of_repeated
+from facedistill.runtime.image_file import read_image_file
 
 
 class ListedImage(NamedTuple):

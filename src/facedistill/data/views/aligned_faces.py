@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import JPEG_QUALITY, encode_jpeg
 from facedistill.data.packing import check_quality
 from facedistill.data.views.view import View
 from facedistill.runtime.alignment import ARCFACE_SIZE, warp
+from facedistill.runtime.image_file import JPEG_QUALITY, encode_jpeg
 
 
 class AlignedFaces(View):

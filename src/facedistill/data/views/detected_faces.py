@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.sample import Sample, content_key
 from facedistill.data.views.resized import scale_square
 from facedistill.data.views.view import View
 from facedistill.runtime.alignment import ARCFACE_SIZE, warp
 from facedistill.runtime.detection import Detector, largest_face
+from facedistill.runtime.image_file import decode_image
 
 
 class DetectedFaces(View):

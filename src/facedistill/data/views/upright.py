@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from facedistill.data.formats.image_file import decode_image
 from facedistill.data.sample import Sample, content_key
 from facedistill.data.views.view import View
+from facedistill.runtime.image_file import decode_image
 
 
 class Upright(View):

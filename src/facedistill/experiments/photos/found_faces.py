@@ -9,19 +9,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import JPEG_QUALITY, DamagedImage, encode_jpeg
 from facedistill.data.packing import check_quality
 from facedistill.evaluation.landmark_locator import Locator, check_locator
 from facedistill.experiments.aligned_crops import look_again
 from facedistill.models.files.open_network import open_network
 from facedistill.runtime.alignment import ARCFACE_SIZE, warp
-from facedistill.runtime.detection import MIN_SCORE, MIN_SIZE, DetectedFace, Detector
+from facedistill.runtime.detection import MIN_SCORE, DetectedFace, Detector
+from facedistill.runtime.face_limits import FaceLimits, Fault, sharpness
+from facedistill.runtime.image_file import JPEG_QUALITY, DamagedImage, encode_jpeg
 
 NO_FACE = "no face found"
 
@@ -35,15 +35,11 @@ class Choice(StrEnum):
 
 
 @dataclass(frozen=True)
-class FaceOptions:
-    """Which faces are taken, and what is made of them.
+class FaceOptions(FaceLimits):
+    """Which faces of those within the limits are taken, and what is made of them.
 
     Attributes:
         choice: All faces of a photograph, the largest, or the one nearest to its middle.
-        min_size: Least side of a face's box, in pixels of the photograph.
-        min_score: Least score of the detector, 0 to 1.
-        min_sharpness: Least sharpness (see `sharpness`); 0 takes all.
-        max_yaw: Most degrees that a head may be turned aside; 90 takes all.
         size: Side of the crops.
         quality: JPEG quality of the crops.
 
@@ -52,23 +48,12 @@ class FaceOptions:
     """
 
     choice: Choice = Choice.ALL
-    min_size: float = MIN_SIZE
-    min_score: float = MIN_SCORE
-    min_sharpness: float = 0.0
-    max_yaw: float = 90.0
     size: int = ARCFACE_SIZE
     quality: int = JPEG_QUALITY
 
     def __post_init__(self) -> None:
         check_quality(self.quality)
-        for flag, value, low, high in (
-            ("--min-size", self.min_size, 8, 10_000),
-            ("--min-score", self.min_score, 0.1, 1),
-            ("--min-sharpness", self.min_sharpness, 0, 1e6),
-            ("--max-yaw", self.max_yaw, 0, 90),
-        ):
-            if not low <= value <= high:
-                raise FacedistillError(f"{flag} {value:g}: give {low:g} to {high:g}")
+        super().__post_init__()
 
 
 @dataclass
@@ -82,7 +67,7 @@ class FaceRow:
         score: The detector's.
         landmarks: Ten numbers, x and y of the five points.
         yaw: Degrees, see `DetectedFace.yaw`; None of faces that were dropped before.
-        sharpness: See `sharpness`; likewise.
+        sharpness: See `face_limits.sharpness`; likewise.
         crop: The crop's name; empty where the face was dropped.
         dropped: Why; empty where it was not.
         reason: The same in words without figures of this face, to be counted.
@@ -134,7 +119,7 @@ class FaceFinder:
             return [FaceRow(where, dropped=NO_FACE, reason=NO_FACE)], {}
         rows = [_row(where, number, face) for number, face in enumerate(found, start=1)]
         for face, row in zip(found, rows, strict=True):
-            self._drop_small_and_doubtful(face, row)
+            _drop(row, self.options.fault_of_found(face))
         crops = {}
         for face, row in self._chosen(image, found, rows):
             encoded = self._crop(image, face, row)
@@ -143,12 +128,6 @@ class FaceFinder:
                 row.crop = self.names[index] + (f"-{row.face}" if several else "")
                 crops[row.crop] = encoded
         return rows, crops
-
-    def _drop_small_and_doubtful(self, face: DetectedFace, row: FaceRow) -> None:
-        if face.size < self.options.min_size:
-            _drop(row, f"smaller than {self.options.min_size:g} pixels", f"{face.size:.0f}")
-        elif face.score < self.options.min_score:
-            _drop(row, f"score below {self.options.min_score:g}", f"{face.score:.2f}")
 
     def _chosen(
         self, image: np.ndarray, found: list[DetectedFace], rows: list[FaceRow]
@@ -167,7 +146,7 @@ class FaceFinder:
         first, *others = sorted(left, key=rank)
         word = "largest" if self.options.choice == Choice.LARGEST else "most central"
         for _, row in others:
-            _drop(row, f"not the {word} face")
+            _drop(row, Fault(f"not the {word} face"))
         return [first]
 
     def _crop(self, image: np.ndarray, face: DetectedFace, row: FaceRow) -> bytes:
@@ -180,29 +159,13 @@ class FaceFinder:
                 points = look_again(network, [image], points[None], [row.photo])[0][0]
             crop = warp(image, points, self.options.size)
         except FacedistillError:
-            _drop(row, "landmarks in one place")
+            _drop(row, Fault("landmarks in one place"))
             return b""
         row.landmarks = np.round(points, 2).ravel().tolist()
         turned = DetectedFace(face.box, points, face.score).yaw
         row.yaw, row.sharpness = round(turned, 1), round(sharpness(crop), 1)
-        if abs(turned) > self.options.max_yaw:
-            _drop(row, f"turned by more than {self.options.max_yaw:g} degrees", f"{turned:.0f}")
-        elif row.sharpness < self.options.min_sharpness:
-            limit = f"sharpness below {self.options.min_sharpness:g}"
-            _drop(row, limit, f"{row.sharpness:g}")
+        _drop(row, self.options.fault_of_crop(turned, row.sharpness))
         return encode_jpeg(crop, self.options.quality)
-
-
-def sharpness(crop: np.ndarray) -> float:
-    """Return the variance of the Laplacian of a grey crop at 112 x 112: small where it is blurred.
-
-    Args:
-        crop: uint8 RGB (H, H, 3), aligned.
-    """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    if len(grey) != ARCFACE_SIZE:
-        grey = cv2.resize(grey, (ARCFACE_SIZE, ARCFACE_SIZE), interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
 def check_landmark_network(path: Path) -> None:
@@ -231,6 +194,6 @@ def _row(where: str, number: int, face: DetectedFace) -> FaceRow:
     )
 
 
-def _drop(row: FaceRow, reason: str, figure: str = "") -> None:
-    row.reason = reason
-    row.dropped = f"{reason}: {figure}" if figure else reason
+def _drop(row: FaceRow, fault: Fault | None) -> None:
+    if fault is not None:
+        row.reason, row.dropped = fault.reason, str(fault)

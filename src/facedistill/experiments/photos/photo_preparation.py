@@ -18,7 +18,6 @@ from facedistill.core.atomic import atomic_folder, require_absent
 from facedistill.core.errors import FacedistillError
 from facedistill.core.progress import track
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.formats.image_file import decode_image, read_image_file
 from facedistill.data.formats.image_folder import FolderDataset
 from facedistill.data.formats.video import VideoFrames, is_video
 from facedistill.data.identity_split import IdentitySplit, write_split
@@ -42,6 +41,7 @@ from facedistill.report.figures.landmark_figures import mark
 from facedistill.report.sheet import contact_sheet, save_sheet
 from facedistill.runtime.alignment import template
 from facedistill.runtime.detection import Detector
+from facedistill.runtime.image_file import decode_image, read_image_file
 
 _SHEET_FACES = 96
 _NAMED = 3

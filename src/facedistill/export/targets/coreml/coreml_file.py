@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ import torch
 
 from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.extras import import_extra
+from facedistill.core.protobuf import fields_of
 from facedistill.core.regular_files import read_regular
 from facedistill.export.conversion.exported_graph import ExportedGraph
 from facedistill.export.conversion.pixel_backbone import PixelBackbone
@@ -176,41 +176,9 @@ def _user_defined(specification: bytes) -> str | None:
     Raises:
         ValueError: If the bytes are no protocol buffer.
     """
-    description = b"".join(_fields(specification, _DESCRIPTION))
-    metadata = b"".join(_fields(description, _METADATA))
-    for entry in _fields(metadata, _USER_DEFINED):
-        if b"".join(_fields(entry, _KEY)) == HEADER_KEY.encode():
-            return b"".join(_fields(entry, _VALUE)).decode()
+    description = b"".join(fields_of(specification, _DESCRIPTION))
+    metadata = b"".join(fields_of(description, _METADATA))
+    for entry in fields_of(metadata, _USER_DEFINED):
+        if b"".join(fields_of(entry, _KEY)) == HEADER_KEY.encode():
+            return b"".join(fields_of(entry, _VALUE)).decode()
     return None
-
-
-def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
-    """Yield the values of a message's field of bytes, in order."""
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
-        size = {1: 8, 5: 4}.get(tag & 7, 0)
-        if tag & 7 == 0:
-            _, place = _varint(message, place)
-        elif tag & 7 == 2:
-            size, place = _varint(message, place)
-        elif not size:
-            raise ValueError(f"a field of unknown kind {tag & 7}")
-        if place + size > len(message):
-            raise ValueError("it ends in the middle of a field")
-        if tag == wanted << 3 | 2:
-            yield message[place : place + size]
-        place += size
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    """Return a number of 7 bits a byte and the place behind it."""
-    number = shift = 0
-    while True:
-        if place >= len(message) or shift > 63:
-            raise ValueError("it ends in the middle of a number")
-        byte = message[place]
-        number |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 128:
-            return number, place

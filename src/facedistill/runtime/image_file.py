@@ -14,7 +14,9 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.regular_files import read_regular
-from facedistill.data.formats.image_header import ImageHeader, read_header
+from facedistill.runtime.image_header import ImageHeader, read_header
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp")
 
 MAX_PIXELS = 1 << 26
 """Largest image decoded: 67 megapixels, which is 201 MB as RGB; a crop has 12,544."""

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facedistill.core.errors import FacedistillError
-from facedistill.data.formats import image_file
-from facedistill.data.formats.image_file import (
+from facedistill.runtime import image_file
+from facedistill.runtime.image_file import (
     MAX_PIXELS,
     DamagedImage,
     decode_image,

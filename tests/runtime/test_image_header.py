@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facedistill.data.formats import image_header
-from facedistill.data.formats.image_header import PNG_START, read_header
-from tests.data.formats.test_image_file import encode, gradient, png_chunk, with_orientation
+from facedistill.runtime import image_header
+from facedistill.runtime.image_header import PNG_START, read_header
+from tests.runtime.test_image_file import encode, gradient, png_chunk, with_orientation
 
 
 def tiff(orientation: int, order: str = ">") -> bytes:
