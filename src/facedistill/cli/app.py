@@ -15,13 +15,17 @@ import typer
 from facedistill.cli import (
     bench,
     centre,
+    cluster,
     compare,
     demo,
     distill,
     embed,
+    enrol,
     evaluate,
     export,
     fetch,
+    gallery,
+    identify,
     inspect,
     prepare,
     probe,
@@ -69,6 +73,10 @@ app.command(cls=command_class(centre.EXAMPLES))(importing(centre.centre))
 app.command(cls=command_class(export.EXAMPLES))(importing(export.export))
 app.command(cls=command_class(bench.EXAMPLES))(importing(bench.bench))
 app.command(cls=command_class(verify.EXAMPLES))(importing(verify.verify))
+app.command(cls=command_class(enrol.EXAMPLES))(enrol.enrol)
+app.command(cls=command_class(identify.EXAMPLES))(identify.identify)
+app.command(cls=command_class(cluster.EXAMPLES))(cluster.cluster)
+app.add_typer(gallery.gallery, name="gallery")
 app.command("list", cls=command_class(listing.EXAMPLES))(importing(listing.list_names))
 
 

@@ -43,3 +43,25 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
         place, shift = place + 1, shift + 7
         if byte < 128:
             return number, place
+
+
+def field(number: int, value: int | bytes) -> bytes:
+    """Return a field of a message as it is written.
+
+    Args:
+        number: The field's number.
+        value: A number of at least 0, or the bytes of a string, a message or raw data.
+    """
+    if isinstance(value, int):
+        return _written(number << 3) + _written(value)
+    return _written(number << 3 | 2) + _written(len(value)) + value
+
+
+def _written(number: int) -> bytes:
+    """Return a number of at least 0 in 7 bits a byte."""
+    digits = bytearray()
+    while number > 127:
+        digits.append(number & 127 | 128)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)

@@ -17,7 +17,7 @@ from facedistill.data.formats.landmark_dataset import LandmarkDataset
 from facedistill.data.formats.recordio_writer import RecordIOWriter
 from facedistill.data.labels import check_labels, warn_of_one_identity
 from facedistill.data.loading.reading import read_in_order
-from facedistill.data.views.resized import scale_square
+from facedistill.runtime.alignment import scale_square
 from facedistill.runtime.image_file import JPEG_QUALITY, decode_image, encode_jpeg, header_of
 from facedistill.runtime.image_header import ImageHeader
 

@@ -32,11 +32,11 @@ from facedistill.data.formats.landmark_dataset import Square
 from facedistill.data.identity_split import IdentitySplit, check_split
 from facedistill.data.packing import check_quality, require_room
 from facedistill.data.views.aligned_faces import AlignedFaces
-from facedistill.data.views.resized import scale_square
 from facedistill.evaluation.landmark_locator import Locator, check_locator, infer_landmarks
 from facedistill.faces.landmarks import reduce_to_five, to_pixels
 from facedistill.runtime.alignment import (
     ARCFACE_SIZE,
+    scale_square,
     similarity_transform,
     template,
     transform_points,

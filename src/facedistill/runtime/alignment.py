@@ -170,3 +170,19 @@ def warp(
         image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
         matrix = similarity_transform(landmarks, goal)
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+
+
+def scale_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Scale a square image: shrunk by area averaging, enlarged bilinearly.
+
+    Args:
+        image: uint8 (H, H, 3).
+        size: Side wanted, pixels.
+
+    Returns:
+        uint8 (size, size, 3).
+    """
+    import cv2
+
+    method = cv2.INTER_AREA if size < len(image) else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=method)

@@ -59,10 +59,7 @@ class Session:
         check_is_weights(path)
         # Before the runtime sees it: what is damaged may ask for any memory, or end the process.
         whole = check_digest(path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _SILENT
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry(*_EXACT_SUMS)
+        options = exact_options(threads)
         available = onnxruntime.get_available_providers()
         chosen = [name for name in providers if name in available]
         try:
@@ -100,6 +97,19 @@ class Session:
                 f"{self.path} does not run on input {fed} {batch.shape}: {_reason(error)}"
             ) from None
         return given
+
+
+def exact_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return options of a session that is silent, and whose sums of bytes are exact.
+
+    Args:
+        threads: CPU threads inside an operator.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry(*_EXACT_SUMS)
+    return options
 
 
 def _refused(path: Path, error: Exception, version: str) -> FacedistillError:

@@ -6,9 +6,8 @@ import numpy as np
 
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.sample import Sample, content_key
-from facedistill.data.views.resized import scale_square
 from facedistill.data.views.view import View
-from facedistill.runtime.alignment import ARCFACE_SIZE, warp
+from facedistill.runtime.alignment import ARCFACE_SIZE, scale_square, warp
 from facedistill.runtime.detection import Detector, largest_face
 from facedistill.runtime.image_file import decode_image
 

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
 from facedistill.data.sample import Sample
 from facedistill.data.views.view import View
-
-
-def scale_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Scale a square image: shrunk by area averaging, enlarged bilinearly.
-
-    Args:
-        image: uint8 (H, H, 3).
-        size: Side wanted, pixels.
-
-    Returns:
-        uint8 (size, size, 3).
-    """
-    method = cv2.INTER_AREA if size < len(image) else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=method)
+from facedistill.runtime.alignment import scale_square
 
 
 class Resized(View):

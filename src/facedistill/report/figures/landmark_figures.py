@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
 from facedistill.data.dataset import FaceDataset
-from facedistill.data.views.resized import scale_square
 from facedistill.data.views.selection import evenly_spread
 from facedistill.evaluation.metrics.landmark_errors import cumulative_curve
 from facedistill.evaluation.protocols.landmark_report import LandmarkReport
 from facedistill.faces.landmarks import to_fractions, to_pixels
 from facedistill.report.figures.curves import save_figure
 from facedistill.report.sheet import contact_sheet, save_sheet
-from facedistill.runtime.alignment import template
+from facedistill.runtime.alignment import scale_square, template
 
 TILE = 168
 """Side of a face in the figures."""
