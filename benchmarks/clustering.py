@@ -4,8 +4,8 @@
 
 Half of the identities are for setting thresholds, the other half is clustered; no identity is in
 both. Of the first half come the thresholds at false accept rates that a model file would carry, and
-from them the threshold of average linkage, by the FPIR for as many faces (`search_threshold`), as
-`facedistill cluster` does. DBSCAN (at least 2 faces within the radius) has the same threshold, and
+from them the threshold of average linkage, by the FPIR for as many faces (`search_threshold`); that
+of 0.9 is the one of `facedistill cluster`. DBSCAN (at least 2 faces within the radius) has the same threshold, and
 the one that is best for it on the very faces that are clustered, which nobody has in use.
 
 Pairwise F is the harmonic mean of precision and recall over pairs of faces; BCubed F that of the
@@ -24,9 +24,10 @@ from facedistill.data.open import open_dataset
 from facedistill.evaluation.metrics.roc import FARS
 from facedistill.runtime.gallery.clustering import cluster_faces
 from facedistill.runtime.gallery.fpir_threshold import search_threshold
+from facedistill.runtime.gallery.photo_clusters import LINKAGE_FPIR
 
 FARS_SAVED = (*FARS, 1e-5, 1e-6)
-FPIRS = (0.01, 0.1, 0.5, 0.9, 0.99)
+FPIRS = (0.01, 0.5, LINKAGE_FPIR)
 
 
 def thresholds_of(units: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -69,7 +69,7 @@ def test_faces_are_sorted_into_folders_that_can_be_enrolled(working):
         (["identify", "people", *OF], "g: no such file"),
         (["gallery", "remove", "student.onnx", "x"], "is no gallery"),
         (["cluster", "people", *OF[2:], "--threshold", "2", "--out", "o"], "not a cosine"),
-        (["cluster", "people", *OF[2:], "--fpir", "0", "--out", "o"], "not between 0 and 1"),
+        (["identify", "people/person 0", *OF, "--fpir", "0"], "g: no such file"),
         (["cluster", "people", *OF[2:], "--out", "people/o"], "lies in people"),
     ],
 )

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from facedistill.cli.options.arguments import Out, Overwrite
 from facedistill.cli.options.detection import DetectorFile
 from facedistill.cli.options.photos import (
     Crops,
-    Fpir,
     MaxYaw,
     MinScore,
     MinSharpness,
     MinSize,
     Photos,
     Student,
-    Threshold,
     opened_reader,
     opened_student,
 )
 from facedistill.cli.output import echo, echo_next, print_mapping
 from facedistill.cli.stopping import stopped_as, written_or_not
 from facedistill.core.atomic import require_absent
-from facedistill.core.errors import FacedistillError
 from facedistill.core.missing_files import require_present
 from facedistill.core.output_place import require_not_replaced, require_outside
 
@@ -32,8 +33,9 @@ def cluster(
     photos: Photos,
     model: Student,
     out: Out,
-    fpir: Fpir = None,
-    threshold: Threshold = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least mean cosine similarity that joins two clusters.")
+    ] = None,
     crops: Crops = False,
     detector: DetectorFile = None,
     min_size: MinSize = None,
@@ -44,11 +46,9 @@ def cluster(
 ) -> None:
     """Sort the faces of photos by identity: aligned crops, a folder for each.
 
-    Clusters are joined while the mean cosine of their faces reaches a threshold: --threshold, or
-    that of a search among as many faces.
+    Clusters are joined while the mean cosine of their faces reaches a threshold, by default one that
+    follows from the model file's own and from how many faces there are.
     """
-    if fpir is not None and threshold is not None:
-        raise FacedistillError("--threshold is in place of --fpir: give one")
     require_present(*photos, model)
     require_absent(out, overwrite=overwrite)
     require_outside(out, *photos)
@@ -60,7 +60,6 @@ def cluster(
     student = opened_student(model)
     reader = opened_reader(student, crops, detector, min_size, min_score, min_sharpness, max_yaw)
     from facedistill.core.progress import track
-    from facedistill.runtime.gallery.fpir_threshold import FPIR
     from facedistill.runtime.gallery.photo_clusters import cluster_photos
 
     done = cluster_photos(
@@ -70,7 +69,6 @@ def cluster(
         reader,
         lambda line: echo(f"warning: {line}", err=True),
         threshold=threshold,
-        fpir=FPIR if fpir is None else fpir,
     )
     print_mapping(
         {

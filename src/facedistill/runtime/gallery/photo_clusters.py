@@ -11,10 +11,17 @@ import numpy as np
 from facedistill.core.atomic import atomic_folder
 from facedistill.core.errors import FacedistillError
 from facedistill.runtime.gallery.clustering import cluster_faces
-from facedistill.runtime.gallery.fpir_threshold import FPIR, SearchThreshold, search_threshold
+from facedistill.runtime.gallery.fpir_threshold import SearchThreshold, search_threshold
 from facedistill.runtime.image_file import encode_png
 from facedistill.runtime.photo_faces import PhotoReader
 from facedistill.runtime.recogniser import Recogniser
+
+LINKAGE_FPIR = 0.9
+"""FPIR of a search among as many faces, at whose threshold clusters are joined.
+
+Means of many cosines scatter far less than single cosines, so that a rate far too high for a single
+face is right for clusters: `benchmarks/clustering.py` has the figures.
+"""
 
 _SMALLEST_NUMBER = 3
 """Digits of a folder's name."""
@@ -45,7 +52,6 @@ def cluster_photos(
     warn: Callable[[str], None],
     *,
     threshold: float | None = None,
-    fpir: float = FPIR,
 ) -> PhotoClusters:
     """Write the aligned crops of all faces into a folder for each cluster.
 
@@ -56,8 +62,7 @@ def cluster_photos(
         reader: Finds and judges faces.
         warn: Takes a line for each photograph of which no face is taken.
         threshold: Least mean cosine that joins two clusters; by default that of a search among as
-            many faces, see `search_threshold`.
-        fpir: Of that search.
+            many faces at `LINKAGE_FPIR`.
 
     Raises:
         FacedistillError: If no face is found, or no threshold is known.
@@ -78,7 +83,7 @@ def cluster_photos(
         names += [f"{path.stem}-{number}" for number in range(1, len(own) + 1)]
     if not crops:
         raise FacedistillError("no face is found in any of the photos: there is nothing to cluster")
-    limit = _limit(recogniser, len(crops), threshold, fpir)
+    limit = _limit(recogniser, len(crops), threshold)
     clusters = cluster_faces(np.concatenate(embeddings), limit.cosine)
     sizes = np.bincount(clusters).tolist()
     with atomic_folder(out) as folder:
@@ -93,12 +98,10 @@ def cluster_photos(
     return PhotoClusters(len(crops), sizes, limit, refused)
 
 
-def _limit(
-    recogniser: Recogniser, faces: int, threshold: float | None, fpir: float
-) -> SearchThreshold:
+def _limit(recogniser: Recogniser, faces: int, threshold: float | None) -> SearchThreshold:
     if threshold is not None:
         return SearchThreshold.given(threshold)
-    limit = search_threshold(recogniser.thresholds, faces, fpir)
+    limit = search_threshold(recogniser.thresholds, faces, LINKAGE_FPIR)
     if limit is None:
         path = recogniser.engine.path
         raise FacedistillError(
