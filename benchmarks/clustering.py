@@ -5,8 +5,9 @@
 Half of the identities are for setting thresholds, the other half is clustered; no identity is in
 both. Of the first half come the thresholds at false accept rates that a model file would carry, and
 from them the threshold of average linkage, by the FPIR for as many faces (`search_threshold`); that
-of 0.9 is the one of `facedistill cluster`. DBSCAN (at least 2 faces within the radius) has the same threshold, and
-the one that is best for it on the very faces that are clustered, which nobody has in use.
+of 0.9 is the one of `facedistill cluster`. DBSCAN (at least 2 faces within the radius) has that of
+0.01, and both have the one that is best for them on the very faces that are clustered, which nobody
+has in use.
 
 Pairwise F is the harmonic mean of precision and recall over pairs of faces; BCubed F that of the
 means over faces of the precision and recall of each one's cluster (Amigo et al., 2009).

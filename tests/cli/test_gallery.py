@@ -69,7 +69,7 @@ def test_faces_are_sorted_into_folders_that_can_be_enrolled(working):
         (["identify", "people", *OF], "g: no such file"),
         (["gallery", "remove", "student.onnx", "x"], "is no gallery"),
         (["cluster", "people", *OF[2:], "--threshold", "2", "--out", "o"], "not a cosine"),
-        (["identify", "people/person 0", *OF, "--fpir", "0"], "g: no such file"),
+        (["identify", "people", *OF, "--fpir", "0.1", "--threshold", "0"], "give one"),
         (["cluster", "people", *OF[2:], "--out", "people/o"], "lies in people"),
     ],
 )

@@ -46,8 +46,8 @@ def cluster(
 ) -> None:
     """Sort the faces of photos by identity: aligned crops, a folder for each.
 
-    Clusters are joined while the mean cosine of their faces reaches a threshold, by default one that
-    follows from the model file's own and from how many faces there are.
+    Clusters are joined while the mean cosine of their faces reaches a threshold, by default
+    one that follows from the model file's own and from how many faces there are.
     """
     require_present(*photos, model)
     require_absent(out, overwrite=overwrite)
