@@ -102,7 +102,7 @@ def test_readme_commands_run_in_its_order(users_folder):
     spelled = [words for words in commands(README) if words not in grids]
     assert {words[0] for words in spelled} == {
         "prepare", "inspect", "embed", "distill", "evaluate", "export", "verify", "train",
-        "compare", "bench",
+        "compare", "bench", "enrol", "identify", "gallery", "cluster",
     }  # fmt: skip
     for words in spelled:
         tiny = [word for setting in tiny_settings(words) for word in ("--set", setting)]
@@ -134,7 +134,7 @@ def python_blocks(text: str) -> list[str]:
     "code",
     [
         block
-        for page in ("library.md", "evaluation.md")
+        for page in ("library.md", "evaluation.md", "gallery.md")
         for block in python_blocks((ROOT / "docs" / page).read_text())
     ],
 )

@@ -103,6 +103,6 @@ def _say_threshold(limit: object, model: object) -> None:
     if limit.beyond:
         echo(
             "warning: no threshold was measured at so low a rate; a line is drawn on from those "
-            "that were: evaluate on more pairs, or with --all-pairs",
+            "that were, to the safe side; more pairs measure lower rates",
             err=True,
         )

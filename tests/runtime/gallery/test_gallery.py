@@ -92,7 +92,7 @@ def test_a_face_unlike_the_others_of_its_identity_is_doubted(recogniser, tmp_pat
         (folder / f"{number}.png").write_bytes(encode_png(crop))
     _, said, _ = enrol(recogniser, tmp_path / "people")
     (line,) = said
-    assert "3.png, enrolled as anna, does not resemble the other photos" in line
+    assert "3.png, enrolled as anna, resembles none of the other photos" in line
 
 
 def test_photos_that_are_not_good_enough_are_named_and_not_enrolled(recogniser, tmp_path):

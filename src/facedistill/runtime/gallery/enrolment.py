@@ -99,7 +99,7 @@ def _doubt(
     paths: list[Path],
     warn: Callable[[str], None],
 ) -> None:
-    """Warn of faces that resemble another identity, or not the others of their own."""
+    """Warn of faces that resemble another identity, or no other of their own."""
     threshold = gallery.threshold()
     if threshold is not None:
         for embedding, path in zip(embeddings, paths, strict=True):
@@ -113,11 +113,11 @@ def _doubt(
     if len(paths) < 3 or not gallery.recogniser.thresholds:
         return
     loosest = min(gallery.recogniser.thresholds.values())
-    total = embeddings.sum(axis=0)
-    for embedding, path in zip(embeddings, paths, strict=True):
-        cosine = float(embedding @ (total - embedding)) / (len(paths) - 1)
+    cosines = embeddings @ embeddings.T
+    np.fill_diagonal(cosines, -1)
+    for cosine, path in zip(cosines.max(axis=1).tolist(), paths, strict=True):
         if cosine < loosest:
             warn(
-                f"{path}, enrolled as {name}, does not resemble the other photos of {name} (mean "
-                f"cosine {cosine:.2f}): is it someone else's?"
+                f"{path}, enrolled as {name}, resembles none of the other photos of {name} "
+                f"(highest cosine {cosine:.2f}): is it someone else's?"
             )
