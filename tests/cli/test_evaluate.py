@@ -119,6 +119,10 @@ def test_evaluate_saves_thresholds_that_verify_uses(story, tmp_path, model):
     (figures,) = json.loads(call(*command[:-1], "--json"))
     saved = open_network(path).thresholds
     assert saved["2.5e-1"] == pytest.approx(figures["thresholds"]["2.5e-1"])
+    call(*command, "--all-pairs")
+    (figures,) = json.loads(call(*command[:-1], "--all-pairs", "--json"))
+    saved = open_network(path).thresholds
+    assert saved["2.5e-1"] == pytest.approx(figures["tar_at_far"]["2.5e-1"]["threshold"])
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,6 @@ def _say_threshold(limit: object, model: object) -> None:
     if limit.beyond:
         echo(
             "warning: no threshold was measured at so low a rate; a line is drawn on from those "
-            "that were, to the safe side; more pairs measure lower rates",
+            "that were; `facedistill evaluate --all-pairs --save-thresholds` measures lower ones",
             err=True,
         )

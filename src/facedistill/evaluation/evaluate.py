@@ -32,8 +32,8 @@ from facedistill.models.files.decision_thresholds import (
 )
 
 _SAVED_FROM = (
-    "thresholds can be saved from one network on one set of pairs, without --no-flip or --mask, as "
-    "`verify` compares faces"
+    "thresholds can be saved from one network on one set of pairs, or all pairs of one data set, "
+    "without --no-flip or --mask, as `verify` compares faces"
 )
 
 

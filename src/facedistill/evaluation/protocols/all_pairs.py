@@ -67,7 +67,7 @@ class AllPairsProtocol(Protocol):
     """
 
     kind = "a whole data set"
-    takes = frozenset({"fars", "flip", "mask", "mask_seed", "prompts", "centre"})
+    takes = frozenset({"fars", "flip", "mask", "mask_seed", "prompts", "centre", "save_thresholds"})
 
     def __init__(self, faces: FaceDataset, folds: np.ndarray | None = None) -> None:
         self.faces = faces

@@ -70,6 +70,17 @@ class AllPairsReport(Report):
         return {"auc": self.auc, "eer": self.eer}
 
     @property
+    def file_thresholds(self) -> dict[str, float] | None:
+        """The thresholds, where images wore no mask and mirrored ones were added."""
+        if not self.flip or self.masked:
+            return None
+        return {
+            far_name(point.target): point.threshold
+            for point in self.points
+            if point.threshold is not None
+        }
+
+    @property
     def genuine(self) -> int:
         """Number of genuine pairs."""
         return self.comparison.curve.genuine

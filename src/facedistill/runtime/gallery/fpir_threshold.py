@@ -64,8 +64,8 @@ def search_threshold(
     """Return the threshold of a search, drawn between those of the rates that were measured.
 
     Between two measured rates it lies on a straight line over log FAR. Beyond the strictest the
-    line through the two strictest is drawn on, which errs to the safe side: the tail of scores of
-    strangers falls faster than that.
+    line through the two strictest is drawn on. The tail of impostor scores falls faster than that,
+    so the line lies high; but thresholds measured on few pairs, from which it starts, err as well.
 
     Args:
         thresholds: Least cosine that accepts a pair, by FAR, as files carry them.
