@@ -278,7 +278,11 @@ class GalleryFile:
         elif application != _APPLICATION:
             raise FacedistillError(
                 f"{self.path} is no gallery of facedistill"
-                + (": it is empty" if not pages else ", but another program's SQLite file")
+                + (
+                    ": it is empty, and enrolling makes one of it"
+                    if not pages
+                    else ", but another program's SQLite file"
+                )
             )
         for pragma in (
             "trusted_schema = OFF",
