@@ -8,11 +8,11 @@ from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.decision_thresholds import write_thresholds
 from facedistill.runtime.face_limits import FaceLimits
 from facedistill.runtime.gallery.enrolment import enrol_photos
-from facedistill.runtime.gallery.fpir_threshold import SearchThreshold
+from facedistill.runtime.gallery.fpir_threshold import SearchThreshold, search_threshold
 from facedistill.runtime.gallery.gallery import Gallery, settings_of
 from facedistill.runtime.gallery.gallery_file import GalleryFile, Template
 from facedistill.runtime.gallery.identification import identify_photo
-from facedistill.runtime.gallery.photo_clusters import cluster_photos
+from facedistill.runtime.gallery.photo_clusters import LINKAGE_FPIR, cluster_photos
 from facedistill.runtime.gallery.reembedding import reembed
 from facedistill.runtime.image_file import encode_png
 from facedistill.runtime.photo_faces import PhotoReader
@@ -180,6 +180,13 @@ def test_clusters_are_folders_of_crops(recogniser, tmp_path):
     assert sorted(str(each.relative_to(tmp_path / "out")) for each in tmp_path.glob("out/*/*")) == [
         "001/0-1-2.png", "001/0-1.png", "002/1-1.png",
     ]  # fmt: skip
+
+
+def test_clusters_of_a_handful_have_the_threshold_of_a_hundred(recogniser, people):
+    paths = sorted(people.rglob("*.png"))
+    done = cluster_photos(paths, people.parent / "out", recogniser, CROPS, print)
+    assert done.threshold == search_threshold(recogniser.thresholds, 100, LINKAGE_FPIR)
+    assert sum(done.sizes) == done.faces == 8
 
 
 def test_a_name_that_does_not_print_enrols_nothing(recogniser, people, tmp_path):

@@ -23,6 +23,9 @@ Means of many cosines scatter far less than single cosines, so that a rate far t
 face is right for clusters: `benchmarks/clustering.py` has the figures.
 """
 
+_FEWEST = 100
+"""Faces below which the threshold stays: among a handful that rate lets nearly any two pass."""
+
 _SMALLEST_NUMBER = 3
 """Digits of a folder's name."""
 
@@ -62,7 +65,7 @@ def cluster_photos(
         reader: Finds and judges faces.
         warn: Takes a line for each photograph of which no face is taken.
         threshold: Least mean cosine that joins two clusters; by default that of a search among as
-            many faces at `LINKAGE_FPIR`.
+            many faces, or 100 where there are fewer, at `LINKAGE_FPIR`.
 
     Raises:
         FacedistillError: If no face is found, or no threshold is known.
@@ -101,7 +104,7 @@ def cluster_photos(
 def _limit(recogniser: Recogniser, faces: int, threshold: float | None) -> SearchThreshold:
     if threshold is not None:
         return SearchThreshold.given(threshold)
-    limit = search_threshold(recogniser.thresholds, faces, LINKAGE_FPIR)
+    limit = search_threshold(recogniser.thresholds, max(faces, _FEWEST), LINKAGE_FPIR)
     if limit is None:
         path = recogniser.engine.path
         raise FacedistillError(
