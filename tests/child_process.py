@@ -74,21 +74,23 @@ def run(function: Callable[..., Any], *arguments: Any, **environment: str) -> En
     return Child(function, *arguments, **environment).end()
 
 
-def run_ranks(function: Callable[..., Any], *arguments: Any) -> list[Ended]:
-    """Call a function in two processes that torch.distributed finds the two ranks of a world."""
-    children = [Child(function, *arguments, **variables) for variables in rank_variables()]
+def run_ranks(function: Callable[..., Any], *arguments: Any, processes: int = 2) -> list[Ended]:
+    """Call a function in processes that torch.distributed finds the ranks of a world."""
+    variables = rank_variables(processes)
+    children = [Child(function, *arguments, **each) for each in variables]
     return [child.end() for child in children]
 
 
-def rank_variables() -> list[dict[str, str]]:
-    """Return the environment of each of two ranks on a free port."""
+def rank_variables(processes: int = 2) -> list[dict[str, str]]:
+    """Return the environment of each rank on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world = {
-        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+        "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
     }  # fmt: skip
-    return [{**world, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+    return [{**world, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
 def call_command(*words: str) -> None:

@@ -190,3 +190,11 @@ def test_weights_without_a_gradient_are_announced(terms, weights):
         step(batch(), Outputs(), done)[0].backward()
         missing |= any(weight.grad is None for weight in step.parameters())
     assert step.leaves_weights_out == missing
+
+
+def test_soft_targets_are_refused_where_classes_are_divided():
+    divided = Twice()
+    divided.gives_logits = False
+    soft = Term(needs=("student.embedding", "student.logits"))
+    with pytest.raises(FacedistillError, match=r"objectives\.twice divides .* sharded to false"):
+        make_step(twice=(divided, Weight()), soft=(soft, Weight()))

@@ -19,6 +19,7 @@ from facedistill.core.errors import FacedistillError, first_line
 from facedistill.core.regular_files import open_regular
 from facedistill.core.zip_directory import check_directory
 from facedistill.engine.metrics_log import Averages
+from facedistill.engine.shards import own_states, whole_states
 
 CHECKPOINT = "checkpoint.pt"
 """Its name in a run's folder."""
@@ -75,13 +76,17 @@ class TrainingState:
     position: Position = field(default_factory=Position)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return it, and the state of the random numbers, as tensors and plain values."""
+        """Return it, and the state of the random numbers, as tensors and plain values.
+
+        Every process must call it alike; the first then has the classes of all.
+        """
+        weights, optimizer = whole_states(self.weights, self.optimizer)
         state: dict[str, Any] = {
             "step": self.position.step,
             "best": self.position.best,
             "skipped": sorted(self.position.skipped),
-            "weights": self.weights.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "weights": weights,
+            "optimizer": optimizer,
             "means": self.means.state_dict(),
             "random": torch.get_rng_state(),
         }
@@ -101,8 +106,11 @@ class TrainingState:
             device: Of the run.
         """
         self.position = Position(int(state["step"]), float(state["best"]), set(state["skipped"]))
-        self.weights.load_state_dict(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        weights, optimizer = own_states(
+            self.weights, self.optimizer, state["weights"], state["optimizer"]
+        )
+        self.weights.load_state_dict(weights)
+        self.optimizer.load_state_dict(optimizer)
         self.means.load_state_dict(state["means"], device)
         torch.set_rng_state(state["random"])
         if self.average is not None:

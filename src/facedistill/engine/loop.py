@@ -39,6 +39,7 @@ from facedistill.engine.gradient_shares import is_measured, steps_between
 from facedistill.engine.metrics_log import MetricsLog
 from facedistill.engine.run_teachers import Teachers
 from facedistill.engine.schedule import Schedule
+from facedistill.engine.shards import clip_gradient, leave_shards_alone, whole_heads
 from facedistill.engine.step import TrainingStep
 from facedistill.evaluation.report import Report
 from facedistill.models.face_network import FaceNetwork
@@ -133,6 +134,7 @@ class Fit:
         self.average = _average(step.student, options.ema)
         if options.compile:
             step.student.compile()
+        leave_shards_alone(step, accelerator)
         prepared = accelerator.prepare(step, optimizer)
         self.step: nn.Module = prepared[0]
         self.optimizer: torch.optim.Optimizer = prepared[1]
@@ -233,7 +235,7 @@ class Fit:
             self.bare_step.shares_wanted = due and micro is micros[0]
             self._backward(micro, len(micro) / len(batch), last=micro is micros[-1])
         if self.options.clip is not None:
-            norm = self.accelerator.clip_grad_norm_(self.step.parameters(), self.options.clip)
+            norm = clip_gradient(self.accelerator, self.bare_step, self.options.clip)
             # With fp16 infinite gradients are usual: the scaler leaves such steps out.
             if self.accelerator.scaler is None:
                 check_gradient(norm, self.bare_step.objectives, self._place(batch))
@@ -291,22 +293,26 @@ class Fit:
 
     def _evaluate(self, log: MetricsLog | None) -> None:
         """Measure the weights of now and write `last`, and `best` if they are."""
-        if self.accelerator.is_main_process:
-            _warn_of_late_weights(self.bare_step)
-            student = self.shipped()
-            report = self.host.validate(student)
-            if log and report:
-                figures = {f"validation.{name}": value for name, value in report.figures.items()}
-                log.write(self.position.step, figures)
-            self.host.save(student, "last", report)
-            # Without validation the last weights are the best that is known.
-            score = report.score if report else float(self.position.step)
-            better = score > self.position.best
-            if better:
-                self.position.best = score
-                self.host.save(student, "best", report)
-            self.host.say(self._evaluated(report, better))
+        with whole_heads(self.bare_step):
+            if self.accelerator.is_main_process:
+                self._validate_and_write(log)
         self.accelerator.wait_for_everyone()
+
+    def _validate_and_write(self, log: MetricsLog | None) -> None:
+        _warn_of_late_weights(self.bare_step)
+        student = self.shipped()
+        report = self.host.validate(student)
+        if log and report:
+            figures = {f"validation.{name}": value for name, value in report.figures.items()}
+            log.write(self.position.step, figures)
+        self.host.save(student, "last", report)
+        # Without validation the last weights are the best that is known.
+        score = report.score if report else float(self.position.step)
+        better = score > self.position.best
+        if better:
+            self.position.best = score
+            self.host.save(student, "best", report)
+        self.host.say(self._evaluated(report, better))
 
     def _evaluated(self, report: Report | None, better: bool) -> str:
         """One line on an evaluation, for whoever reads along."""
@@ -331,8 +337,8 @@ class Fit:
         """Write a checkpoint, all processes together."""
         self.state.means.share(self._mean)
         self.position.skipped = set(gather_object(sorted(self.position.skipped)))
+        state = self.origin.state_dict() | self.state.state_dict()
         if self.accelerator.is_main_process:
-            state = self.origin.state_dict() | self.state.state_dict()
             save_checkpoint(self.host.folder / CHECKPOINT, state)
         self.accelerator.wait_for_everyone()
         self.saved_at, self.saved_step = time.monotonic(), self.position.step

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from facedistill.engine.sampled_rows import step_sampled_rows
+
 
 def create_optimizer(
     module: nn.Module,
@@ -44,10 +46,14 @@ def create_optimizer(
             rate = {"lr": lr * factor, "lr_factor": factor}
             last.append({"params": own, "weight_decay": 0.0, **rate})
     groups = _groups(named.items(), weight_decay, decay_all) + last
+    optimizer: torch.optim.Optimizer
     if kind == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
-    # One pass over a parameter instead of ten: on a CPU a class head's update is felt otherwise.
-    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+    else:
+        # One pass over a parameter instead of ten: on a CPU a class head's update is felt.
+        optimizer = torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+    step_sampled_rows(optimizer)
+    return optimizer
 
 
 def _groups(

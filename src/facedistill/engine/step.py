@@ -148,8 +148,8 @@ class TrainingStep(nn.Module):
 
     @property
     def classifier(self) -> Classifier | None:
-        """The first objective that classifies identities: it gives the student's logits."""
-        return next((o for o in self._each() if isinstance(o, Classifier)), None)
+        """The first objective that gives the student's logits."""
+        return next((o for o in self._each() if isinstance(o, Classifier) and o.gives_logits), None)
 
     @property
     def trains_the_end(self) -> bool:
@@ -266,6 +266,12 @@ class TrainingStep(nn.Module):
                 f"{self.student.architecture} gives only {', '.join(sorted(self.student.gives))}"
             )
         if "logits" in self.student_needs and self.classifier is None:
+            for name, objective in self.named_objectives.items():
+                if isinstance(objective, Classifier):
+                    raise FacedistillError(
+                        "an objective needs student.logits, the scores of all identities, which "
+                        f"objectives.{name} divides among the processes: set its sharded to false"
+                    )
             raise FacedistillError(
                 "an objective needs student.logits and no objective classifies: add one that "
                 "does, a margin softmax, or an option by which it does without (docs/methods.md)"

@@ -47,10 +47,10 @@ def train_as_rank(stop, *words):
         print("SEEN" + json.dumps(seen))
 
 
-def launch(stop, words, run_ranks=child_process.run_ranks):
+def launch(stop, words, run_ranks=child_process.run_ranks, **options):
     return [
         (*ended, json.loads(ended.out.rpartition("SEEN")[2]))
-        for ended in run_ranks(train_as_rank, stop, *words)
+        for ended in run_ranks(train_as_rank, stop, *words, **options)
     ]
 
 

@@ -211,7 +211,13 @@ class Objective(nn.Module, ABC):
 
 
 class Classifier(Objective):
-    """An objective that classifies identities and so can give the student's logits to others."""
+    """An objective that classifies identities and so can give the student's logits to others.
+
+    Attributes:
+        gives_logits: Whether it can: not where the classes are divided among processes.
+    """
+
+    gives_logits: bool = True
 
     @property
     @abstractmethod

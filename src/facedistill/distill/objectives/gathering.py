@@ -21,10 +21,49 @@ def gathered(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     Args:
         *tensors: (B, ...) each, B the same for all of them.
     """
-    if not _several_processes():
+    if not several_processes():
         return tensors
     counts = _row_counts(tensors[0])
     return tuple(_Gathered.apply(tensor, counts) for tensor in tensors)
+
+
+def gathered_for_parts(rows: torch.Tensor) -> torch.Tensor:
+    """Return the rows of all processes, for a loss of which each process computes a part.
+
+    Gradients flow into this process's own rows from the parts of all processes, times the number of
+    processes, as in `gathered`. Every process must call it alike, and go backward alike.
+
+    Args:
+        rows: (B, ...); B may differ.
+    """
+    if not several_processes():
+        return rows
+    whole: torch.Tensor = _GatheredForParts.apply(rows, _row_counts(rows))
+    return whole
+
+
+def sum_of_parts(part: torch.Tensor) -> torch.Tensor:
+    """Return the sum over the processes of what each computes a part of.
+
+    The gradient of each process's part is that of the sum: the loss made of it is the same in every
+    process and counts once. Every process must call it alike, with a tensor of one shape.
+    """
+    if not several_processes():
+        return part
+    whole: torch.Tensor = _SumOfParts.apply(part)
+    return whole
+
+
+@torch.no_grad()
+def largest_of_processes(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the element-wise largest over the processes, without gradient.
+
+    Every process must call it alike, with a tensor of one shape.
+    """
+    if several_processes():
+        tensor = tensor.detach().clone()
+        distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
+    return tensor
 
 
 def agreed(tensor: torch.Tensor) -> torch.Tensor:
@@ -32,7 +71,7 @@ def agreed(tensor: torch.Tensor) -> torch.Tensor:
 
     Every process must call it alike, with a tensor of one shape.
     """
-    if _several_processes():
+    if several_processes():
         tensor = tensor.clone()
         distributed.broadcast(tensor, src=0)
     return tensor
@@ -47,14 +86,15 @@ def mean_of_processes(tensor: torch.Tensor) -> torch.Tensor:
 
     Every process must call it alike, with a tensor of one shape.
     """
-    if _several_processes():
+    if several_processes():
         tensor = tensor.detach().clone()
         distributed.all_reduce(tensor)
         tensor /= distributed.get_world_size()
     return tensor
 
 
-def _several_processes() -> bool:
+def several_processes() -> bool:
+    """Whether this run has more than one process."""
     started = distributed.is_available() and distributed.is_initialized()
     return started and distributed.get_world_size() > 1
 
@@ -81,3 +121,23 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         own = gradient.split(ctx.counts)[ctx.rank]
         return own * len(ctx.counts), None
+
+
+class _GatheredForParts(_Gathered):
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        whole = gradient.contiguous().clone()
+        distributed.all_reduce(whole)
+        return whole.split(ctx.counts)[ctx.rank] * len(ctx.counts), None
+
+
+class _SumOfParts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, part: torch.Tensor) -> torch.Tensor:
+        whole = part.contiguous().clone()
+        distributed.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from facedistill.core.errors import FacedistillError
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.signed_file import CLASS_HEAD, open_signed, write_signed
-from facedistill.models.heads.margin import MarginHead, create_head
+from facedistill.models.heads.margin import MarginHead, plain_head
 
 
 class ClassHead(nn.Module):
@@ -115,14 +115,7 @@ def load_head(path: Path, network: FaceNetwork) -> ClassHead:
             f"{path} is the class head of another network than {network.name}: train again, or "
             "delete it to do without logits"
         )
-    margin = create_head(
-        "softmax",
-        network.embedding_size,
-        document["classes"],
-        scale=document["scale"],
-        sub_centres=document["sub_centres"],
-    )
-    margin.weight = nn.Parameter(tensors["weight"], requires_grad=False)
+    margin = plain_head(tensors["weight"], document["sub_centres"], document["scale"])
     return ClassHead(margin, document["people"], document["people_name"])
 
 

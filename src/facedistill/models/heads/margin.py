@@ -88,30 +88,45 @@ class MarginHead(nn.Module, ABC):
                 accelerator reports the latter by its own device-side assertion, since looking
                 would stall it at every step.
         """
-        self._check(embedding, labels)
-        cosine = self.cosine(embedding)
-        index = labels.unsqueeze(1)
-        own = cosine.gather(1, index).squeeze(1)
+        self.check(embedding, labels, self.classes)
+        return self.hardened(self.cosine(embedding), embedding, labels)
+
+    def hardened(self, cosine: Tensor, embedding: Tensor, own: Tensor) -> Tensor:
+        """Return logits (B, C) of cosines, with the margin on each sample's own class.
+
+        Args:
+            cosine: (B, C), with the classes of C columns.
+            embedding: (B, D), not normalised.
+            own: int64 (B,), the column of each sample's class; -1 where it is not among them.
+        """
+        index = own.clamp_min(0).unsqueeze(1)
+        plain = cosine.gather(1, index).squeeze(1)
         with torch.autocast(embedding.device.type, enabled=False):
-            target = self.with_margin(own, embedding.detach())
+            target = self.with_margin(plain, embedding.detach())
             if self.gradient == "straight_through":
-                target = own + (target - own).detach()
+                target = plain + (target - plain).detach()
+            target = torch.where(own >= 0, target, plain)
             return self.scale * cosine.scatter(1, index, target.unsqueeze(1))
 
     def logits(self, embedding: Tensor) -> Tensor:
         """Return scale times cosine (B, M), without margin: what soft targets are made of."""
         return self.scale * self.cosine(embedding)
 
-    def cosine(self, embedding: Tensor) -> Tensor:
-        """Return (B, M), the cosine with each class's nearest centre, within +-(1 - 1e-7)."""
+    def cosine(self, embedding: Tensor, centres: Tensor | None = None) -> Tensor:
+        """Return (B, M), the cosine with each class's nearest centre, within +-(1 - 1e-7).
+
+        Args:
+            embedding: (B, D), not normalised.
+            centres: Those of some classes instead of all, in the order of `weight`.
+        """
         with torch.autocast(embedding.device.type, enabled=False):
             precision = torch.promote_types(embedding.dtype, torch.float32)
-            centres = self.weight.to(precision)
+            centres = (self.weight if centres is None else centres).to(precision)
             # Scaling the B x M products costs less, above all backward, than M x D centres.
             lengths = torch.linalg.vector_norm(centres, dim=1).clamp_min(_SHORTEST)
             cosine = F.linear(F.normalize(embedding.to(precision)), centres) * lengths.reciprocal()
             if self.sub_centres > 1:
-                cosine = cosine.unflatten(1, (self.classes, self.sub_centres)).amax(2)
+                cosine = cosine.unflatten(1, (-1, self.sub_centres)).amax(2)
             return cosine.clamp(-LARGEST_COSINE, LARGEST_COSINE)
 
     @abstractmethod
@@ -123,7 +138,14 @@ class MarginHead(nn.Module, ABC):
             embedding: (B, D), not normalised, without gradient.
         """
 
-    def _check(self, embedding: Tensor, labels: Tensor) -> None:
+    def check(self, embedding: Tensor, labels: Tensor, classes: int) -> None:
+        """Refuse what `forward` refuses.
+
+        Args:
+            embedding: As for `forward`.
+            labels: As for `forward`.
+            classes: What the labels are below.
+        """
         if embedding.ndim != 2 or embedding.shape[1] != self.embedding_size:
             raise FacedistillError(
                 f"margin head: embedding must be (B, {self.embedding_size}), "
@@ -136,11 +158,11 @@ class MarginHead(nn.Module, ABC):
             )
         if labels.device.type == "cpu" and len(labels):
             low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= self.classes:
+            if low < 0 or high >= classes:
                 wrong = low if low < 0 else high
                 raise FacedistillError(
-                    f"margin head: label {wrong} is outside 0..{self.classes - 1}; "
-                    f"the head was made for {self.classes} classes"
+                    f"margin head: label {wrong} is outside 0..{classes - 1}; "
+                    f"the head was made for {classes} classes"
                 )
 
 
@@ -306,6 +328,22 @@ def create_head(name: str, embedding_size: int, classes: int, **options: Any) ->
         return HEADS[name](embedding_size, classes, **options)
     except TypeError as error:
         raise FacedistillError(f"margin head {name}: {error}") from None
+
+
+def plain_head(weight: Tensor, sub_centres: int, scale: float) -> MarginHead:
+    """Return a frozen head without margin of centres that are there.
+
+    Args:
+        weight: (M K, D), the centres.
+        sub_centres: K.
+        scale: What multiplies cosines into logits.
+    """
+    with torch.device("meta"):  # Nothing is drawn, to be replaced at once.
+        head = softmax(
+            weight.shape[1], len(weight) // sub_centres, scale=scale, sub_centres=sub_centres
+        )
+    head.weight = nn.Parameter(weight, requires_grad=False)
+    return head
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
