@@ -1,14 +1,17 @@
 import errno
+import os
 import subprocess
 import sys
 import warnings
 
 import pytest
+from matplotlib.figure import Figure
 
 from facedistill.core.errors import FacedistillError
 from facedistill.experiments import folder as folder_module
 from facedistill.experiments.folder import claim, figures_of
 from facedistill.experiments.run import run
+from facedistill.report.figures.curves import save_figure
 from tests.child_process import call_command
 from tests.engine.standin import tiny_recipe
 
@@ -123,9 +126,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
-def test_figures_are_those_of_the_folder_whatever_objective_left_them(tmp_path):
-    for name in ("saliency.png", "gain_by_class.png", "best.safetensors"):
-        (tmp_path / name).touch()
+def test_figures_are_those_that_the_run_has_drawn(tmp_path):
+    for name in ("saliency.png", "gain_by_class.png"):
+        save_figure(Figure(), tmp_path / name)
+    for name in ("holiday.png", "best.safetensors"):
+        (tmp_path / name).write_bytes(b"of the user")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.png")
     assert figures_of(tmp_path) == {
         "gain by class": tmp_path / "gain_by_class.png",
         "saliency": tmp_path / "saliency.png",

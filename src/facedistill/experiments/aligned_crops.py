@@ -162,7 +162,7 @@ def write_crops(faces: FaceDataset, out: str | Path, *, overwrite: bool = False)
 
 
 def require_crops_only(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something; with `overwrite` one that `write_crops` did not write.
+    """Refuse a folder that holds something; with `overwrite` one that holds no crops of ours.
 
     Raises:
         FacedistillError: If it is such a folder.
@@ -171,8 +171,8 @@ def require_crops_only(out: Path, overwrite: bool) -> None:
     if not out.exists() or (out / MARK).is_file() or (out.is_dir() and not any(out.iterdir())):
         return
     raise FacedistillError(
-        f"{out} was not written by `facedistill prepare --align`, so nothing there is overwritten: "
-        "give another folder"
+        f"{out} was not written by `facedistill prepare` with --detect or --align, so nothing there "
+        "is overwritten: give another folder"
     )
 
 

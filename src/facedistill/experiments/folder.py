@@ -12,6 +12,7 @@ from typing import TextIO
 from facedistill.core.atomic import folder_for
 from facedistill.core.errors import FacedistillError
 from facedistill.core.regular_files import append_regular
+from facedistill.report.figures.figure_mark import is_own_figure
 
 LAST = "last.safetensors"
 SUMMARY = "summary.json"
@@ -91,5 +92,12 @@ def _is_at(file: TextIO, path: Path) -> bool:
 
 
 def figures_of(folder: Path) -> dict[str, Path]:
-    """Return the figures that objectives have left in a run's folder, by what they are called."""
-    return {path.stem.replace("_", " "): path for path in sorted(folder.glob("*.png"))}
+    """Return the figures that a run has left in its folder, by what they are called.
+
+    Images that the user has put there are none.
+    """
+    return {
+        path.stem.replace("_", " "): path
+        for path in sorted(folder.glob("*.png"))
+        if path.is_file() and is_own_figure(path)
+    }

@@ -1,8 +1,10 @@
 import json
+import os
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save
 
 from facedistill.core.errors import FacedistillError
 from facedistill.models.files.signed_file import (
@@ -11,6 +13,7 @@ from facedistill.models.files.signed_file import (
     PROMPTS,
     check_finite,
     checksum,
+    is_plain,
     open_signed,
     write_signed,
 )
@@ -48,6 +51,36 @@ def test_one_kind_is_not_taken_for_another(tmp_path):
             message = f"some.safetensors holds {kind.title} and no {other.noun}: {kind.use}"
             with pytest.raises(FacedistillError, match=message), open_signed(path, other):
                 pass
+
+
+def test_files_of_other_programs_are_told_by_their_header(tmp_path):
+    ours, other = tmp_path / "ours.safetensors", tmp_path / "other.safetensors"
+    write_signed(ours, DOCUMENT, TENSORS)
+    assert not is_plain(ours)
+    content = save(TENSORS, metadata={"format": "pt"})
+    for whole in (content, save(TENSORS)):
+        other.write_bytes(whole)
+        assert is_plain(other)
+    header = b'{"a": 1}'
+    for damaged in (
+        content[:-1],
+        content[:5],
+        content[:40],
+        b"\xff" * 8 + content,
+        len(header).to_bytes(8, "little") + header,
+        b"",
+    ):
+        other.write_bytes(damaged)
+        assert not is_plain(other), damaged
+
+
+def test_of_a_large_file_the_header_alone_is_read(tmp_path):
+    """One that is said and seen to hold 1 TiB takes no memory and no time."""
+    path, size = tmp_path / "some.safetensors", 1 << 40
+    header = json.dumps({"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + size)
+    assert is_plain(path)
 
 
 def test_what_the_reader_cannot_make_sense_of_is_damage(tmp_path):
