@@ -210,21 +210,33 @@ def test_signals_held_back_are_answered_afterwards():
 
 
 LEAVING = """
-import multiprocessing, signal
+import multiprocessing, signal, sys
 from facedistill.core.signals import leave_signals_to_parent, start_worker
+
+fork = multiprocessing.get_context("fork")
 
 def serve():
     leave_signals_to_parent()
     signal.pause()
 
-worker = multiprocessing.get_context("fork").Process(target=serve, daemon=True)
-start_worker(worker)
-print("leaves", flush=True)
+def work():
+    start_worker(fork.Process(target=serve, daemon=True))
+    print("leaves", flush=True)
+
+if sys.argv[1] == "run":
+    run = fork.Process(target=work)
+    run.start()
+    run.join()
+else:
+    work()
 """
 
 
-def test_a_worker_that_nobody_has_ended_keeps_nobody_from_leaving():
-    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, timeout=60)
+@pytest.mark.parametrize("process", ["command", "run"])
+def test_a_worker_that_nobody_has_ended_keeps_nobody_from_leaving(process):
+    """Neither a command, nor a run of a comparison, which `multiprocessing` has started."""
+    leaving = [sys.executable, "-c", LEAVING, process]
+    done = subprocess.run(leaving, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"leaves\n", b"")
 
 

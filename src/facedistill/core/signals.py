@@ -7,8 +7,6 @@ answers with `Interrupted`; those that work for it leave the signals to it.
 
 from __future__ import annotations
 
-import atexit
-import importlib
 import os
 import signal
 import socket
@@ -17,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.util import Finalize
 from typing import Protocol
 
 from facedistill.core.errors import Interrupted
@@ -172,21 +171,25 @@ class Worker(Protocol):
 
 _workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 """Those that this process has started."""
+_ending: list[Finalize] = []
+"""What ends them, once there is one."""
+_BEFORE_WAITING = 0
+"""From this priority on, what is to be done comes before `multiprocessing` waits for processes."""
 
 
 def start_worker(process: Worker) -> None:
     """Start a process that leaves signals to this one, and goes when this one goes.
 
     `multiprocessing` asks processes that are left at the end to go by SIGTERM, which they ignore,
-    and waits for them. One can be left where a signal came while it was started.
+    and waits for them. One can be left where a signal came while it was started. Those of a process
+    that is itself one of `multiprocessing`, as a run of a comparison, end with it too.
 
     Args:
         process: Begins with `leave_signals_to_parent`.
     """
-    # Importing it registers what it does at the end; what is registered later is done earlier.
-    importlib.import_module("multiprocessing.util")
-    atexit.unregister(_end_workers)
-    atexit.register(_end_workers)
+    if not _ending:
+        # `atexit` would not do: a process that `multiprocessing` started leaves without it.
+        _ending.append(Finalize(None, _end_workers, exitpriority=_BEFORE_WAITING))
     _workers.add(process)
     with signals_blocked():
         process.start()
@@ -201,6 +204,7 @@ def _end_workers() -> None:
 def _forget_workers() -> None:
     """A forked process has started none."""
     _workers.clear()
+    _ending.clear()
 
 
 def leave_signals_to_parent() -> None:

@@ -171,8 +171,8 @@ def require_crops_only(out: Path, overwrite: bool) -> None:
     if not out.exists() or (out / MARK).is_file() or (out.is_dir() and not any(out.iterdir())):
         return
     raise FacedistillError(
-        f"{out} was not written by `facedistill prepare` with --detect or --align, so nothing there "
-        "is overwritten: give another folder"
+        f"{out} was not written by `facedistill prepare` with --detect or --align, so nothing "
+        "there is overwritten: give another folder"
     )
 
 
