@@ -46,7 +46,9 @@ def step_sampled_rows(optimizer: torch.optim.Optimizer) -> None:
             state = optimizer.state[parameter]
             for name, value in state.items():
                 if _is_like(value, parameter):
-                    whole.setdefault(name, torch.zeros_like(data))[rows] = value
+                    if name not in whole:
+                        whole[name] = torch.zeros_like(data)
+                    whole[name][rows] = value
             state.update(whole)
             data[rows] = parameter.data
             parameter.grad = None
