@@ -11,7 +11,7 @@ With n identities here, K centres each of D dimensions, s numbers that the optim
 weight (AdamW 2, SGD 1), sample rate r and B images:
 
     weights and what is remembered of them   4 n K D (1 + s)
-    gradient, without sampling               4 n K D
+    gradient, its two parts and their sum    4 n K D 3, without sampling
     rows, their gradient and state, sampled  4 r n K D (2 + s)
     scores                                   4 r n B SCORES
 """
@@ -38,7 +38,7 @@ def predicted(options: argparse.Namespace) -> float:
     """Return the bytes that the formula gives."""
     weight = 4 * options.identities * options.dimension
     rate, remembered = options.sample_rate, REMEMBERED[options.optimizer]
-    passing = weight if rate == 1 else rate * weight * (2 + remembered)
+    passing = 3 * weight if rate == 1 else rate * weight * (2 + remembered)
     scores = 4 * rate * options.identities * options.batch_size * SCORES
     return weight * (1 + remembered) + passing + scores
 
