@@ -23,6 +23,7 @@ import torch
 from process import LIMIT, Command, Process, differences, run_unbroken
 
 from facedistill.core.progress import progress_bar
+from facedistill.distill.bank.unfinished_shard import kept_images
 
 LOOSE = "procedural:identities=40,images=20,size=48,loose=1"
 PAIRS = "procedural:identities=60,images=6,size=32,first_identity=900"
@@ -172,9 +173,8 @@ def _true_of_run(out: Path, line: str) -> bool:
 
 
 def _true_of_embed(out: Path, line: str) -> bool:
-    counted = re.search(r"finished shards in .*: (\d+)", line)
-    shards = sum(1 for _ in out.glob("rows-*.npy"))
-    return shards == (int(counted[1]) if counted else 0)
+    counted = re.search(r"([\d,]+) of [\d,]+ images are kept", line)
+    return kept_images(out)[0] == (int(counted[1].replace(",", "")) if counted else 0)
 
 
 def _true_of_comparison(out: Path, line: str) -> bool:

@@ -10,6 +10,7 @@ from facedistill.cli.app import main
 from facedistill.cli.stopping import files_written
 from facedistill.core.signals import STOP_SIGNALS
 from facedistill.data import open as opening
+from facedistill.distill.bank.format import BankInfo, write_info
 from facedistill.evaluation import evaluate as evaluating
 from facedistill.experiments import preparation
 from facedistill.experiments.build import training_data
@@ -74,13 +75,17 @@ def test_an_evaluation_that_is_stopped_says_what_it_has_written(story, monkeypat
     assert line == "stopped, nothing is written: run the same command again"
 
 
-def test_an_embedding_that_is_stopped_counts_its_shards(story, tmp_path, monkeypatch, stopped):
-    for shard in range(2):
-        (tmp_path / f"rows-0000{shard}.npy").touch()
+def test_an_embedding_that_is_stopped_counts_its_images(story, tmp_path, monkeypatch, stopped):
+    info = BankInfo("t", "t.onnx", "d", "faces", count=11, dimension=4, rows=4)
+    write_info(tmp_path, info)
+    (tmp_path / "rows-00000.npy").touch()
+    (tmp_path / "part-00001-0000003.npy").touch()
     monkeypatch.setattr(opening, "open_dataset", sending(signal.SIGTERM))
     teacher = story / "student.onnx"
     line = stopped("embed", "--teacher", teacher, "--data", FACES, "--out", tmp_path)
-    assert line == f"stopped, finished shards in {tmp_path}: 2; run the same command to go on"
+    assert line == (
+        f"stopped, 7 of 11 images are kept in {tmp_path}: run the same command again to go on"
+    )
 
 
 def test_what_was_written_before_the_signal_is_said_to_be_written(

@@ -35,11 +35,13 @@ EXAMPLES = (
 
 
 def _standing(out: Path, **_: Any) -> Callable[[], str]:
+    from facedistill.distill.bank.unfinished_shard import kept_images
+
     def standing() -> str:
-        shards = sum(1 for _ in out.glob("rows-*.npy"))
-        if not shards:
+        kept, count = kept_images(out)
+        if not kept:
             return f"stopped, nothing is saved in {out}: {AGAIN}"
-        return f"stopped, finished shards in {out}: {shards}; run the same command to go on"
+        return f"stopped, {kept:,} of {count:,} images are kept in {out}: {AGAIN} to go on"
 
     return standing
 
@@ -118,6 +120,10 @@ def embed(
     from facedistill.data.open import open_dataset
     from facedistill.data.stored_orientation import warn_of_turned
     from facedistill.distill.bank.making import embed_teacher, import_embeddings
+    from facedistill.distill.bank.unfinished_shard import kept_images
+    from facedistill.experiments.teacher_accuracy import measure_teacher
+    from facedistill.experiments.teacher_feeding import check_teacher
+    from facedistill.models.files.open_network import carries_input
     from facedistill.models.inference import BATCH
 
     # Holes in the labels are no matter here: a bank goes by the images' keys.
@@ -130,7 +136,12 @@ def embed(
     if files:
         bank = import_embeddings(Path(files[0]), dataset, out, flipped=flipped, licence=licence)
     else:
+        assert teacher is not None
         network = opened_network(teacher, color, size, mean, std, prompts, output)
+        if not any(kept_images(out)):
+            check_teacher(
+                network, dataset, fixed=prompts is not None or carries_input(teacher, network)
+            )
         with naming_all_damaged(dataset, workers):
             bank = embed_teacher(
                 network,
@@ -148,6 +159,11 @@ def embed(
         f"{out}: {len(bank):,} embeddings of {bank.info.dimension} dimensions{kept}, "
         f"views {' and '.join(bank.info.views)}, by {bank.info.teacher_name}"
     )
+    accuracy = measure_teacher(bank, dataset)
+    if accuracy:
+        echo(f"teacher's accuracy: {accuracy.text()}")
+    else:
+        echo("teacher's accuracy: not known, the labels give hardly any pairs of images")
     if len(dataset) < whole:
         echo("the bank is of the images that are whole: pack these to train on them")
         echo_next(("prepare", data, "--pack", "--skip", "--out", f"{out}-faces"))

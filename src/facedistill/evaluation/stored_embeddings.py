@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from facedistill.core.errors import FacedistillError
+from facedistill.data.dataset import FaceDataset
 from facedistill.data.formats.npy import Rows, open_embeddings
+from facedistill.distill.bank.bank import Bank
 from facedistill.evaluation.options import EvaluationOptions
 
 
@@ -82,6 +84,19 @@ def open_stored(path: str | Path, flipped: str | Path | None = None) -> StoredEm
             "both must hold the same images"
         )
     return StoredEmbeddings(str(path), plain, mirrored)
+
+
+def of_bank(bank: Bank, faces: FaceDataset) -> StoredEmbeddings:
+    """Return what a bank has of faces, a row for each, of the length that the teacher gave them.
+
+    Raises:
+        FacedistillError: If an image is not in the bank.
+    """
+    rows = bank.rows_of(faces)
+    flipped = None
+    if "flipped" in bank.info.views:
+        flipped = bank.raw_embeddings(rows, np.ones(len(rows), np.bool_))
+    return StoredEmbeddings(bank.info.teacher_name, bank.raw_embeddings(rows), flipped)
 
 
 def _open(path: Path) -> Rows:

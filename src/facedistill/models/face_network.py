@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,16 @@ class FaceNetwork(nn.Module):
     def landmark_points(self) -> int | None:
         """P, the number of points of its landmark head; None without one."""
         return self.landmark_head.points if self.landmark_head else None
+
+    @contextmanager
+    def fed(self, input: InputSpec) -> Iterator[None]:
+        """Feed it otherwise for a while: in another colour order or normalisation."""
+        own = self.preprocess
+        self.preprocess = Preprocess(input).to(self.device)
+        try:
+            yield
+        finally:
+            self.preprocess = own
 
     def weights(self) -> dict[str, Tensor]:
         """Return all weights and statistics by name, those of the landmark head with a prefix."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,21 @@ class OnnxNetwork:
             torch.from_numpy(embedding),
             landmarks=torch.from_numpy(landmarks[0]) if wanted else None,
         )
+
+    @contextmanager
+    def fed(self, input: InputSpec) -> Iterator[None]:
+        """Feed it otherwise for a while: in another colour order or normalisation."""
+        own = self.input, self._preprocess
+        self.input, self._preprocess = input, Preprocess(input)
+        try:
+            yield
+        finally:
+            self.input, self._preprocess = own
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether the graph takes pixels as they are, which nothing can normalise before it."""
+        return self._entry.raw
 
     def locate(self, images: Tensor | np.ndarray) -> Tensor:
         """Return the landmarks (B, P, 2) of faces in loose crops, fractions of the image's side.

@@ -12,6 +12,7 @@ import pytest
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank.bank import Bank
 from facedistill.distill.bank.format import read_info, shard_path, write_info
+from facedistill.distill.bank.unfinished_shard import kept_images, parts
 from facedistill.distill.bank.writing import import_bank
 from tests import child_process
 from tests.child_process import Child
@@ -77,6 +78,59 @@ def test_a_broken_off_embed_goes_on_to_the_same_bytes(faces, tmp_path, unbroken,
 
     embed_bank(count, faces, folder, info=info, batch_size=2)
     assert sum(asked) == 2 * (10 - 4 * done)
+    assert content(folder) == unbroken
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_rows_of_an_unfinished_shard_are_kept(faces, tmp_path, unbroken, batch_size):
+    left = 3
+
+    def fragile(images):
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        return embed(images)
+
+    folder, info = tmp_path / "b", info_of(faces, views=("plain",))
+    embed_bank(embed, faces, tmp_path / "whole", info=info, batch_size=batch_size)
+    with pytest.raises(KeyboardInterrupt):
+        embed_bank(fragile, faces, folder, info=info, batch_size=batch_size, seconds=0)
+    kept = {1: 3, 2: 6, 3: 7}[batch_size]
+    assert kept_images(folder) == (kept, 10)
+    with pytest.raises(FacedistillError, match="unfinished"):
+        Bank(folder)
+    asked = []
+
+    def count(images):
+        asked.append(len(images))
+        return embed(images)
+
+    embed_bank(count, faces, folder, info=info, batch_size=batch_size, seconds=0)
+    assert sum(asked) == 10 - kept
+    assert content(folder) == content(tmp_path / "whole")
+    assert kept_images(folder) == (10, 10)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "other"])
+def test_kept_rows_that_are_damaged_are_embedded_again(faces, tmp_path, unbroken, damage):
+    folder, info = tmp_path / "b", info_of(faces)
+    calls = count(1)
+
+    def fragile(images):
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+        return embed(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_bank(fragile, faces, folder, info=info, batch_size=2, seconds=0)
+    (part,) = parts(folder)
+    content_of_part = bytearray(part.read_bytes())
+    content_of_part[-20] ^= 4
+    damaged = {"flipped": content_of_part, "cut": content_of_part[:-9], "empty": b"", "other": b"x"}
+    part.write_bytes(damaged[damage])
+    with pytest.warns(UserWarning, match=r"part-00000-0000002\.npy.*embedded again"):
+        embed_bank(embed, faces, folder, info=info, batch_size=2)
     assert content(folder) == unbroken
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -34,8 +34,44 @@ InputColor = Annotated[
     Color | None, typer.Option("--color", help="Of a foreign network that does not say.")
 ]
 InputSize = Annotated[int | None, typer.Option("--size", help="Side of its input, in pixels.")]
-InputMean = Annotated[float | None, typer.Option("--mean", help="Subtracted, 0..255.")]
-InputStd = Annotated[float | None, typer.Option("--std", help="Divided by, 0..255.")]
+
+
+class Channels(NamedTuple):
+    """A number for each channel, in the network's own colour order."""
+
+    first: float
+    second: float
+    third: float
+
+    @classmethod
+    def parse(cls, text: str | Channels) -> Channels:
+        """Read one number for all channels, or three with commas between them."""
+        if isinstance(text, Channels):
+            return text
+        numbers = [float(part) for part in text.split(",")]
+        if len(numbers) not in (1, 3):
+            raise ValueError("one number, or three with commas between them")
+        return cls(*(numbers * 3 if len(numbers) == 1 else numbers))
+
+
+InputMean = Annotated[
+    Channels | None,
+    typer.Option(
+        "--mean",
+        parser=Channels.parse,
+        metavar="NUMBER[,NUMBER,NUMBER]",
+        help="Subtracted, 0..255; one for all channels, or one for each.",
+    ),
+]
+InputStd = Annotated[
+    Channels | None,
+    typer.Option(
+        "--std",
+        parser=Channels.parse,
+        metavar="NUMBER[,NUMBER,NUMBER]",
+        help="Divided by, 0..255; likewise.",
+    ),
+]
 EmbeddingOutput = Annotated[
     str | None,
     typer.Option(

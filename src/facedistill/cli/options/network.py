@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from facedistill.cli.options.arguments import Color
+from facedistill.cli.options.arguments import Channels, Color
 from facedistill.core.errors import FacedistillError
 
 
@@ -13,8 +13,8 @@ def opened_network(
     path: Path | None,
     color: Color | None = None,
     size: int | None = None,
-    mean: float | None = None,
-    std: float | None = None,
+    mean: Channels | None = None,
+    std: Channels | None = None,
     prompts: Path | None = None,
     output: str | None = None,
 ) -> Any:
@@ -29,8 +29,8 @@ def opened_network(
     stated = StatedInput(
         size=size,
         color=color.value if color else None,
-        mean=None if mean is None else (mean,) * 3,
-        std=None if std is None else (std,) * 3,
+        mean=mean,
+        std=std,
     )
     network = open_network(path, input=stated, device=best_device(), output=output)
     if prompts is None:

@@ -7,6 +7,7 @@ A bank is a folder:
                             other: keys, and per view the unit embeddings (fp16), their norms and
                             a checksum of each row; where pixels are kept, also each image's
                             pixel features (fp16) and a checksum of theirs
+    part-00003-0001024.npy  the first rows of a shard that is not finished (`unfinished_shard`)
 
 Columns are contiguous, so that reading all keys of a large bank reads the keys only. Rows have a
 checksum each, so that what is read is checked, and nothing else need be.
@@ -25,6 +26,7 @@ import numpy as np
 
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Estimate
 from facedistill.core.missing_files import missing
 from facedistill.core.regular_files import open_regular
 from facedistill.data.sample import KEY_BYTES
@@ -61,6 +63,23 @@ class StoredPixels:
 
 
 @dataclass(frozen=True)
+class StoredAccuracy:
+    """How well the teacher tells the labels of a bank's images apart.
+
+    Attributes:
+        estimate: Accuracy on pairs drawn of the labels, 0..1, with its interval.
+        pairs: How many, half of them mated.
+    """
+
+    estimate: Estimate
+    pairs: int
+
+    def text(self) -> str:
+        """Return the figure as text: `96.55 % (95.90 to 97.10) on 6,000 pairs of its labels`."""
+        return f"{self.estimate.percent()} on {self.pairs:,} pairs drawn of the labels"
+
+
+@dataclass(frozen=True)
 class BankInfo:
     """What `bank.json` says.
 
@@ -77,6 +96,7 @@ class BankInfo:
         licence: Licence of the teacher, `unknown` unless stated.
         format: Version of this layout.
         pixels: The teacher's last pixel features, where they are kept too; None where not.
+        accuracy: The teacher's, on the labels of the images; None where it is not known.
     """
 
     teacher: str
@@ -90,16 +110,18 @@ class BankInfo:
     licence: str = "unknown"
     format: int = FORMAT
     pixels: StoredPixels | None = None
+    accuracy: StoredAccuracy | None = None
 
     @property
     def essence(self) -> dict[str, Any]:
-        """The fields that decide what the rows hold: all but names and licence."""
-        described = ("teacher_name", "dataset_name", "licence")
+        """The fields that decide what the rows hold: all but names, licence and accuracy."""
+        described = ("teacher_name", "dataset_name", "licence", "accuracy")
         return {key: value for key, value in self.to_dict().items() if key not in described}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `bank.json` holds; a bank without pixels does not speak of them."""
-        return {k: v for k, v in asdict(self).items() if k != "pixels" or v is not None}
+        """Return what `bank.json` holds; of pixels and accuracy only where they are known."""
+        absent = {key for key in ("pixels", "accuracy") if getattr(self, key) is None}
+        return {key: value for key, value in asdict(self).items() if key not in absent}
 
     @property
     def row_bytes(self) -> int:
@@ -218,7 +240,9 @@ def read_info(folder: Path) -> BankInfo:
         raw = json.loads(text)
         views, kept = tuple(raw["views"]), raw.get("pixels")
         pixels = None if kept is None else StoredPixels(**kept)
-        info = BankInfo(**{**raw, "views": views, "pixels": pixels})
+        measured = raw.get("accuracy")
+        accuracy = None if measured is None else _accuracy(measured)
+        info = BankInfo(**{**raw, "views": views, "pixels": pixels, "accuracy": accuracy})
         _check(info)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise FacedistillError(f"{path} is damaged ({error}): embed again") from error
@@ -245,6 +269,15 @@ def _check(info: BankInfo) -> None:
         _check_pixels(info.pixels)
     if not fits_shard(info):
         raise ValueError(f"rows are {info.rows}, a shard would be over 2 GB")
+
+
+def _accuracy(measured: dict[str, Any]) -> StoredAccuracy:
+    accuracy = StoredAccuracy(Estimate.from_dict(measured["estimate"]), measured["pairs"])
+    if not 0 <= accuracy.estimate.value <= 1:
+        raise ValueError(f"accuracy is {accuracy.estimate.value!r}")
+    if type(accuracy.pairs) is not int or accuracy.pairs < 1:
+        raise ValueError(f"pairs are {accuracy.pairs!r}")
+    return accuracy
 
 
 def _check_pixels(pixels: StoredPixels) -> None:

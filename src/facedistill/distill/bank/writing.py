@@ -1,12 +1,13 @@
 """Filling banks.
 
-Each shard appears by a rename when all of its rows are known, so a killed `embed` goes on from the
-last whole shard and two at once write the same bytes to the same place.
+Each shard appears by a rename when all of its rows are known; until then its rows are kept every
+half minute. A killed `embed` goes on from there, and two at once write the same bytes to the same
+place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,12 @@ from facedistill.distill.bank.format import (
     shard_path,
     write_info,
 )
+from facedistill.distill.bank.unfinished_shard import (
+    SECONDS,
+    UnfinishedShard,
+    new_table,
+    parts,
+)
 from facedistill.models.inference import Inferred, Network, infer
 from facedistill.models.outputs import embedding_of
 
@@ -42,6 +49,7 @@ def embed_bank(
     info: BankInfo,
     batch_size: int = 64,
     workers: int = 0,
+    seconds: float = SECONDS,
 ) -> Bank:
     """Fill a bank with a teacher's embeddings, going on where an earlier call was cut off.
 
@@ -52,6 +60,7 @@ def embed_bank(
         info: What the bank will say of itself.
         batch_size: Images per forward pass.
         workers: Processes that read and decode ahead; 0 does it in this one.
+        seconds: Between two times at which the rows of an unfinished shard are kept.
 
     Returns:
         The finished bank.
@@ -67,8 +76,11 @@ def embed_bank(
         task = progress.add_task("embed", total=info.count, note="")
         progress.advance(task, info.count - sum(len(info.shard_rows(s)) for s in todo))
         for shard in todo:
-            table, indices = _new_table(info, shard), info.shard_rows(shard)
+            unfinished = UnfinishedShard(folder, shard, info, seconds)
+            indices, begin = info.shard_rows(shard), unfinished.done
             places = _Places(dataset, indices.start)
+            progress.advance(task, begin)
+            indices = indices[begin:]
             with closing(read_in_order(dataset.__getitem__, indices, workers)) as samples:
                 for batch in infer(
                     network,
@@ -79,9 +91,13 @@ def embed_bank(
                     batch_size=batch_size,
                     flip="flipped" in info.views,
                 ):
-                    _fill(table, batch, places, info)
+                    _fill(unfinished.table, begin, batch, places, info)
                     progress.advance(task, len(batch.items))
-            _write_shard(folder, shard, table, info)
+                    if unfinished.advance(len(batch.items)):
+                        _write_beside(folder, info, unfinished.keep)
+            _write_shard(folder, shard, unfinished.table, info)
+    for path in parts(folder):
+        path.unlink(missing_ok=True)
     return Bank(folder)
 
 
@@ -120,7 +136,7 @@ def import_bank(
     with progress_bar("images") as progress:
         task = progress.add_task("import", total=info.count, note="")
         for shard in range(info.shards):
-            table, indices = _new_table(info, shard), info.shard_rows(shard)
+            table, indices = new_table(info, shard), info.shard_rows(shard)
             table["key"] = stack_keys([dataset.key(i) for i in indices])
             for view, values in columns.items():
                 part = values[indices.start : indices.stop]
@@ -182,7 +198,7 @@ def _checked(folder: Path, info: BankInfo) -> BankInfo:
 
 
 def _has_shards(folder: Path) -> bool:
-    return any(folder.glob("rows-*.npy"))
+    return any(folder.glob("rows-*.npy")) or any(folder.glob("part-*.npy"))
 
 
 def _continued(folder: Path, info: BankInfo) -> BankInfo:
@@ -206,12 +222,6 @@ def _finished(folder: Path, shard: int, info: BankInfo) -> bool:
     return True
 
 
-def _new_table(info: BankInfo, shard: int) -> np.ndarray:
-    table = np.zeros(1, info.shard_type(shard))
-    table["bank"] = info.mark
-    return table
-
-
 def _of_one_size(
     samples: Iterator[Sample | FacedistillError], name: str
 ) -> Iterator[Sample | FacedistillError]:
@@ -229,9 +239,11 @@ def _of_one_size(
         yield sample
 
 
-def _fill(table: np.ndarray, batch: Inferred[Sample], places: _Places, info: BankInfo) -> None:
-    """Put a batch's keys, embeddings and pixels into its rows of a shard."""
-    rows = slice(batch.start, batch.start + len(batch.items))
+def _fill(
+    table: np.ndarray, begin: int, batch: Inferred[Sample], places: _Places, info: BankInfo
+) -> None:
+    """Put a batch's keys, embeddings and pixels into its rows of a shard, the first at `begin`."""
+    rows = slice(begin + batch.start, begin + batch.start + len(batch.items))
     table["key"][0, rows] = stack_keys([sample.key for sample in batch.items])
     for view, outputs in (("plain", batch.outputs), ("flipped", batch.mirrored)):
         if outputs is not None:
@@ -292,10 +304,19 @@ def _store_pixels(
     table[f"{view}_pixels_sum"][0, rows] = pixel_sums(numbers, table["key"][0, rows], target)
 
 
-def _write_shard(folder: Path, shard: int, table: np.ndarray, info: BankInfo) -> None:
+def _write_beside(folder: Path, info: BankInfo, write: Callable[[], None]) -> None:
+    """Write rows of a bank, and before the first what the bank says of itself."""
     # Another process may have begun another bank there meanwhile.
     info = _checked(folder, info)
     if not _has_shards(folder):
         write_info(folder, info)
-    with atomic_path(shard_path(folder, shard)) as temporary, temporary.open("wb") as file:
+    write()
+
+
+def _write_shard(folder: Path, shard: int, table: np.ndarray, info: BankInfo) -> None:
+    _write_beside(folder, info, lambda: _save_shard(shard_path(folder, shard), table))
+
+
+def _save_shard(path: Path, table: np.ndarray) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, table, allow_pickle=False)

@@ -63,3 +63,16 @@ def open_network(
     if not suffix and not path.exists():
         raise FacedistillError(f"{path} does not exist")
     raise FacedistillError(f"{path}: a network is a {', '.join(NETWORKS)} file")
+
+
+def carries_input(path: Path, network: FaceNetwork | OnnxNetwork) -> bool:
+    """Whether a file says itself how its network is fed, as all that facedistill writes do.
+
+    Args:
+        path: The file, or a run's folder.
+        network: What was opened from it.
+    """
+    if isinstance(network, OnnxNetwork):
+        return network.carried is not None
+    path = best_of(path)
+    return not is_checkpoint(path) and not is_plain(path)

@@ -192,6 +192,7 @@ def _describe_bank(bank: Bank, verify: bool) -> dict[str, Any]:
         "teacher": info.teacher_name,
         "teacher_fingerprint": info.teacher,
         "teacher_licence": info.licence,
+        **({"teacher_accuracy": info.accuracy.text()} if info.accuracy else {}),
         "dataset": info.dataset_name,
         "dataset_fingerprint": info.dataset,
     }

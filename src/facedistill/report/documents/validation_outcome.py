@@ -16,7 +16,7 @@ from facedistill.evaluation.protocols.pair_report import PairReport
 from facedistill.evaluation.protocols.pair_verification import PairProtocol
 from facedistill.evaluation.report import Report
 from facedistill.evaluation.statistics.bootstrap import compare_paired
-from facedistill.evaluation.stored_embeddings import StoredEmbeddings
+from facedistill.evaluation.stored_embeddings import of_bank
 
 _PREFIX = "validation."
 
@@ -120,7 +120,7 @@ def _teacher_rows(
 ) -> list[tuple[str, str]]:
     """Return the teacher's row and the difference, with its interval."""
     try:
-        stored = _embeddings(validation, teacher)
+        stored = of_bank(teacher.bank, validation.faces)
     except FacedistillError:
         return [("teacher", "the bank does not have these images")]
     options = EvaluationOptions(kfold=student.protocol, resamples=0)
@@ -134,13 +134,3 @@ def _teacher_rows(
         ("teacher (from the bank)", f"{100 * report.accuracy:.2f} %"),
         ("student - teacher", f"{points} percentage points"),
     ]
-
-
-def _embeddings(validation: PairSet, teacher: BankTeacher) -> StoredEmbeddings:
-    """Return what a bank has of the images of pairs, a row for each."""
-    bank = teacher.bank
-    rows = bank.rows_of(validation.faces)
-    flipped = None
-    if "flipped" in bank.info.views:
-        flipped = bank.raw_embeddings(rows, np.ones(len(rows), np.bool_))
-    return StoredEmbeddings(teacher.name, bank.raw_embeddings(rows), flipped)
