@@ -82,7 +82,7 @@ def test_a_teacher_that_is_fed_rightly_is_passed():
 
 def test_another_colour_order_that_separates_better_is_named():
     (line,) = warned(InputSpec(size=SIDE, color="BGR"))
-    assert "separates 74 faces of red faces better" in line
+    assert "separates 150 faces of red faces better" in line
     assert line.endswith("state its input, --color RGB --mean 127.5 --std 127.5")
 
 

@@ -33,8 +33,10 @@ nine does so once in 3,000 times."""
 
 _LIKELY = 2.0
 """Standard errors by which a feeding must be better to be gone on from: scales nearly alike are."""
-_SHARE = 8
-"""One face in so many: all ways of feeding together then take less time than the embedding."""
+_SHARE = 4
+"""One face in so many of a small set."""
+_GLANCE = 128
+"""Faces by which a feeding is given up that is worse as surely."""
 _FEWEST, _FEWEST_IDENTITIES = 64, 20
 _SEED = 0
 
@@ -74,7 +76,7 @@ def check_teacher(network: Network, faces: FaceDataset, *, fixed: bool) -> None:
     embeddings = _embedded(network, images)
     better = None
     if enough and not fixed and isinstance(network, Tried):
-        better = better_feeding(network, images, separations(embeddings))
+        better = better_feeding(network, images, embeddings)
     name = getattr(network, "name", "the teacher")
     remedy = f": state its input, {flags(better)}" if better else ""
     length = embedding_health(embeddings).mean_length
@@ -129,21 +131,26 @@ def separations(embeddings: np.ndarray) -> np.ndarray:
     return (mated - others.mean(axis=1)) / np.maximum(deviation, np.finfo(np.float32).eps)
 
 
-def better_feeding(network: Tried, images: np.ndarray, stated: np.ndarray) -> InputSpec | None:
+def better_feeding(network: Tried, images: np.ndarray, embeddings: np.ndarray) -> InputSpec | None:
     """Look for a colour order and scale that separate the same faces better.
 
     Args:
         network: The teacher.
         images: uint8 RGB (2 I, H, H, 3), the two images of an identity one after the other.
-        stated: float64 (I,), the separations as it is fed now.
+        embeddings: (2 I, D), of these images as it is fed now.
 
     Returns:
         The input that is better beyond chance; None where none is.
     """
+    stated = separations(embeddings)
     best, separation = network.input, stated
+    first = separations(embeddings[:_GLANCE])
     for spec in _other_inputs(network):
         try:
             with network.fed(spec):
+                glance = separations(_embedded(network, images[:_GLANCE]))
+                if standard_errors(glance - first) < -_LIKELY:
+                    continue
                 found = separations(_embedded(network, images))
         except FacedistillError:
             continue  # Fed so it gives nothing that can be compared.
