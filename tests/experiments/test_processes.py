@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+from facedistill.core.errors import Interrupted
+from facedistill.experiments import processes
 from facedistill.experiments.processes import (
     LOG,
     _end,
@@ -97,7 +99,21 @@ def test_runs_that_were_stopped_are_counted_by_what_they_have_left(tmp_path):
     for name in ("done/summary.json", "done/checkpoint.pt", "saved/checkpoint.pt"):
         (tmp_path / name).touch()
     note_error(tmp_path / "crashed", "no such bank")
-    assert _standing(jobs).startswith("runs finished: 1 of 4, with a checkpoint: 1; run the same")
+    trials = [each.trial for each in jobs]
+    assert _standing(trials).startswith("runs finished: 1 of 4, with a checkpoint: 1; run the same")
+
+
+def test_a_stop_counts_the_runs_that_an_earlier_call_has_finished(tmp_path, monkeypatch):
+    finished, left = job(tmp_path / "finished"), job(tmp_path / "left")
+    finished.trial.folder.mkdir()
+    (finished.trial.folder / "summary.json").touch()
+    process = Ended(-signal.SIGTERM)
+    process.sentinel, process.is_alive = 0, lambda: False
+    monkeypatch.setattr(processes, "_start", lambda *_: process)
+    monkeypatch.setattr(processes, "wait", lambda *_: None)
+    trials = [finished.trial, left.trial]
+    with pytest.raises(Interrupted, match="runs finished: 1 of 2, with a checkpoint: 0; run the"):
+        run_apart([left], 1, print, trials=trials)
 
 
 def test_a_process_sees_one_of_the_accelerators_that_this_one_sees(monkeypatch):
@@ -118,6 +134,7 @@ def test_a_process_sees_one_of_the_accelerators_that_this_one_sees(monkeypatch):
 
 def test_a_run_in_a_process_of_its_own_leaves_its_log_and_its_error(tmp_path):
     lines = []
-    run_apart([job(tmp_path / "run", tmp_path / "teacher")], 1, lines.append)
+    needy = job(tmp_path / "run", tmp_path / "teacher")
+    run_apart([needy], 1, lines.append, trials=[needy.trial])
     assert lines == [f"row, seed 3: needs {tmp_path / 'teacher'}, which has no result"]
     assert (tmp_path / "run" / LOG).exists()

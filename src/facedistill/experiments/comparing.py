@@ -117,7 +117,7 @@ def _run_missing(
     missing = [_job(trial, tasks) for trial in trials if not _is_done(trial, tasks)]
     say(f"{name}: {len(trials)} runs, {len(trials) - len(missing)} are finished")
     if jobs != 0:
-        run_apart(missing, jobs, say)
+        run_apart(missing, jobs, say, trials=trials)
         return
     for job in missing:
         attempt(job, say)

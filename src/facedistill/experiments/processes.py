@@ -30,6 +30,7 @@ from facedistill.engine.checkpoint import CHECKPOINT
 from facedistill.engine.metrics_log import METRICS, read_metrics
 from facedistill.experiments.ownership import standing
 from facedistill.experiments.trial import Job, attempt, has_result, note_error, read_error
+from facedistill.recipe.comparison import Trial
 
 LOG = "log.txt"
 """What a run printed, in its folder."""
@@ -40,7 +41,9 @@ Running = dict[int, tuple[Job, SpawnProcess]]
 """By the number of their place, jobs and their processes."""
 
 
-def run_apart(jobs: Sequence[Job], places: int | None, say: Say) -> None:
+def run_apart(
+    jobs: Sequence[Job], places: int | None, say: Say, *, trials: Sequence[Trial]
+) -> None:
     """Keep every device busy with one process, until nothing is left to run.
 
     A run waits for those it needs. A process that dies takes none with it.
@@ -50,6 +53,8 @@ def run_apart(jobs: Sequence[Job], places: int | None, say: Say) -> None:
         places: Processes at a time; by default one per accelerator, or one on a CPU. They share
             the threads of this process.
         say: Takes a line when a run ends.
+        trials: All runs of the comparison, those of `jobs` and those that an earlier call has
+            finished: a stop says how many of them have a result.
 
     Raises:
         Interrupted: After SIGTERM, SIGHUP or Ctrl-C to this process or to a run; runs that made
@@ -70,13 +75,13 @@ def run_apart(jobs: Sequence[Job], places: int | None, say: Say) -> None:
             progress.update(bar, note=", ".join(_where(job) for job, _ in running.values()))
             if stop.received:
                 _stop(running)
-                raise Interrupted(f"stopped, {_standing(jobs)}")
+                raise Interrupted(f"stopped, {_standing(trials)}")
             for place, (job, process) in list(running.items()):
                 if not process.is_alive():
                     del running[place]
                     if _was_stopped(process):
                         _stop(running)
-                        raise Interrupted(f"{job.trial.title} was stopped, {_standing(jobs)}")
+                        raise Interrupted(f"{job.trial.title} was stopped, {_standing(trials)}")
                     _end(job, process)
                     say(f"{job.trial.title}: {read_error(job.trial.folder) or 'done'}")
                     progress.advance(bar)
@@ -172,15 +177,13 @@ def _stop(running: Running) -> None:
         raise
 
 
-def _standing(jobs: Sequence[Job]) -> str:
-    """Say what runs that were stopped have left, and what to do next."""
-    done = [has_result(job.trial.folder) for job in jobs]
-    saved = [
-        not finished and (job.trial.folder / CHECKPOINT).exists()
-        for job, finished in zip(jobs, done, strict=True)
-    ]
+def _standing(trials: Sequence[Trial]) -> str:
+    """Say what runs of a comparison that was stopped have left, and what to do next."""
+    folders = [trial.folder for trial in trials]
+    done = [folder for folder in folders if has_result(folder)]
+    saved = [folder for folder in folders if folder not in done and (folder / CHECKPOINT).exists()]
     return (
-        f"runs finished: {sum(done)} of {len(jobs)}, with a checkpoint: {sum(saved)}; run the "
+        f"runs finished: {len(done)} of {len(folders)}, with a checkpoint: {len(saved)}; run the "
         "same command to go on"
     )
 
