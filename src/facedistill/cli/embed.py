@@ -166,10 +166,16 @@ def embed(
         echo("teacher's accuracy: not known, the labels give hardly any pairs of images")
     if len(dataset) < whole:
         echo("the bank is of the images that are whole: pack these to train on them")
-        echo_next(("prepare", data, "--pack", "--skip", "--out", f"{out}-faces"))
+        of_list = () if root is None else ("--root", root)
+        echo_next(("prepare", data, *of_list, "--pack", "--skip", "--out", f"{out}-faces"))
         return
-    keys = ("--set", f"data.train={data}", "--set", f"teacher.bank={out}")
-    echo_next(("distill", "fcd", *keys, "--out", "runs/student"))
+    keys = [f"data.train={data}", f"teacher.bank={out}"]
+    if root is not None:
+        keys.append(f"data.root={root}")
+    if skip:  # Files that are missing, which the data set has left out when it was opened.
+        keys.append("data.on_error=skip")
+    words = [word for key in keys for word in ("--set", key)]
+    echo_next(("distill", "fcd", *words, "--out", "runs/student"))
 
 
 def _check_partners(
