@@ -19,6 +19,7 @@ from facedistill.experiments.folder import claim
 from facedistill.experiments.run import run
 from facedistill.models.face_network import FaceNetwork
 from facedistill.models.files.model_file import load_model, save_model
+from facedistill.recipe import training_length
 from facedistill.recipe.loading import load_recipe, shipped_recipes
 from facedistill.runtime.input_spec import InputSpec
 from tests import child_process
@@ -315,6 +316,14 @@ def test_maps_at_the_ends_of_stages_are_learned_from_a_cnn(tmp_path):
         assert record["at"] == pytest.approx(record["at.last"] + record["at.last_1"])
         assert record["loss"] == pytest.approx(record["at"] + record["fitnet"])
         assert min(record["at.last"], record["at.last_1"], record["fitnet"]) > 0
+
+
+def test_a_run_begins_by_saying_what_the_length_came_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_length, "LEAST_STEPS", 100)
+    said = []
+    recipe = tiny_recipe("training.epochs=auto", "training.steps=null")
+    assert run(recipe, tmp_path / "run", said.append).steps == 100
+    assert said[0].endswith("; 100 steps (25 epochs, by training.epochs: auto)")
 
 
 # Those of whole_runs/test_transfer.py run there, one after the other.

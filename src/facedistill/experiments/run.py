@@ -261,7 +261,15 @@ class Run:
         teacher = f", distilled from {own.name}" if own else ""
         marked = recipe.student.landmarks is not None
         faces = f"{recipe.student.network} on {_faces_line(self.faces, marked)}"
-        return f"{recipe.name}: {faces}{teacher}; {self.options.steps:,} steps"
+        return f"{recipe.name}: {faces}{teacher}; {self._length_text()}"
+
+    def _length_text(self) -> str:
+        """Return how long it trains, and what `epochs: auto` came to."""
+        training, steps = self.recipe.training, self.options.steps
+        if training.steps or training.epochs != "auto":
+            return f"{steps:,} steps"
+        epochs = steps / self.fit.loader.order.steps_per_epoch
+        return f"{steps:,} steps ({epochs:,.0f} epochs, by training.epochs: auto)"
 
 
 @contextmanager

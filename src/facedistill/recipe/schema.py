@@ -9,8 +9,12 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from facedistill.core.suggestion import did_you_mean
 from facedistill.recipe.data_recipe import DataRecipe
@@ -167,10 +171,16 @@ class ScheduleRecipe(Section):
         return self
 
 
+EpochCount = Annotated[float, Field(gt=0)]
+
+
 class TrainingRecipe(Section):
     """The loop."""
 
-    epochs: float = Field(10, gt=0, description="length")
+    epochs: EpochCount | Literal["auto"] = Field(
+        10.0,
+        description="length; auto: 20, or what 2,000 steps are of a set for which that is more",
+    )
     steps: int | None = Field(None, gt=0, description="length in steps instead, which wins")
     batch_size: int = Field(128, ge=2, description="per optimiser step, over all processes")
     accumulate: int = Field(1, ge=1, description="micro-batches per optimiser step")
@@ -190,12 +200,26 @@ class TrainingRecipe(Section):
     )
     device: Literal["cpu", "cuda"] | None = Field(None, description="default: the best there is")
     checkpoint_minutes: float = Field(10, gt=0, description="minutes between checkpoints")
-    evaluate_every: float = Field(1.0, gt=0, description="epochs between evaluations")
+    evaluate_every: float = Field(
+        1.0,
+        gt=0,
+        description="epochs between evaluations; where `epochs: auto` makes them more than 20, "
+        "twentieths of the run",
+    )
     evaluate_steps: int | None = Field(None, ge=1, description="steps between them instead")
     log_every: int = Field(20, ge=1, description="steps between lines of metrics.jsonl")
     tensorboard: bool = Field(
         False, description="write event files too; needs the extra `tensorboard`"
     )
+
+    @field_validator("epochs", mode="wrap")
+    @classmethod
+    def _count_or_auto(cls, value: Any, check: ValidatorFunctionWrapHandler) -> float | str:
+        try:
+            checked: float | str = check(value)
+        except ValidationError:
+            raise PydanticCustomError("length", "give a number above 0 or auto") from None
+        return checked
 
     @model_validator(mode="after")
     def _two_images_at_a_time(self) -> TrainingRecipe:

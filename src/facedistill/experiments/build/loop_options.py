@@ -10,6 +10,7 @@ from facedistill.engine.optimizer import create_optimizer
 from facedistill.engine.schedule import Schedule, create_schedule
 from facedistill.engine.step import TrainingStep
 from facedistill.recipe.schema import Recipe
+from facedistill.recipe.training_length import training_length
 
 
 def loop_options(recipe: Recipe, order: Order, data: str) -> LoopOptions:
@@ -21,12 +22,10 @@ def loop_options(recipe: Recipe, order: Order, data: str) -> LoopOptions:
         data: Fingerprint of that data.
     """
     training = recipe.training
-    per_epoch = order.steps_per_epoch
-    steps = training.steps or max(1, round(training.epochs * per_epoch))
+    steps, evaluate_every = training_length(training, order.steps_per_epoch)
     return LoopOptions(
         steps=steps,
-        evaluate_every=training.evaluate_steps
-        or max(1, round(training.evaluate_every * per_epoch)),
+        evaluate_every=evaluate_every,
         schedule=_schedule(recipe, steps),
         log_every=training.log_every,
         checkpoint_seconds=60 * training.checkpoint_minutes,
