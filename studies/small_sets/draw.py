@@ -3,8 +3,9 @@
     python studies/small_sets/draw.py FACES EMBEDDINGS.npy OUT
 
 FACES holds train.rec, EMBEDDINGS.npy the teacher's embedding of each of its images, in order.
-OUT/faces_300, faces_1000, ... get that many identities, five photos of each, and OUT/faces_300.npy, ...
-the teacher's embeddings of their images. The 200 identities that `studies.measure` holds out are in none.
+OUT/faces_300, faces_1000, ... get that many identities, five photos of each, and faces_300.npy, ...
+the teacher's embeddings of their images. The 200 identities that `studies.measure` holds out are in
+none.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ def standin(
 SETTINGS = [
     "data.train=procedural:identities=8,images=4,size=16",
     "data.validation_identities=0",
+    "data.augmentation={flip: 0.5}",
     "data.workers=0",
     "student.network=standin",
     "student.embedding_size=8",
