@@ -19,7 +19,8 @@ def length(steps_per_epoch, *settings):
         (["training.evaluate_steps=7"], 10, (2000, 7)),
         (["training.epochs=2"], 10, (20, 10)),
         (["training.epochs=0.01"], 10, (1, 10)),
-        (["training.steps=3"], 10, (3, 100)),
+        (["training.steps=3"], 10, (3, 10)),
+        (["training.steps=4000"], 10, (4000, 200)),
         (["training.steps=3", "training.epochs=2"], 10, (3, 10)),
     ],
 )

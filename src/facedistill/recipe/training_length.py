@@ -36,11 +36,9 @@ def training_length(training: TrainingRecipe, steps_per_epoch: int) -> TrainingL
         training: The recipe's.
         steps_per_epoch: Batches that the set gives, 1 or more.
     """
-    epoch: float = steps_per_epoch
-    epochs = training.epochs
-    if epochs == "auto":
-        epoch, epochs = max(steps_per_epoch, LEAST_STEPS / AUTO_EPOCHS), AUTO_EPOCHS
-    return TrainingLength(
-        training.steps or max(1, round(epochs * epoch)),
-        training.evaluate_steps or max(1, round(training.evaluate_every * epoch)),
-    )
+    auto = training.epochs == "auto"
+    epochs = AUTO_EPOCHS if training.epochs == "auto" else training.epochs
+    steps = training.steps or max(1, round(epochs * steps_per_epoch), LEAST_STEPS if auto else 1)
+    epoch = max(steps_per_epoch, steps / AUTO_EPOCHS) if auto else steps_per_epoch
+    every = max(1, round(training.evaluate_every * epoch))
+    return TrainingLength(steps, training.evaluate_steps or every)
