@@ -61,6 +61,12 @@ class Study:
         """Where its figures are."""
         return FOLDER / self.name / "result.json"
 
+    @property
+    def planned_seeds(self) -> int:
+        """How many seeds the comparison is to have."""
+        text = (FOLDER / self.name / "comparison.yaml").read_text("utf-8")
+        return len(yaml.safe_load(text)["seeds"])
+
 
 def studies() -> list[str]:
     """Return the names of all studies."""

@@ -48,3 +48,39 @@ def test_claims_that_do_not_follow_from_the_figures_are_found(result, tmp_path, 
     changed["runs"]["with_it"]["2"]["test TAR@1e-3"] += 0.1
     path.write_text(json.dumps(changed))
     assert page.stale_claims(study)
+
+
+@pytest.fixture
+def measured(result, tmp_path, monkeypatch):
+    """A study with a result, and a page that shows it."""
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(result))
+    monkeypatch.setattr(page.Study, "result_path", path)
+    monkeypatch.setattr(page.Study, "planned_seeds", 4)
+    monkeypatch.setattr(page.Study, "load", lambda name: STUDY)
+    return "Before.\n\n<!-- study made_up -->\nstale rows\n<!-- end of study -->\n\nAfter.\n"
+
+
+def test_a_page_has_the_tables_of_the_studies_that_it_names(measured):
+    filled = page.filled(measured)
+    assert filled.startswith("Before.\n\n<!-- study made_up -->\n\nSeeds 0, 1, 2, 3; mean and 95 %")
+    assert "| with_it - without | +4.00 (+2.70 to +5.30)" in filled
+    assert "(figures/study_made_up.png)" in filled
+    assert filled.endswith("\n<!-- end of study -->\n\nAfter.\n")
+    assert "stale rows" not in filled
+    assert page.filled(filled) == filled
+
+
+def test_seeds_that_are_missing_are_said(measured, result, monkeypatch):
+    assert "planned" not in page.seeds_line(STUDY, result["runs"])
+    monkeypatch.setattr(page.Study, "planned_seeds", 9)
+    assert page.seeds_line(STUDY, result["runs"]).endswith("Of 9 seeds planned these are finished.")
+
+
+def test_a_page_without_studies_stays_as_it_is():
+    assert page.filled("No study.\n") == "No study.\n"
+
+
+def test_a_study_without_a_result_is_said_to_have_none(measured, monkeypatch, tmp_path):
+    monkeypatch.setattr(page.Study, "result_path", tmp_path / "none.json")
+    assert "\nNo seed is finished yet; 4 are planned.\n" in page.filled(measured)

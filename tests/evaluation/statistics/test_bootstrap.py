@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from facedistill.core.errors import FacedistillError
+from facedistill.core.estimate import Interval
 from facedistill.evaluation.statistics import bootstrap as statistics
 from facedistill.evaluation.statistics.bootstrap import (
+    PairedComparison,
     bootstrap_clusters,
     bootstrap_mean,
     bootstrap_weights,
@@ -172,3 +174,11 @@ def test_clusters_are_resampled_whole():
     assert interval.high == pytest.approx(high, abs=0.05)
     assert (interval.over, interval.units) == ("identities", 10)
     assert interval == bootstrap_clusters(values, clusters, resamples=4000, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "< 0.001"), (9e-4, "< 0.001"), (0.0421, "= 0.042"), (1.0, "= 1")]
+)
+def test_a_p_value_is_never_written_as_nothing(value, text):
+    compared = PairedComparison(0.1, Interval(0.0, 0.2, "pairs", 9), value, 1, 0, 9)
+    assert compared.p_text == text

@@ -191,6 +191,11 @@ class PairedComparison:
         """The difference with its interval."""
         return Estimate(self.difference, self.interval)
 
+    @property
+    def p_text(self) -> str:
+        """The p-value as text: `= 0.042`, or `< 0.001`."""
+        return "< 0.001" if self.p_value < 0.001 else f"= {self.p_value:.2g}"
+
 
 def mcnemar_exact(first: np.ndarray, second: np.ndarray) -> float:
     """Return the exact two-sided McNemar p-value of two models' right decisions on the same pairs.

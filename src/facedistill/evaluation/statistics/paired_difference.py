@@ -163,5 +163,5 @@ def _best_tars(weights: np.ndarray, scores: np.ndarray, same: np.ndarray, far: f
 
 
 def _text(comparison: PairedComparison) -> str:
-    difference = comparison.estimate.percent(signed=True)
-    return f"{difference} (McNemar p {comparison.p_value:.2g})"
+    difference = comparison.estimate.text(2, scale=100, signed=True)
+    return f"{difference} percentage points (McNemar p {comparison.p_text})"

@@ -76,7 +76,7 @@ def _difference(difference: Any) -> Table:
         {
             "figure": name,
             "difference": compared.estimate,
-            "p": f"{compared.p_value:.2g}",
+            "p": compared.p_text.removeprefix("= "),
             "first": compared.only_first,
             "second": compared.only_second,
         }
