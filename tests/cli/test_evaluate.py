@@ -1,9 +1,11 @@
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from facedistill.core.errors import FacedistillError
 from facedistill.distill.bank.bank import Bank
@@ -54,6 +56,32 @@ def test_evaluate_perturbs_pairs_and_writes_a_report(story, tmp_path):
     (part,) = document["evaluations"]
     assert part["robustness"]["which"] == "one"
     assert "Hardest false accepts" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_evaluate_writes_the_score_of_every_pair(story, tmp_path):
+    model, path = story / "student" / "best.safetensors", tmp_path / "scores.csv"
+    sets = [
+        f"procedural:identities=12,images=4,size=32,first_identity=900,seed={n}" for n in (3, 4)
+    ]
+    text = call("evaluate", model, *sets, "--scores", path)
+    assert f"wrote {path}" in text
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    own = [row for row in rows if "seed=3" in row["set"]]
+    assert 0 < len(own) < len(rows)
+    scores = np.array([float(row["score"]) for row in own])
+    same = np.array([row["same"] == "1" for row in own])
+    ranked = stats.mannwhitneyu(scores[same], scores[~same]).statistic / (
+        same.sum() * (~same).sum()
+    )
+    (figures, _) = json.loads(call("evaluate", model, *sets, "--json"))
+    assert ranked == pytest.approx(figures["auc"]["value"], abs=1e-4)
+    assert sorted({int(row["fold"]) for row in own}) == list(range(10))
+    with pytest.raises(FacedistillError, match=r"scores\.csv.*--overwrite"):
+        call("evaluate", model, sets[0], "--scores", path)
+    with pytest.raises(FacedistillError, match="--scores"):
+        call("evaluate", model, sets[0], "--all-pairs", "--scores", tmp_path / "all.csv")
+    assert not (tmp_path / "all.csv").exists()
 
 
 def test_evaluate_compares_all_pairs_and_searches_among_distractors(story):

@@ -156,6 +156,13 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write report.html, report.md and report.json there."),
     ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Write the score of every listed pair, with its images and fold.",
+        ),
+    ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
@@ -197,11 +204,14 @@ def evaluate(
     require_present(model, embeddings, flipped, *sources, against, distractors, centre, prompts)
     require_outside(report, *sources, distractors, give="--report")
     require_outside(figures, *sources, distractors, give="--figures")
+    require_outside(scores, *sources, distractors, give="--scores")
     if detect and embeddings:
         raise FacedistillError("--detect finds faces for a network: give one, not --embeddings")
     finds = opened_detector(detect, detector)
     # From here on torch is imported.
     _check_written(report, figures, len(sources), overwrite)
+    if scores:
+        require_absent(scores, overwrite=overwrite, give="--scores")
     from facedistill.evaluation.centring import find_centre
     from facedistill.evaluation.evaluate import (
         check_saves_thresholds,
@@ -218,6 +228,7 @@ def evaluate(
         "prompts": prompts,
         "save_thresholds": save_thresholds,
         "figures": figures,
+        "scores": scores,
     }
     also = [name for name, value in asked.items() if value]
     protocols = [
@@ -249,6 +260,13 @@ def evaluate(
     else:
         echo("\n".join(evaluation.line() for evaluation in done))
     written: list[Path] = []
+    if scores:
+        from facedistill.report.documents.pair_score_table import write_scores
+
+        measured: list[Any] = [evaluation.report for evaluation in done]
+        pair_sets = [opened.pairset for opened in protocols]  # type: ignore[attr-defined]
+        write_scores(scores, measured, pair_sets)
+        written.append(scores)
     if figures:
         from facedistill.report.figures.landmark_figures import write_landmark_figures
 

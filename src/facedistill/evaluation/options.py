@@ -32,6 +32,7 @@ FLAGS = {
     "save_thresholds": "--save-thresholds",
     "prompts": "--prompts",
     "figures": "--figures",
+    "scores": "--scores",
 }
 """What the command line calls the options, and what else can be asked of a protocol."""
 

@@ -45,7 +45,7 @@ class PairProtocol(Protocol):
     takes = frozenset(
         {
             *("fars", "flip", "kfold", "folds", "mask", "mask_seed", "robustness", "groups"),
-            *("group_far", "against", "save_thresholds", "prompts", "centre"),
+            *("group_far", "against", "save_thresholds", "prompts", "centre", "scores"),
         }
     )
 
