@@ -87,6 +87,7 @@ OTHERWISE = {
     "recipe/loading.py": "recipes of the package",
     "runtime/detection.py": "OpenCV takes a path",
     "runtime/file_digest.py": "fills in the digest of the file that was just made",
+    "runtime/gallery/int8_product.py": "bytes in memory",
     "runtime/session.py": "ONNX Runtime takes a path, for what lies beside the file",
 }
 """Files with calls that open something else than what a user names, or after a look at it."""

@@ -17,6 +17,7 @@ from facedistill.experiments.comparing import run_comparison
 from facedistill.models.files.model_file import load_model
 from facedistill.recipe.comparison import load_comparison
 from facedistill.recipe.schema import PairsRecipe
+from facedistill.report.figures.figure_mark import SOFTWARE
 from tests import child_process
 from tests.child_process import call_command
 from tests.evaluation.pair_evaluation import evaluate_pairs
@@ -62,7 +63,9 @@ def test_two_recipes_of_two_seeds_are_run_once_and_measured_on_the_same_pairs(tm
     assert stronger.differences["drawn"]["plain"].value == pytest.approx(sum(differences) / 2)
 
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").rglob("*.*")}
-    (folders[1] / "saliency.png").write_bytes(b"drawn")
+    drawn = b"tEXtSoftware\0" + SOFTWARE.encode()
+    (folders[1] / "saliency.png").write_bytes(drawn)
+    (folders[1] / "theirs.png").write_bytes(b"drawn by somebody else")
     lines = []
     again = compare(tmp_path, TWO, lines.append)
     assert lines == ["comparison: 4 runs, 4 are finished"]

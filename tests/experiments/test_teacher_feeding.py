@@ -1,6 +1,7 @@
 import warnings
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -17,6 +18,8 @@ from facedistill.experiments.teacher_feeding import (
 )
 from facedistill.models.backbones.base import Backbone
 from facedistill.models.face_network import FaceNetwork
+from facedistill.models.files.open_network import carries_input
+from facedistill.models.onnx_network import OnnxNetwork
 from facedistill.runtime.input_spec import InputSpec
 
 SIDE = 8
@@ -95,9 +98,80 @@ def test_what_a_file_states_is_not_doubted():
     assert warned(InputSpec(size=SIDE, color="BGR"), fixed=True) == []
 
 
-def test_too_few_identities_say_nothing():
-    assert warned(InputSpec(size=SIDE, color="BGR"), RedFaces(19)) == []
-    assert warned(InputSpec(size=SIDE, color="BGR"), RedFaces(100, images=1)) == []
+@pytest.mark.parametrize("faces", [RedFaces(19), RedFaces(100, images=1)])
+def test_too_few_identities_are_said_to_be_too_few(faces):
+    assert warned(InputSpec(size=SIDE, color="BGR"), faces) == []
+    said = check_teacher(network(RIGHT), faces, fixed=False)
+    assert said.endswith("fewer than 20 identities have two images")
+    assert check_teacher(network(RIGHT), faces, fixed=True) is None
+
+
+class DamagedFaces(RedFaces):
+    """One image in ten does not decode, one in ten is of another size."""
+
+    def __getitem__(self, index):
+        if index % 10 == 3:
+            raise FacedistillError("damaged")
+        sample = super().__getitem__(index)
+        return sample._replace(image=sample.image[:5]) if index % 10 == 7 else sample
+
+
+def test_damaged_images_do_not_keep_others_from_being_tried():
+    (line,) = warned(InputSpec(size=SIDE, color="BGR"), DamagedFaces(200))
+    assert line.endswith("--color RGB --mean 127.5 --std 127.5")
+
+
+def test_images_that_are_not_square_are_said_to_be_untried():
+    class Wide(RedFaces):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return sample._replace(image=sample.image[:5])
+
+    assert "not tried" in check_teacher(network(RIGHT), Wide(40), fixed=False)
+
+
+def test_a_teacher_that_gives_nan_is_refused_at_once():
+    broken = network(RIGHT)
+    broken.backbone.weight.data.fill_(torch.nan)
+    with pytest.raises(FacedistillError, match="by hand gives an embedding that is NaN"):
+        check_teacher(broken, RedFaces(40), fixed=True)
+
+
+def onnx_teacher(path):
+    """Write what `FirstChannel` does as an ONNX file."""
+    helper = onnx.helper
+    ends = {"begin": [0], "end": [1], "axis": [1]}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Slice", ["faces", *ends], ["first"]),
+            helper.make_node("Clip", ["first", "low", "high"], ["clipped"]),
+            helper.make_node("Flatten", ["clipped"], ["embedding"]),
+        ],
+        "first channel",
+        [helper.make_tensor_value_info("faces", onnx.TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, ["n", SIDE**2])],
+        [
+            *(onnx.numpy_helper.from_array(np.array(v, np.int64), k) for k, v in ends.items()),
+            onnx.numpy_helper.from_array(np.float32(-1), "low"),
+            onnx.numpy_helper.from_array(np.float32(1), "high"),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("color", ["RGB", "BGR"])
+def test_an_onnx_file_is_tried_too(tmp_path, color):
+    path = onnx_teacher(tmp_path / "teacher.onnx")
+    teacher = OnnxNetwork(path, input=InputSpec(size=SIDE, color=color), threads=1)
+    assert not carries_input(path, teacher)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        check_teacher(teacher, RedFaces(200), fixed=False)
+    flagged = ["--color RGB --mean 127.5 --std 127.5" in str(each.message) for each in seen]
+    assert flagged == ([] if color == "RGB" else [True])
+    assert teacher.input.color == color
 
 
 @pytest.mark.parametrize("images", [1, 3])

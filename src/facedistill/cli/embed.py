@@ -139,9 +139,9 @@ def embed(
         assert teacher is not None
         network = opened_network(teacher, color, size, mean, std, prompts, output)
         if not any(kept_images(out)):
-            check_teacher(
-                network, dataset, fixed=prompts is not None or carries_input(teacher, network)
-            )
+            fixed = prompts is not None or carries_input(teacher, network)
+            if untried := check_teacher(network, dataset, fixed=fixed):
+                echo(untried)
         with naming_all_damaged(dataset, workers):
             bank = embed_teacher(
                 network,

@@ -21,8 +21,9 @@ from facedistill.data.views.selection import evenly_spread
 from facedistill.evaluation.metrics.embedding_health import COLLAPSED, embedding_health
 from facedistill.evaluation.metrics.similarity import unit_rows
 from facedistill.models.face_network import FaceNetwork
-from facedistill.models.inference import Network, embed_images
+from facedistill.models.inference import Network, infer
 from facedistill.models.onnx_network import OnnxNetwork
+from facedistill.models.outputs import embedding_of
 from facedistill.runtime.input_spec import Color, InputSpec
 
 FACES = 500
@@ -56,7 +57,7 @@ Tried = FaceNetwork | OnnxNetwork
 """Networks whose input can be fed otherwise for a while."""
 
 
-def check_teacher(network: Network, faces: FaceDataset, *, fixed: bool) -> None:
+def check_teacher(network: Network, faces: FaceDataset, *, fixed: bool) -> str | None:
     """Refuse a teacher that gives all faces one embedding; warn of one that seems fed wrongly.
 
     Args:
@@ -64,32 +65,60 @@ def check_teacher(network: Network, faces: FaceDataset, *, fixed: bool) -> None:
         faces: What it is about to embed; a sample is looked at.
         fixed: Whether its file says how it is fed: other ways are then not tried.
 
+    Returns:
+        Why other ways of feeding were not tried; None where they were, or need not be.
+
     Raises:
-        FacedistillError: If its embeddings hardly differ.
+        FacedistillError: If its embeddings hardly differ, or one is not finite.
     """
     mates = mated_images(faces.labels, min(FACES, max(_FEWEST, len(faces) // _SHARE)) // 2)
+    mates, images = _images_of_one_size(faces, mates)
     enough = len(mates) >= _FEWEST_IDENTITIES
-    places = mates.ravel() if enough else evenly_spread(len(faces), _FEWEST)
-    images = _images(faces, places)
-    if images is None:
-        return  # Whoever embeds them names what is wrong.
+    if not enough:
+        places = evenly_spread(len(faces), _FEWEST)
+        _, images = _images_of_one_size(faces, places[:, None])
+    if len(images) < 2:
+        return "the teacher was not tried on a sample: hardly an image is whole and square"
     embeddings = _embedded(network, images)
-    better = None
-    if enough and not fixed and isinstance(network, Tried):
-        better = better_feeding(network, images, embeddings)
     name = getattr(network, "name", "the teacher")
-    remedy = f": state its input, {flags(better)}" if better else ""
-    length = embedding_health(embeddings).mean_length
-    if length**2 > COLLAPSED:
+    if not np.isfinite(embeddings).all():
         raise FacedistillError(
-            f"{name} gives {len(images)} faces nearly one embedding (mean cosine {length**2:.4f})"
-            + (remedy or ": check its weights, and --color, --mean and --std against its training")
+            f"{name} gives an embedding that is NaN or infinite: check the teacher's weights and "
+            "input normalisation"
         )
+    tried = enough and not fixed and isinstance(network, Tried)
+    better = better_feeding(network, images, embeddings) if tried else None  # type: ignore[arg-type]
+    remedy = f"state its input, {flags(better)}" if better else ""
+    refuse_alike(
+        name,
+        embeddings,
+        remedy or "check its weights, and --color, --mean and --std against its training",
+    )
     if better:
         warnings.warn(
             f"{name} separates {len(images):,} faces of {faces.name} better when it is fed "
-            f"otherwise{remedy}",
+            f"otherwise: {remedy}",
             stacklevel=2,
+        )
+    if enough or fixed:
+        return None
+    return (
+        "other ways to feed the teacher were not tried: fewer than "
+        f"{_FEWEST_IDENTITIES} identities have two images"
+    )
+
+
+def refuse_alike(name: str, embeddings: np.ndarray, remedy: str) -> None:
+    """Refuse embeddings of different faces that are nearly one.
+
+    Raises:
+        FacedistillError: If they are.
+    """
+    length = embedding_health(embeddings).mean_length
+    if length**2 > COLLAPSED:
+        raise FacedistillError(
+            f"{name} gives {len(embeddings)} faces nearly one embedding (mean cosine "
+            f"{length**2:.4f}): {remedy}"
         )
 
 
@@ -194,18 +223,38 @@ def _in_order(values: _Three, color: Color) -> _Three:
     return values if color == "RGB" else values[::-1]
 
 
-def _images(faces: FaceDataset, places: np.ndarray) -> np.ndarray | None:
-    """Return images of one size, uint8 RGB (N, H, H, 3); None where one is damaged or differs."""
-    try:
-        images = [faces[int(place)].image for place in places]
-    except FacedistillError:
-        return None
-    first = images[0].shape
-    alike = first[0] == first[1] and all(image.shape == first for image in images)
-    return np.stack(images) if alike else None
+def _images_of_one_size(faces: FaceDataset, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Read images, and leave out groups of which one is damaged, not square or of another size.
+
+    Whoever embeds them all names what is wrong with those.
+
+    Returns:
+        The groups that are left, int64 (G, K), and their images, uint8 RGB (G K, H, H, 3).
+    """
+    kept: list[np.ndarray] = []
+    images: list[np.ndarray] = []
+    for group in groups:
+        try:
+            own = [faces[int(place)].image for place in group]
+        except FacedistillError:
+            continue
+        height, width, _ = (images or own)[0].shape
+        if height == width and all(image.shape[:2] == (height, width) for image in own):
+            kept.append(group)
+            images += own
+    if not kept:
+        return groups[:0], np.empty((0, 1, 1, 3), np.uint8)
+    return np.stack(kept), np.stack(images)
 
 
 def _embedded(network: Network, images: np.ndarray) -> np.ndarray:
-    return embed_images(
-        network, images.__getitem__, len(images), flip=False, description="how is the teacher fed?"
+    """Return float32 (N, D), as the network gives them."""
+    batches = infer(
+        network,
+        iter(images),
+        len(images),
+        {"embedding"},
+        image=lambda pixels: pixels,
+        description="how is the teacher fed?",
     )
+    return np.concatenate([embedding_of(each.outputs).float().cpu().numpy() for each in batches])

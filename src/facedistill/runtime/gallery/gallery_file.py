@@ -20,7 +20,7 @@ import numpy as np
 
 from facedistill.core.errors import FacedistillError
 from facedistill.core.missing_files import missing
-from facedistill.core.regular_files import require_regular
+from facedistill.core.regular_files import open_regular, require_regular
 from facedistill.runtime.gallery.stored_templates import (
     PRECISIONS,
     Precision,
@@ -427,7 +427,7 @@ def _check_start(path: Path, may_be_new: bool) -> None:
             raise FacedistillError(f"{path}: there is no folder {path.parent}: make it first")
         return
     require_regular(path)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(len(_START))
     if start not in (b"", _START):
         raise FacedistillError(f"{path} is no gallery: it is no SQLite file; give another name")
