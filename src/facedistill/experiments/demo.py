@@ -49,11 +49,11 @@ class Scale:
         student_epochs: Of each student's.
     """
 
-    identities: int = 340
+    identities: int = 260
     images: int = 16
     test_identities: int = 200
     pairs: int = 5000
-    teacher_epochs: float = 8
+    teacher_epochs: float = 6
     student_epochs: float = 2
 
 
