@@ -260,3 +260,9 @@ def test_options_of_pairs_are_refused_for_landmarks(finder):
             call("evaluate", finder / "finder.onnx", LOOSE, *option)
     with pytest.raises(FacedistillError, match="carries its own input specification"):
         call("evaluate", finder / "run" / "best.safetensors", LOOSE, "--color", "BGR")
+
+
+@pytest.mark.parametrize("text", ["1,2", "grey", "1,2,3,4", ""])
+def test_a_mean_of_other_than_one_or_three_numbers_is_refused(story, text):
+    with pytest.raises(FacedistillError, match="give one number, or three"):
+        call("evaluate", story / "student.onnx", "pairs.bin", "--mean", text)

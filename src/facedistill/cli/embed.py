@@ -138,7 +138,8 @@ def embed(
     else:
         assert teacher is not None
         network = opened_network(teacher, color, size, mean, std, prompts, output)
-        if not any(kept_images(out)):
+        kept_before, _ = kept_images(out)
+        if not kept_before:
             fixed = prompts is not None or carries_input(teacher, network)
             if untried := check_teacher(network, dataset, fixed=fixed):
                 echo(untried)

@@ -209,9 +209,7 @@ def evaluate(
         raise FacedistillError("--detect finds faces for a network: give one, not --embeddings")
     finds = opened_detector(detect, detector)
     # From here on torch is imported.
-    _check_written(report, figures, len(sources), overwrite)
-    if scores:
-        require_absent(scores, overwrite=overwrite, give="--scores")
+    _check_written(report, figures, scores, len(sources), overwrite)
     from facedistill.evaluation.centring import find_centre
     from facedistill.evaluation.evaluate import (
         check_saves_thresholds,
@@ -260,13 +258,6 @@ def evaluate(
     else:
         echo("\n".join(evaluation.line() for evaluation in done))
     written: list[Path] = []
-    if scores:
-        from facedistill.report.documents.pair_score_table import write_scores
-
-        measured: list[Any] = [evaluation.report for evaluation in done]
-        pair_sets = [opened.pairset for opened in protocols]  # type: ignore[attr-defined]
-        write_scores(scores, measured, pair_sets)
-        written.append(scores)
     if figures:
         from facedistill.report.figures.landmark_figures import write_landmark_figures
 
@@ -284,6 +275,13 @@ def evaluate(
             facts=facts_of(faces),
             mask_seed=options.mask_seed,
         )
+    if scores:
+        from facedistill.report.documents.pair_score_table import write_scores
+
+        measured: list[Any] = [evaluation.report for evaluation in done]
+        pair_sets = [opened.pairset for opened in protocols]  # type: ignore[attr-defined]
+        write_scores(scores, measured, pair_sets)
+        written.append(scores)
     if written:
         echo(f"wrote {', '.join(map(str, written))}", err=as_json)
     if save_thresholds:
@@ -328,8 +326,12 @@ def _check_output(option: str, output: str | None, path: Path | None) -> None:
         raise FacedistillError(f"{option} names an output of a network, and there is none")
 
 
-def _check_written(report: Path | None, figures: Path | None, sets: int, overwrite: bool) -> None:
+def _check_written(
+    report: Path | None, figures: Path | None, scores: Path | None, sets: int, overwrite: bool
+) -> None:
     """Refuse to write over the files of another evaluation."""
+    if scores is not None:
+        require_absent(scores, overwrite=overwrite, give="--scores")
     if report is not None:
         from facedistill.report.documents.evaluation_report import report_files
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -91,14 +91,7 @@ def whole_states(
     Every process must call it alike.
     """
     weights, states = module.state_dict(), optimizer.state_dict()
-    for name, head in sharded_heads(module).items():
-        shape = head.head.weight.shape
-        weights[name] = head.together(weights[name])
-        for number, state in _states_of(head, optimizer, states).items():
-            states["state"][number] = {
-                key: head.together(value) if _has_shape(value, shape) else value
-                for key, value in state.items()
-            }
+    _convert(module, optimizer, weights, states, ShardedHead.together)
     return weights, states
 
 
@@ -115,15 +108,26 @@ def own_states(
         KeyError: If it has no such head.
     """
     weights, states = dict(weights), {**states, "state": dict(states["state"])}
+    _convert(module, optimizer, weights, states, ShardedHead.share_of)
+    return weights, states
+
+
+def _convert(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    weights: dict[str, Any],
+    states: dict[str, Any],
+    convert: Callable[[ShardedHead, torch.Tensor], torch.Tensor],
+) -> None:
+    """Convert, in place, the weights of sharded heads and what the optimiser keeps of each row."""
     for name, head in sharded_heads(module).items():
         shape = weights[name].shape
-        weights[name] = head.share_of(weights[name])
+        weights[name] = convert(head, weights[name])
         for number, state in _states_of(head, optimizer, states).items():
             states["state"][number] = {
-                key: head.share_of(value) if _has_shape(value, shape) else value
+                key: convert(head, value) if _has_shape(value, shape) else value
                 for key, value in state.items()
             }
-    return weights, states
 
 
 def _states_of(

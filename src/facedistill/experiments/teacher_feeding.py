@@ -86,8 +86,9 @@ def check_teacher(network: Network, faces: FaceDataset, *, fixed: bool) -> str |
             f"{name} gives an embedding that is NaN or infinite: check the teacher's weights and "
             "input normalisation"
         )
-    tried = enough and not fixed and isinstance(network, Tried)
-    better = better_feeding(network, images, embeddings) if tried else None  # type: ignore[arg-type]
+    better = None
+    if enough and not fixed and isinstance(network, Tried):
+        better = better_feeding(network, images, embeddings)
     remedy = f"state its input, {flags(better)}" if better else ""
     refuse_alike(
         name,
@@ -177,10 +178,12 @@ def better_feeding(network: Tried, images: np.ndarray, embeddings: np.ndarray) -
     for spec in _other_inputs(network):
         try:
             with network.fed(spec):
-                glance = separations(_embedded(network, images[:_GLANCE]))
-                if standard_errors(glance - first) < -_LIKELY:
+                rows = _embedded(network, images[:_GLANCE])
+                if standard_errors(separations(rows) - first) < -_LIKELY:
                     continue
-                found = separations(_embedded(network, images))
+                if len(images) > _GLANCE:
+                    rows = np.concatenate([rows, _embedded(network, images[_GLANCE:])])
+            found = separations(rows)
         except FacedistillError:
             continue  # Fed so it gives nothing that can be compared.
         if standard_errors(found - separation) > _LIKELY:

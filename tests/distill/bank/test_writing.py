@@ -23,6 +23,18 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def breaking_after(calls):
+    """A teacher that is interrupted when it has answered so many times."""
+    answers = count(1)
+
+    def fragile(images):
+        if next(answers) > calls:
+            raise KeyboardInterrupt
+        return embed(images)
+
+    return fragile
+
+
 @pytest.fixture
 def unbroken(faces, tmp_path):
     embed_bank(embed, faces, tmp_path / "unbroken", info=info_of(faces), batch_size=2)
@@ -56,18 +68,9 @@ def test_the_teacher_sees_raw_images_and_their_mirrors(faces, tmp_path):
 
 @pytest.mark.parametrize("calls", [0, 1, 3, 4, 7, 9])
 def test_a_broken_off_embed_goes_on_to_the_same_bytes(faces, tmp_path, unbroken, calls):
-    left = calls
-
-    def fragile(images):
-        nonlocal left
-        if left == 0:
-            raise KeyboardInterrupt
-        left -= 1
-        return embed(images)
-
     folder, info = tmp_path / "b", info_of(faces)
     with pytest.raises(KeyboardInterrupt):
-        embed_bank(fragile, faces, folder, info=info, batch_size=2)
+        embed_bank(breaking_after(calls), faces, folder, info=info, batch_size=2)
     done = len(list(folder.glob("rows-*")))
     assert done == calls // 4
     asked = []
@@ -83,19 +86,10 @@ def test_a_broken_off_embed_goes_on_to_the_same_bytes(faces, tmp_path, unbroken,
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_rows_of_an_unfinished_shard_are_kept(faces, tmp_path, unbroken, batch_size):
-    left = 3
-
-    def fragile(images):
-        nonlocal left
-        if left == 0:
-            raise KeyboardInterrupt
-        left -= 1
-        return embed(images)
-
     folder, info = tmp_path / "b", info_of(faces, views=("plain",))
     embed_bank(embed, faces, tmp_path / "whole", info=info, batch_size=batch_size)
     with pytest.raises(KeyboardInterrupt):
-        embed_bank(fragile, faces, folder, info=info, batch_size=batch_size, seconds=0)
+        embed_bank(breaking_after(3), faces, folder, info=info, batch_size=batch_size, seconds=0)
     kept = {1: 3, 2: 6, 3: 7}[batch_size]
     assert kept_images(folder) == (kept, 10)
     with pytest.raises(FacedistillError, match="unfinished"):
@@ -115,15 +109,8 @@ def test_rows_of_an_unfinished_shard_are_kept(faces, tmp_path, unbroken, batch_s
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "other"])
 def test_kept_rows_that_are_damaged_are_embedded_again(faces, tmp_path, unbroken, damage):
     folder, info = tmp_path / "b", info_of(faces)
-    calls = count(1)
-
-    def fragile(images):
-        if next(calls) == 4:
-            raise KeyboardInterrupt
-        return embed(images)
-
     with pytest.raises(KeyboardInterrupt):
-        embed_bank(fragile, faces, folder, info=info, batch_size=2, seconds=0)
+        embed_bank(breaking_after(3), faces, folder, info=info, batch_size=2, seconds=0)
     (part,) = parts(folder)
     content_of_part = bytearray(part.read_bytes())
     content_of_part[-20] ^= 4
@@ -132,6 +119,12 @@ def test_kept_rows_that_are_damaged_are_embedded_again(faces, tmp_path, unbroken
     with pytest.warns(UserWarning, match=r"part-00000-0000002\.npy.*embedded again"):
         embed_bank(embed, faces, folder, info=info, batch_size=2)
     assert content(folder) == unbroken
+
+
+def test_a_hostile_count_of_shards_costs_nothing(faces, tmp_path):
+    embed_bank(embed, faces, tmp_path / "b", info=info_of(faces), batch_size=2)
+    write_info(tmp_path / "b", info_of(faces, count=10**15, rows=4))
+    assert kept_images(tmp_path / "b") == (12, 10**15)
 
 
 def ten_faces():

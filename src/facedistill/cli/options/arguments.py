@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -48,30 +48,25 @@ class Channels(NamedTuple):
         """Read one number for all channels, or three with commas between them."""
         if isinstance(text, Channels):
             return text
-        numbers = [float(part) for part in text.split(",")]
+        try:
+            numbers = [float(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
         if len(numbers) not in (1, 3):
-            raise ValueError("one number, or three with commas between them")
+            raise typer.BadParameter(f"{text!r}: give one number, or three with commas between")
         return cls(*(numbers * 3 if len(numbers) == 1 else numbers))
+
+
+def _of_channels(flag: str, help: str) -> Any:
+    metavar = "NUMBER[,NUMBER,NUMBER]"
+    return typer.Option(flag, parser=Channels.parse, metavar=metavar, help=help)
 
 
 InputMean = Annotated[
     Channels | None,
-    typer.Option(
-        "--mean",
-        parser=Channels.parse,
-        metavar="NUMBER[,NUMBER,NUMBER]",
-        help="Subtracted, 0..255; one for all channels, or one for each.",
-    ),
+    _of_channels("--mean", "Subtracted, 0..255; one for all channels, or one for each."),
 ]
-InputStd = Annotated[
-    Channels | None,
-    typer.Option(
-        "--std",
-        parser=Channels.parse,
-        metavar="NUMBER[,NUMBER,NUMBER]",
-        help="Divided by, 0..255; likewise.",
-    ),
-]
+InputStd = Annotated[Channels | None, _of_channels("--std", "Divided by, 0..255; likewise.")]
 EmbeddingOutput = Annotated[
     str | None,
     typer.Option(

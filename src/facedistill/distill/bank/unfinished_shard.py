@@ -17,12 +17,13 @@ import numpy as np
 from facedistill.core.atomic import atomic_path
 from facedistill.core.errors import FacedistillError
 from facedistill.data.formats.npy import NpyFile
-from facedistill.distill.bank.format import BankInfo, read_info, shard_path
+from facedistill.distill.bank.format import BankInfo, read_info
 
 SECONDS = 30.0
 """Between two times at which rows are kept."""
 
 _NAME = re.compile(r"part-(\d+)-(\d+)\.npy")
+_WHOLE = re.compile(r"rows-(\d+)\.npy")
 
 
 class UnfinishedShard:
@@ -96,17 +97,20 @@ def parts(folder: Path) -> dict[Path, tuple[int, int]]:
 
 
 def kept_images(folder: Path) -> tuple[int, int]:
-    """Return how many images of a bank are kept, and how many it is to have; 0, 0 for no bank."""
+    """Return how many images of a bank are kept, and how many it is to have; 0, 0 for no bank.
+
+    Files that are there bound the count, whatever `bank.json` claims.
+    """
     try:
         info = read_info(folder)
     except FacedistillError:
         return 0, 0
-    rows = dict.fromkeys(range(info.shards), 0)
+    rows: dict[int, int] = {}
     for shard, done in parts(folder).values():
         rows[shard] = max(rows.get(shard, 0), done)
-    for shard in range(info.shards):
-        if shard_path(folder, shard).exists():
-            rows[shard] = len(info.shard_rows(shard))
+    for path in folder.glob("rows-*.npy"):
+        if name := _WHOLE.fullmatch(path.name):
+            rows[int(name[1])] = len(info.shard_rows(int(name[1])))
     return sum(rows.values()), info.count
 
 

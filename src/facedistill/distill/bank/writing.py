@@ -7,7 +7,7 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +94,8 @@ def embed_bank(
                     _fill(unfinished.table, begin, batch, places, info)
                     progress.advance(task, len(batch.items))
                     if unfinished.advance(len(batch.items)):
-                        _write_beside(folder, info, unfinished.keep)
+                        _describe(folder, info)
+                        unfinished.keep()
             _write_shard(folder, shard, unfinished.table, info)
     for path in parts(folder):
         path.unlink(missing_ok=True)
@@ -304,19 +305,15 @@ def _store_pixels(
     table[f"{view}_pixels_sum"][0, rows] = pixel_sums(numbers, table["key"][0, rows], target)
 
 
-def _write_beside(folder: Path, info: BankInfo, write: Callable[[], None]) -> None:
-    """Write rows of a bank, and before the first what the bank says of itself."""
+def _describe(folder: Path, info: BankInfo) -> None:
+    """Before the first rows are written, write what the bank says of itself."""
     # Another process may have begun another bank there meanwhile.
     info = _checked(folder, info)
     if not _has_shards(folder):
         write_info(folder, info)
-    write()
 
 
 def _write_shard(folder: Path, shard: int, table: np.ndarray, info: BankInfo) -> None:
-    _write_beside(folder, info, lambda: _save_shard(shard_path(folder, shard), table))
-
-
-def _save_shard(path: Path, table: np.ndarray) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    _describe(folder, info)
+    with atomic_path(shard_path(folder, shard)) as temporary, temporary.open("wb") as file:
         np.save(file, table, allow_pickle=False)
